@@ -1,0 +1,58 @@
+# The front door. Each target sets up what it needs.
+#
+#   make                 packages, Python environment, Caffe with our layers
+#   make demo            the main job, end to end, on embedded data
+#   make test            all tests
+#   make clean           remove what was built (data and snapshots stay)
+#
+# Settings: CUDA=1 builds the CUDA half too; CAFFE_SOURCE_DIR=/path/to/caffe
+# takes your own checkout of BVLC Caffe; SKIP_PACKAGES=1 installs no Debian
+# packages; DATASET=cifar10 chooses the demo's data.
+
+# Boost.Python is built for the system's own Python, whatever else is in PATH.
+SYSTEM_PYTHON ?= /usr/bin/python3
+PYTHON := .venv/bin/python
+BUILD := $(if $(CUDA),build-cuda,build)
+DATASET ?= digits
+
+.PHONY: all demo test bench clean
+.DELETE_ON_ERROR:
+
+all: .venv/bin/caffe
+
+build/packages-installed: cmake/packages.txt cmake/install_packages.sh
+	$(if $(SKIP_PACKAGES),,@cmake/install_packages.sh)
+	@mkdir -p $(@D) && touch $@
+
+.venv/installed: pyproject.toml build/packages-installed
+	@echo "Making the Python environment .venv"
+	@$(SYSTEM_PYTHON) -m venv .venv || { echo "error: $(SYSTEM_PYTHON) cannot make a virtual environment; install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]' || \
+	  { echo "error: the Python packages of pyproject.toml could not be installed; check the network, then run make again" >&2; exit 1; }
+	@touch $@
+
+$(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/fetch_caffe.sh .venv/installed
+	@cmake -S . -B $(BUILD) -G Ninja --log-level=NOTICE \
+	  -DPython3_EXECUTABLE=$(CURDIR)/$(PYTHON) \
+	  -DDNNH_CUDA=$(if $(CUDA),ON,OFF) -DCAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)
+	@touch $@
+
+# Ninja knows best what is out of date, so it is asked every time.
+.PHONY: build-all
+build-all: $(BUILD)/build.ninja
+	@cmake --build $(BUILD)
+
+# `caffe` and `import caffe` in the environment are those of the last build.
+.venv/bin/caffe: build-all
+	@ln -sfn $(CURDIR)/$(BUILD)/bin/caffe $@
+	@echo $(CURDIR)/$(BUILD)/python > $$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/caffe.pth
+
+demo: all
+	@$(PYTHON) tools/demo.py --dataset $(DATASET)
+
+test: all
+	@ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
+	@$(PYTHON) -m pytest
+
+clean:
+	rm -rf build build-cuda .venv python/*.egg-info

@@ -1,0 +1,11 @@
+// protobuf 3.6 dropped the second argument (a threshold for warnings) of
+// CodedInputStream::SetTotalBytesLimit; Caffe's src/caffe/util/io.cpp gives
+// it. Including the header first keeps the macro away from its declaration.
+#ifndef DNNH_COMPAT_PROTOBUF_HPP_
+#define DNNH_COMPAT_PROTOBUF_HPP_
+
+#include <google/protobuf/io/coded_stream.h>
+
+#define SetTotalBytesLimit(limit, warning_threshold) SetTotalBytesLimit(limit)
+
+#endif  // DNNH_COMPAT_PROTOBUF_HPP_

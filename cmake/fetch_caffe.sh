@@ -1,0 +1,64 @@
+#!/bin/sh
+# Fetches BVLC Caffe's source, verifies it and unpacks it:
+#   fetch_caffe.sh WORK_DIR SOURCE_DIR
+# WORK_DIR takes apt's private state and the download; SOURCE_DIR appears only
+# when everything went well. The machine's own apt state and sources are read
+# to learn which archive it uses, and are not touched.
+set -eu
+
+# BVLC Caffe at commit 99bd997 (2018-08-21), the last one upstream, as Debian
+# 11 (bullseye) ships it.
+suite=bullseye
+version=1.0.0+git20180821.99bd997-8
+tarball=caffe_1.0.0+git20180821.99bd997.orig.tar.gz
+sha256=e0eb3f06794f7402c77b7dec8e8480273ee1a1bb192e9122b621a69d4147ad0c
+own_checkout="or give your own checkout of BVLC Caffe with CAFFE_SOURCE_DIR=/path/to/caffe"
+
+fail() { echo "fetch_caffe: $*" >&2; exit 1; }
+
+[ $# = 2 ] || fail "usage: fetch_caffe.sh WORK_DIR SOURCE_DIR"
+mkdir -p "$1"
+work=$(cd "$1" && pwd)
+source_dir=$2
+
+verified() { echo "$sha256  $work/$tarball" | sha256sum --status --check -; }
+
+private_apt() {
+  apt-get -q \
+    -o Dir::State="$work/apt" -o Dir::State::status="$work/apt/status" \
+    -o Dir::Cache="$work/apt/cache" -o Debug::NoLocking=true \
+    -o Dir::Etc::sourcelist="$work/apt/sources.list" \
+    -o Dir::Etc::sourceparts=/dev/null -o APT::Sandbox::User="$(id -un)" "$@"
+}
+
+if ! { [ -f "$work/$tarball" ] && verified; }; then
+  command -v apt-get >/dev/null 2>&1 || fail \
+    "apt-get, which fetches Caffe's source, is not on this machine; put $tarball into $work yourself, $own_checkout"
+  mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+  : > "$work/apt/status"
+  archives=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' \
+    | awk '$2 == "main" {print $1}' | sort -u)
+  [ -n "$archives" ] || fail \
+    "the machine's apt sources name no Debian archive (component main); put $tarball into $work yourself, $own_checkout"
+  for archive in $archives; do
+    echo "deb-src $archive $suite main" > "$work/apt/sources.list"
+    if private_apt update >"$work/apt/log" 2>&1 &&
+       (cd "$work" && private_apt source --download-only "caffe=$version") \
+         >>"$work/apt/log" 2>&1; then
+      break
+    fi
+  done
+  [ -f "$work/$tarball" ] || fail \
+    "no archive of this machine's apt sources gave the source package caffe $version (suite $suite): check the network ($work/apt/log has apt's words), $own_checkout"
+fi
+verified || {
+  found=$(sha256sum "$work/$tarball" | cut -d' ' -f1)
+  fail "$work/$tarball has sha256 $found, not $sha256; delete it and run make again, $own_checkout"
+}
+
+unpacked=$source_dir.unpacking
+rm -rf "$unpacked" "$source_dir"
+mkdir -p "$unpacked"
+tar -xzf "$work/$tarball" -C "$unpacked" || fail \
+  "$work/$tarball could not be unpacked into $unpacked; is the disk full?"
+mv "$unpacked" "$source_dir"

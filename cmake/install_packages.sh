@@ -1,0 +1,33 @@
+#!/bin/sh
+# Installs the Debian packages of cmake/packages.txt that are missing.
+# Does nothing, and needs no root, where all of them are there.
+set -eu
+
+fail() { echo "install_packages: $*" >&2; exit 1; }
+
+list=$(dirname "$0")/packages.txt
+command -v dpkg-query >/dev/null 2>&1 || fail \
+  "this is not a Debian system; install the equivalents of the packages in $list by hand, then run make with SKIP_PACKAGES=1"
+
+missing=
+for package in $(grep -v '^#' "$list"); do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null \
+    | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+  as_root=
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+  as_root="sudo -n"
+else
+  fail "these packages are missing and installing them takes root: run 'sudo apt-get install$missing', then make again"
+fi
+
+echo "Installing Debian packages:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq || fail \
+  "the package lists could not be fetched; check the network, then run make again"
+# shellcheck disable=SC2086  # the list is meant to split into words
+$as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null || fail \
+  "apt-get could not install$missing; its message above says why"

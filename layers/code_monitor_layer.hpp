@@ -1,0 +1,56 @@
+#ifndef DNNH_LAYERS_CODE_MONITOR_LAYER_HPP_
+#define DNNH_LAYERS_CODE_MONITOR_LAYER_HPP_
+
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/proto/caffe.pb.h"
+
+namespace caffe {
+
+/**
+ * @brief Puts figures about a batch of codes into the training log, so that a
+ *        collapse is seen at once: the relaxed loss can fall steadily while
+ *        nearly every bit is the same for all images.
+ *
+ * A bit is 1 where its value is above 0.5, as in coding a new image (Lai et
+ * al., CVPR 2015, section 3.4). The layer is for the TRAIN phase and has no
+ * gradient.
+ *
+ * @param bottom input Blob vector (length 1)
+ *   -# @f$ (N \times q) @f$ the codes, behind the piece-wise threshold
+ * @param top output Blob vector (length 4), each a single number
+ *   -# the lowest mean of a bit over the batch
+ *   -# the highest mean of a bit over the batch (a bit whose mean is 0 or 1
+ *      tells nothing)
+ *   -# the number of distinct codes, from 1 (collapse) to N
+ *   -# the share of values that are exactly 0 or 1: clipped by the threshold
+ */
+template <typename Dtype>
+class CodeMonitorLayer : public Layer<Dtype> {
+ public:
+  explicit CodeMonitorLayer(const LayerParameter& param)
+      : Layer<Dtype>(param) {}
+  virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+
+  virtual inline const char* type() const { return "CodeMonitor"; }
+  virtual inline int ExactNumBottomBlobs() const { return 1; }
+  virtual inline int ExactNumTopBlobs() const { return 4; }
+
+ protected:
+  // There is no Forward_gpu: Caffe then calls this one, and the few hundred
+  // codes of a batch cross to the host.
+  virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  /// No gradient; aborts when asked for one.
+  virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+};
+
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_CODE_MONITOR_LAYER_HPP_

@@ -1,0 +1,12 @@
+#ifndef DNNH_LAYERS_HOST_DEVICE_HPP_
+#define DNNH_LAYERS_HOST_DEVICE_HPP_
+
+// Marks the small formulas that a layer's .cpp and .cu both call, so that the
+// two halves cannot drift apart.
+#ifdef __CUDACC__
+#define DNNH_HOST_DEVICE __host__ __device__
+#else
+#define DNNH_HOST_DEVICE
+#endif
+
+#endif  // DNNH_LAYERS_HOST_DEVICE_HPP_

@@ -1,0 +1,96 @@
+#ifndef DNNH_LAYERS_PIECEWISE_THRESHOLD_LAYER_HPP_
+#define DNNH_LAYERS_PIECEWISE_THRESHOLD_LAYER_HPP_
+
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/layers/neuron_layer.hpp"
+#include "caffe/proto/caffe.pb.h"
+
+#include "layers/host_device.hpp"
+
+namespace caffe {
+
+/// Whether s lies on the identity piece of eq. 6, its two corners included.
+template <typename Dtype>
+DNNH_HOST_DEVICE inline bool PiecewiseInside(Dtype s, Dtype epsilon) {
+  return s >= Dtype(0.5) - epsilon && s <= Dtype(0.5) + epsilon;
+}
+
+/// g(s) of eq. 6.
+template <typename Dtype>
+DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
+  return PiecewiseInside(s, epsilon) ? s : Dtype(s > Dtype(0.5) ? 1 : 0);
+}
+
+/**
+ * @brief Piece-wise threshold: cuts values that are nearly binary to 0 or 1
+ *        and leaves those around 0.5 as they are.
+ *
+ * @f$ g(s) = 0 @f$ for @f$ s < 0.5 - \epsilon @f$,
+ * @f$ g(s) = s @f$ for @f$ 0.5 - \epsilon \le s \le 0.5 + \epsilon @f$,
+ * @f$ g(s) = 1 @f$ for @f$ s > 0.5 + \epsilon @f$
+ *
+ * Lai, Pan, Liu, Yan, "Simultaneous Feature Learning and Hash Coding with Deep
+ * Neural Networks", CVPR 2015, eq. 6; and section 4.1 for epsilon's schedule:
+ * it starts at 0.5 and falls by 20 % after every 20,000 training iterations.
+ *
+ * Blob 0, shape (1), is the number of training iterations begun so far. It is
+ * saved with the net, so that training resumed from a snapshot goes on with
+ * the schedule where it was; its learning rate and decay are always 0. It
+ * grows by one with each iteration of the solver in the TRAIN phase, whatever
+ * iter_size is, and never in TEST. (As a float it counts exactly to 2^24.)
+ *
+ * @param bottom input Blob vector (length 1)
+ *   -# any shape: the values s, in [0, 1]
+ * @param top output Blob vector (length 1)
+ *   -# the same shape: g(s); may be the bottom itself
+ */
+template <typename Dtype>
+class PiecewiseThresholdLayer : public NeuronLayer<Dtype> {
+ public:
+  /**
+   * @param param provides PiecewiseThresholdParameter
+   *     piecewise_threshold_param:
+   *   - epsilon (\b optional, default 0.5): the first one, in (0, 0.5].
+   *   - gamma (\b optional, default 0.8): its factor, in (0, 1].
+   *   - stepsize (\b optional, default 20000): training iterations between
+   *     two falls.
+   */
+  explicit PiecewiseThresholdLayer(const LayerParameter& param)
+      : NeuronLayer<Dtype>(param), epsilon_() {}
+  virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+
+  virtual inline const char* type() const { return "PiecewiseThreshold"; }
+
+ protected:
+  virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  /**
+   * @brief The gradient is 1 on the identity piece, its corners included, and
+   *        0 outside.
+   */
+  virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+  virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+
+  // Sets epsilon_ for this pass; in TRAIN, counts the iteration it begins.
+  void Schedule();
+
+  // epsilon of the last Forward, which Backward must share.
+  Dtype epsilon_;
+  // The input of the last Forward: an in-place top overwrites the bottom, and
+  // g(s) = 1 does not tell whether s was on the identity piece.
+  Blob<Dtype> input_;
+};
+
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_PIECEWISE_THRESHOLD_LAYER_HPP_

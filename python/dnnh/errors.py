@@ -1,0 +1,21 @@
+"""What a user did wrong, said in one sentence."""
+
+import sys
+
+
+class UserError(Exception):
+    """A mistake of the user's, or of a file's; its text says what to do.
+
+    Tools print it without a traceback and exit with 1. Anything else that is
+    raised is a bug of ours and keeps its traceback.
+    """
+
+
+def run(main):
+    """Run a tool's ``main()``; turn a UserError into a sentence and exit 1."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -1,0 +1,404 @@
+"""Nets and solvers, as prototxt text.
+
+A net is a tower (images to 50 q features), the divide-and-encode module
+(features to q values in [0, 1]) and, in training, the triplet ranking loss. The
+three images of a triplet are joined on the batch axis, pass through one tower,
+and their codes are sliced apart behind it.
+
+Sources: Lai, Pan, Liu, Yan, CVPR 2015 (here "the paper"), table 1 and section
+3.3; Lin, Chen, Yan, "Network in Network", ICLR 2014, for the tower `nin`.
+"""
+
+import dataclasses
+import textwrap
+
+from dnnh import paths
+from dnnh.errors import UserError
+
+BITS = (8, 64)                 # shortest and longest code
+FEATURES_PER_BIT = 50          # the paper, section 3.3
+DEFAULT_BITS = 48
+
+
+@dataclasses.dataclass(frozen=True)
+class NetSpec:
+    """One net: everything that its prototxt files are made from."""
+
+    dataset: str
+    variant: str               # "" for the paper's
+    bits: int
+
+    @property
+    def name(self):
+        """``<dataset>[_<variant>][_<bits>bit]``; 48 bits go without saying."""
+        parts = [self.dataset, self.variant]
+        if self.bits != DEFAULT_BITS:
+            parts.append(f"{self.bits}bit")
+        return "_".join(part for part in parts if part)
+
+    @property
+    def files(self):
+        """Paths of the prototxt files, by kind."""
+        stem = [self.dataset, self.variant] if self.variant else [self.dataset]
+        if self.bits != DEFAULT_BITS:
+            stem.append(f"{self.bits}bit")
+        return {kind: paths.PROTOTXT / ("_".join(stem) + f"_{kind}.prototxt")
+                for kind in ("train_test", "solver", "deploy")}
+
+    @property
+    def snapshot_prefix(self):
+        """Where Caffe puts this net's snapshots, relative to the repository."""
+        return f"snapshots/{self.name}"
+
+    @property
+    def deploy_net(self):
+        """The NetSpec whose deploy file codes images for this one."""
+        if self.variant == "validation":
+            return dataclasses.replace(self, variant="")
+        return self
+
+
+def database_of(dataset, part):
+    """The triplet database of a data set, relative to the repository.
+
+    ``part`` is "train" (all training images), "validation_train" or
+    "validation_test".
+    """
+    return f"data/{dataset}_{part}_lmdb"
+
+
+# --- layers as text -----------------------------------------------------------
+
+def block(kind, *lines):
+    """``kind { lines }``, lines indented; None among the lines is left out."""
+    body = "\n".join(line for line in lines if line is not None)
+    return f"{kind} {{\n{textwrap.indent(body, '  ')}\n}}"
+
+
+def layer(name, kind, bottoms, tops, *lines):
+    return block(
+        "layer",
+        f'name: "{name}"', f'type: "{kind}"',
+        *(f'bottom: "{b}"' for b in bottoms), *(f'top: "{t}"' for t in tops),
+        *lines)
+
+
+WEIGHT_RATES = ("param { lr_mult: 1 decay_mult: 1 }",
+                "param { lr_mult: 2 decay_mult: 0 }")
+
+
+class Tower:
+    """Stacks layers, each on the one before."""
+
+    def __init__(self, bottom):
+        self.top = bottom
+        self.layers = []
+
+    def _add(self, name, kind, *lines, in_place=False):
+        top = self.top if in_place else name
+        self.layers.append(layer(name, kind, [self.top], [top], *lines))
+        self.top = top
+
+    def convolution(self, name, outputs, kernel, pad=0, stride=1):
+        """A convolution and its ReLU, which the paper's table 1 leaves out."""
+        self._add(name, "Convolution", *WEIGHT_RATES, block(
+            "convolution_param",
+            f"num_output: {outputs}", f"kernel_size: {kernel}",
+            f"pad: {pad}" if pad else None,
+            f"stride: {stride}" if stride > 1 else None,
+            'weight_filler { type: "msra" }',
+            'bias_filler { type: "constant" }'))
+        self._add(f"relu_{name}", "ReLU", in_place=True)
+
+    def pool(self, name, method, kernel, stride=1):
+        self._add(name, "Pooling", block(
+            "pooling_param", f"pool: {method}", f"kernel_size: {kernel}",
+            f"stride: {stride}"))
+
+    def dropout(self, name, ratio):
+        self._add(name, "Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}",
+                  in_place=True)
+
+
+# --- towers ---------------------------------------------------------------------
+
+def tower_nin(tower, features):
+    """Network in Network's CIFAR-10 net with 50 q outputs, for 32x32 images."""
+    tower.convolution("conv1", 192, 5, pad=2)
+    tower.convolution("cccp1", 160, 1)
+    tower.convolution("cccp2", 96, 1)
+    tower.pool("pool1", "MAX", 3, 2)                       # 16x16
+    tower.dropout("drop1", 0.2)
+    tower.convolution("conv2", 192, 5, pad=2)
+    tower.convolution("cccp3", 192, 1)
+    tower.convolution("cccp4", 192, 1)
+    tower.pool("pool2", "AVE", 3, 2)                       # 8x8
+    tower.dropout("drop2", 0.2)
+    tower.convolution("conv3", 192, 3, pad=1)
+    tower.convolution("cccp5", 192, 1)
+    tower.convolution("cccp6", features, 1)
+    tower.pool("features", "AVE", 8)                       # 1x1
+
+
+def tower_lai(tower, features):
+    """The layout a public reimplementation attributes to the authors' code."""
+    tower.convolution("conv1", 96, 5, pad=2)
+    tower.convolution("cccp1", 96, 1)
+    tower.pool("pool1", "MAX", 3, 2)                       # 16x16
+    tower.dropout("drop1", 0.2)
+    tower.convolution("conv2", 256, 5, pad=2)
+    tower.convolution("cccp2", 256, 1)
+    tower.pool("pool2", "MAX", 3, 2)                       # 8x8
+    tower.convolution("conv3", 384, 3, pad=1)
+    tower.convolution("cccp3", 384, 1)
+    tower.pool("pool3", "AVE", 3, 2)                       # 4x4
+    tower.dropout("drop3", 0.2)
+    tower.convolution("conv4", 1024, 3, pad=1)
+    tower.convolution("cccp4", features, 1)
+    tower.pool("features", "AVE", 4)                       # 1x1
+
+
+def tower_table1(tower, features):
+    """Table 1 of the paper, for 224x224 crops of 256x256 images."""
+    tower.convolution("conv1", 96, 11, stride=4)           # 54x54
+    tower.convolution("cccp1", 96, 1)
+    tower.pool("pool1", "MAX", 3, 2)                       # 27x27
+    # The table's "5x5/2" keeps 27x27: it is read as pad 2, stride 1.
+    tower.convolution("conv2", 256, 5, pad=2)
+    tower.convolution("cccp2", 256, 1)
+    tower.pool("pool2", "MAX", 3, 2)                       # 13x13
+    tower.convolution("conv3", 384, 3, pad=1)
+    tower.convolution("cccp3", 384, 1)
+    tower.pool("pool3", "MAX", 3, 2)                       # 6x6
+    tower.convolution("conv4", 1024, 3, pad=1)
+    tower.convolution("cccp4", features, 1)
+    tower.pool("features", "AVE", 6)                       # 1x1
+
+
+def tower_digits(tower, features):
+    """A small net in the manner of `nin`, for 8x8 digits."""
+    tower.convolution("conv1", 32, 3, pad=1)
+    tower.convolution("cccp1", 32, 1)
+    tower.pool("pool1", "MAX", 2, 2)                       # 4x4
+    tower.convolution("conv2", 64, 3, pad=1)
+    tower.convolution("cccp2", features, 1)
+    tower.pool("features", "AVE", 4)                       # 1x1
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What the paper leaves open, and the sizes, for one data set's nets."""
+
+    tower: object              # one of the functions above
+    channels: int
+    size: int                  # side of the images that the tower sees
+    crop: bool                 # cut at random from larger ones in training
+    triplets: int              # in a batch
+    pixel_mean: int            # subtracted from the pixels, ...
+    pixel_scale: float         # ... which are then multiplied
+    mirror: bool
+    solver: str
+
+
+PAPER_SOLVER = """\
+momentum: 0.9
+weight_decay: 0.0005
+"""
+
+SOLVER_CIFAR10 = """\
+base_lr: 0.002
+lr_policy: "fixed"
+max_iter: 3000
+display: 20
+snapshot: 500
+"""
+
+SOLVER_DIGITS = """\
+base_lr: 0.02
+lr_policy: "multistep"
+gamma: 0.1
+stepvalue: 1200
+max_iter: 1500
+display: 50
+snapshot: 500
+"""
+
+SOLVER_TABLE1 = """\
+base_lr: 0.001
+lr_policy: "fixed"
+max_iter: 60000
+display: 20
+snapshot: 2000
+"""
+
+_CIFAR10 = Recipe(tower_nin, channels=3, size=32, crop=False, triplets=21,
+                  pixel_mean=120, pixel_scale=0.015625, mirror=True,
+                  solver=SOLVER_CIFAR10)
+
+RECIPES = {
+    ("cifar10", ""): _CIFAR10,
+    ("cifar10", "validation"): _CIFAR10,
+    ("cifar10", "lai"): dataclasses.replace(_CIFAR10, tower=tower_lai),
+    ("digits", ""): Recipe(tower_digits, channels=1, size=8, crop=False, triplets=64,
+                           pixel_mean=80, pixel_scale=0.01, mirror=False,
+                           solver=SOLVER_DIGITS),
+    ("nuswide", ""): Recipe(tower_table1, channels=3, size=224, crop=True, triplets=21,
+                            pixel_mean=120, pixel_scale=0.015625, mirror=True,
+                            solver=SOLVER_TABLE1),
+}
+
+# The nets whose files are committed; the rest is made on demand.
+COMMITTED = tuple(
+    [NetSpec("cifar10", variant, bits)
+     for variant in ("", "validation", "lai") for bits in (12, 24, 32, 48)]
+    + [NetSpec("digits", "", bits) for bits in (12, 48)]
+    + [NetSpec("nuswide", "", 48)])
+
+
+def net_spec(dataset, variant="", bits=DEFAULT_BITS):
+    """A checked NetSpec.
+
+    Raises
+    ------
+    UserError
+        If there is no such net, or the length is out of range.
+    """
+    if (dataset, variant) not in RECIPES:
+        raise UserError(f"there is no net '{dataset}{'_' * bool(variant)}{variant}'; "
+                        "there are " + ", ".join(sorted(
+                            f"{d}{'_' * bool(v)}{v}" for d, v in RECIPES)))
+    if not BITS[0] <= bits <= BITS[1]:
+        raise UserError(f"{bits} bits: codes have {BITS[0]} to {BITS[1]} bits")
+    return NetSpec(dataset, variant, bits)
+
+
+# --- files ----------------------------------------------------------------------
+
+def _pixels(recipe):
+    """Bytes to centred, scaled values: inside the net, so that training and
+    deployment cannot differ."""
+    shift = -recipe.pixel_mean * recipe.pixel_scale
+    return layer("pixels", "Power", ["images"], ["pixels"],
+                 f"power_param {{ scale: {recipe.pixel_scale} shift: {shift} }}")
+
+
+def _tower_and_codes(spec, recipe):
+    """The layers that train, test and deploy share: pixels to codes."""
+    tower = Tower("pixels")
+    recipe.tower(tower, FEATURES_PER_BIT * spec.bits)
+    return [
+        _pixels(recipe), *tower.layers,
+        layer("encode", "DivideAndEncode", ["features"], ["encode"], *WEIGHT_RATES,
+              block("divide_and_encode_param",
+                    f"num_output: {spec.bits}",
+                    "bias_term: true",
+                    'weight_filler { type: "xavier" }',
+                    'bias_filler { type: "constant" }')),
+        layer("sigmoid", "Sigmoid", ["encode"], ["sigmoid"]),
+        layer("codes", "PiecewiseThreshold", ["sigmoid"], ["codes"],
+              "piecewise_threshold_param { epsilon: 0.5 gamma: 0.8 stepsize: 20000 }"),
+    ]
+
+
+def _triplet_data(spec, recipe, phase, database):
+    transform = [f"mirror: {'true' if recipe.mirror and phase == 'TRAIN' else 'false'}"]
+    if recipe.crop:
+        transform.append(f"crop_size: {recipe.size}")
+    return layer(
+        "triplets", "Data", [], ["triplets"],
+        f"include {{ phase: {phase} }}",
+        block("transform_param", *transform),
+        block("data_param", f'source: "{database}"',
+              f"batch_size: {recipe.triplets}", "backend: LMDB"))
+
+
+def train_test(spec):
+    """The net that `caffe train` trains."""
+    recipe = RECIPES[spec.dataset, spec.variant]
+    channels = recipe.channels
+    held_out = spec.variant == "validation"
+    comment = f"""\
+# {spec.name}: {spec.bits}-bit codes from {recipe.size}x{recipe.size} images.
+# Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
+# A batch has {recipe.triplets} triplets, {3 * recipe.triplets} images.
+"""
+    if not held_out:
+        comment += """\
+# There is no TEST phase: all training images are trained on, and no query may
+# be looked at. The validation net has one, on held-out training images.
+"""
+    database = database_of(spec.dataset, "validation_train" if held_out else "train")
+    layers = [_triplet_data(spec, recipe, "TRAIN", database)]
+    if held_out:
+        layers.append(_triplet_data(
+            spec, recipe, "TEST", database_of(spec.dataset, "validation_test")))
+    layers += [
+        layer("triplet_images", "Slice", ["triplets"],
+              ["query_images", "similar_images", "dissimilar_images"],
+              block("slice_param", "axis: 1", f"slice_point: {channels}",
+                    f"slice_point: {2 * channels}")),
+        layer("images", "Concat",
+              ["query_images", "similar_images", "dissimilar_images"], ["images"],
+              "concat_param { axis: 0 }"),
+        *_tower_and_codes(spec, recipe),
+        layer("triplet_codes", "Slice", ["codes"], ["query", "similar", "dissimilar"],
+              "slice_param { axis: 0 }"),
+        layer("loss", "TripletRankingLoss", ["query", "similar", "dissimilar"],
+              ["loss", "active"], "triplet_ranking_loss_param { margin: 1 }"),
+        layer("monitor", "CodeMonitor", ["codes"],
+              ["bit_mean_min", "bit_mean_max", "distinct_codes", "clipped"],
+              "include { phase: TRAIN }"),
+    ]
+    return "\n".join([comment + f'name: "{spec.name}"', *layers, ""])
+
+
+def deploy(spec):
+    """The net that codes images."""
+    recipe = RECIPES[spec.dataset, spec.variant]
+    comment = f"""\
+# {spec.name}: codes {recipe.size}x{recipe.size} images, bytes 0..255{
+    ", RGB" if recipe.channels == 3 else ""}.
+# Bit i of an image is 1 where `codes` i is above 0.5.
+# Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
+"""
+    images = layer("images", "Input", [], ["images"],
+                   f"input_param {{ shape {{ dim: 100 dim: {recipe.channels}"
+                   f" dim: {recipe.size} dim: {recipe.size} }} }}")
+    return "\n".join([comment + f'name: "{spec.name}"', images,
+                      *_tower_and_codes(spec, recipe), ""])
+
+
+def solver(spec):
+    """How the net is trained."""
+    recipe = RECIPES[spec.dataset, spec.variant]
+    net = spec.files["train_test"].relative_to(paths.ROOT)
+    lines = f"""\
+# Trains {spec.name}: caffe train -solver {spec.files["solver"].relative_to(paths.ROOT)}
+# Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
+# Without solver_mode Caffe runs on the CPU; -gpu 0 takes the GPU.
+net: "{net}"
+# Momentum and weight decay: the paper, section 4.1. The rest is ours.
+""" + PAPER_SOLVER + recipe.solver + f"""\
+snapshot_prefix: "{spec.snapshot_prefix}"
+random_seed: 1
+"""
+    if spec.variant == "validation":
+        lines += f"""\
+# {50 * recipe.triplets} held-out triplets at a time.
+test_iter: 50
+test_interval: 500
+"""
+    return lines
+
+
+MAKERS = {"train_test": train_test, "solver": solver, "deploy": deploy}
+
+
+def files_of(spec):
+    """The text of a net's files, by path."""
+    if spec.variant == "validation":
+        # What it learns is coded by the deploy net of the paper's variant.
+        kinds = ("train_test", "solver")
+    else:
+        kinds = ("train_test", "solver", "deploy")
+    return {spec.files[kind]: MAKERS[kind](spec) for kind in kinds}

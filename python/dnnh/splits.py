@@ -1,0 +1,128 @@
+"""Queries, training images and database of a data set: one seed decides.
+
+A split is made once, saved under ``data/splits/`` and used by every method
+after that. No training image is ever a query.
+"""
+
+import dataclasses
+import hashlib
+import json
+
+import h5py
+import numpy as np
+
+from dnnh import paths
+from dnnh.errors import UserError
+
+# Per class: queries, training images. CIFAR-10's are the paper's (Lai et al.,
+# CVPR 2015, section 4.1); the digits' are ours, in the same proportions.
+PER_CLASS = {"cifar10": (100, 500), "digits": (20, 50)}
+
+PROTOCOLS = ("paper", "54k", "50k")
+
+# One training image in five is held out by the validation split.
+VALIDATION_SHARE = 5
+
+
+@dataclasses.dataclass
+class Split:
+    """Indices into a data set, each int64, sorted.
+
+    Attributes
+    ----------
+    queries, training, database : arrays of shape (n,)
+    validation_training, validation_queries : arrays of shape (n,)
+        The training images in two parts, for choosing things: what is trained
+        on the first part is ranked within the second.
+    """
+
+    protocol: str
+    seed: int
+    queries: np.ndarray
+    training: np.ndarray
+    database: np.ndarray
+    validation_training: np.ndarray
+    validation_queries: np.ndarray
+
+
+ARRAYS = ("queries", "training", "database",
+          "validation_training", "validation_queries")
+
+
+def make_split(dataset, protocol="paper", seed=0):
+    """Draw a split.
+
+    Parameters
+    ----------
+    dataset : dnnh.datasets.Dataset
+    protocol : str
+        ``paper``: so many queries of each class, so many training images of
+        each class among the rest, database all that is no query. ``54k``: the
+        same without the training images in the database. ``50k``: the official
+        test images are the queries, the official training images are training
+        set and database.
+    seed : int
+
+    Raises
+    ------
+    UserError
+        If the protocol is unknown, or asks for more images than there are.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"unknown protocol '{protocol}'; known ones: "
+                        + ", ".join(PROTOCOLS))
+    rng = np.random.default_rng(seed)
+    every = np.arange(len(dataset.images))
+    if protocol == "50k":
+        if not dataset.train:
+            raise UserError(f"{dataset.name} has no official training set, which "
+                            "the protocol '50k' asks for; use 'paper'")
+        training, queries = every[:dataset.train], every[dataset.train:]
+        database = training
+    else:
+        query_count, training_count = PER_CLASS[dataset.name]
+        drawn = []
+        for label, name in enumerate(dataset.classes):
+            members = np.flatnonzero(dataset.labels == label)
+            if len(members) < query_count + training_count:
+                raise UserError(
+                    f"class '{name}' of {dataset.name} has {len(members)} images; "
+                    f"{query_count} queries and {training_count} training images "
+                    "are to be drawn from it")
+            drawn.append(rng.permutation(members)[:query_count + training_count])
+        queries = np.sort(np.concatenate([d[:query_count] for d in drawn]))
+        training = np.sort(np.concatenate([d[query_count:] for d in drawn]))
+        database = np.setdiff1d(every, queries)
+        if protocol == "54k":
+            database = np.setdiff1d(database, training)
+    held_out = []
+    for label in range(len(dataset.classes)):
+        members = rng.permutation(training[dataset.labels[training] == label])
+        held_out.append(members[:len(members) // VALIDATION_SHARE])
+    validation_queries = np.sort(np.concatenate(held_out))
+    return Split(protocol, seed, queries, training, database,
+                 np.setdiff1d(training, validation_queries), validation_queries)
+
+
+def load_split(dataset, protocol="paper", seed=0):
+    """The saved split, made and saved if this is its first use."""
+    path = paths.DATA / "splits" / f"{dataset.name}_{protocol}_seed{seed}.h5"
+    fingerprint = hashlib.sha256(
+        json.dumps(dataset.source).encode() + dataset.labels.tobytes()).hexdigest()
+    if not path.exists():
+        split = make_split(dataset, protocol, seed)
+        with paths.written_whole(path) as partial, h5py.File(partial, "w") as file:
+            for name in ARRAYS:
+                file[name] = getattr(split, name)
+            file.attrs["data"] = fingerprint
+        return split
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs["data"] != fingerprint:
+                raise UserError(
+                    f"{path} was drawn from other data than {dataset.name} as it is "
+                    f"now ({dataset.source}); delete it to draw the split anew")
+            return Split(protocol, seed, *(file[name][:] for name in ARRAYS))
+    except (OSError, KeyError) as error:
+        raise UserError(f"{path} is not a split file ({error}); delete it to draw "
+                        "the split anew") from error

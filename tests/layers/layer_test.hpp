@@ -1,0 +1,149 @@
+#ifndef DNNH_TESTS_LAYERS_LAYER_TEST_HPP_
+#define DNNH_TESTS_LAYERS_LAYER_TEST_HPP_
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/common.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/proto/caffe.pb.h"
+
+#include "google/protobuf/text_format.h"
+
+namespace caffe {
+
+template <typename T, Caffe::Brew brew>
+struct Device {
+  typedef T Dtype;
+  static const Caffe::Brew mode = brew;
+};
+
+typedef ::testing::Types<Device<float, Caffe::CPU>, Device<double, Caffe::CPU>,
+                         Device<float, Caffe::GPU>, Device<double, Caffe::GPU> >
+    Devices;
+
+struct DeviceNames {
+  template <typename D>
+  static std::string GetName(int) {
+    return std::string(D::mode == Caffe::GPU ? "GPU" : "CPU")
+        + (sizeof(typename D::Dtype) == sizeof(double) ? "Double" : "Float");
+  }
+};
+
+// A test that runs for float and double, on the CPU and on the GPU. Without a
+// GPU, or in a CPU-only build, the GPU's half is skipped and says so. With
+// DNNH_REQUIRE_GPU=1 in the environment it fails instead.
+template <typename D>
+class LayerTest : public ::testing::Test {
+ public:
+  typedef typename D::Dtype Dtype;
+
+ protected:
+  virtual void SetUp() {
+    Caffe::set_random_seed(1701);
+    if (D::mode == Caffe::GPU) {
+      int devices = 0;
+#ifndef CPU_ONLY
+      if (cudaGetDeviceCount(&devices) != cudaSuccess) { devices = 0; }
+#endif
+      if (devices == 0) {
+        ASSERT_EQ(std::getenv("DNNH_REQUIRE_GPU"), nullptr) << "no GPU";
+        GTEST_SKIP() << "no GPU here, or a CPU-only build";
+      }
+    }
+    Caffe::set_mode(D::mode);
+  }
+
+  static LayerParameter Parse(const std::string& text) {
+    LayerParameter param;
+    CHECK(google::protobuf::TextFormat::ParseFromString(text, &param)) << text;
+    return param;
+  }
+
+  // Fills a blob with values drawn uniformly from [low, high].
+  static void FillUniform(Dtype low, Dtype high, Blob<Dtype>* blob) {
+    caffe_rng_uniform<Dtype>(
+        blob->count(), low, high, blob->mutable_cpu_data());
+  }
+
+  static void Copy(const std::vector<Dtype>& values, Blob<Dtype>* blob) {
+    ASSERT_EQ(values.size(), static_cast<size_t>(blob->count()));
+    std::copy(values.begin(), values.end(), blob->mutable_cpu_data());
+  }
+
+  // Checks every gradient that `layer` gives against central differences of
+  // E = sum over all of tops[0] of weight * top, with weights that differ from
+  // element to element, so that no two errors cancel.
+  //
+  // In double precision a step of 1e-4 leaves differences good to 1e-7 and
+  // better for our at most quadratic functions; in float a step of 1e-2 keeps
+  // rounding (1e-7 of E, divided by the step) under the tolerance.
+  static void CheckGradients(Layer<Dtype>* layer,
+      const std::vector<Blob<Dtype>*>& bottom,
+      const std::vector<Blob<Dtype>*>& top) {
+    const bool is_double = sizeof(Dtype) == sizeof(double);
+    const Dtype step = is_double ? 1e-4 : 1e-2;
+    const Dtype tolerance = is_double ? 1e-6 : 2e-3;
+    std::vector<Blob<Dtype>*> inputs(bottom);
+    for (size_t i = 0; i < layer->blobs().size(); ++i) {
+      // A blob that takes no gradient (learning rate 0) is none to check.
+      if (layer->param_propagate_down(i)) {
+        inputs.push_back(layer->blobs()[i].get());
+      }
+    }
+    layer->Reshape(bottom, top);
+    layer->Forward(bottom, top);
+    Weigh(top[0]);
+    for (size_t i = 0; i < layer->blobs().size(); ++i) {
+      Blob<Dtype>* blob = layer->blobs()[i].get();
+      caffe_set(blob->count(), Dtype(0), blob->mutable_cpu_diff());
+    }
+    layer->Backward(top, std::vector<bool>(bottom.size(), true), bottom);
+    int nonzero = 0;
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      const std::vector<Dtype> gradient(inputs[k]->cpu_diff(),
+          inputs[k]->cpu_diff() + inputs[k]->count());
+      for (int i = 0; i < inputs[k]->count(); ++i) {
+        const Dtype value = inputs[k]->cpu_data()[i];
+        inputs[k]->mutable_cpu_data()[i] = value + step;
+        const Dtype above = Objective(layer, bottom, top);
+        inputs[k]->mutable_cpu_data()[i] = value - step;
+        const Dtype below = Objective(layer, bottom, top);
+        inputs[k]->mutable_cpu_data()[i] = value;
+        ASSERT_TRUE(std::isfinite(gradient[i]));
+        EXPECT_NEAR(gradient[i], (above - below) / (2 * step), tolerance)
+            << "blob " << k << ", element " << i;
+        nonzero += std::abs(gradient[i]) > 10 * tolerance;
+      }
+    }
+    EXPECT_GT(nonzero, 0) << "no gradient to speak of: nothing was tested";
+  }
+
+ private:
+  // dE/dtop, the weights of E: 0.5, 0.8, 1.1, ... over and over.
+  static void Weigh(Blob<Dtype>* top) {
+    for (int i = 0; i < top->count(); ++i) {
+      top->mutable_cpu_diff()[i] = 0.5 + 0.3 * (i % 5);
+    }
+  }
+
+  static Dtype Objective(Layer<Dtype>* layer,
+      const std::vector<Blob<Dtype>*>& bottom,
+      const std::vector<Blob<Dtype>*>& top) {
+    layer->Forward(bottom, top);
+    Dtype sum = 0;
+    for (int i = 0; i < top[0]->count(); ++i) {
+      sum += top[0]->cpu_data()[i] * (0.5 + 0.3 * (i % 5));
+    }
+    return sum;
+  }
+};
+
+}  // namespace caffe
+
+#endif  // DNNH_TESTS_LAYERS_LAYER_TEST_HPP_

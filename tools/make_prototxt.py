@@ -1,0 +1,33 @@
+"""Write nets and solvers to prototxt/.
+
+  python tools/make_prototxt.py                                the committed ones
+  python tools/make_prototxt.py --dataset cifar10 --bits 16    one more length
+  python tools/make_prototxt.py --dataset cifar10 --variant lai --bits 64
+"""
+
+import argparse
+
+from dnnh import errors, nets, paths
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", help="write this data set's net only")
+    parser.add_argument("--variant", default="", help="its variant, e.g. lai")
+    parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS],
+                        help="code lengths, 8 to 64 (default 48)")
+    arguments = parser.parse_args()
+
+    specs = nets.COMMITTED
+    if arguments.dataset:
+        specs = [nets.net_spec(arguments.dataset, arguments.variant, bits)
+                 for bits in arguments.bits]
+    for spec in specs:
+        for path, text in nets.files_of(spec).items():
+            path.write_text(text)
+            print(path.relative_to(paths.ROOT))
+
+
+if __name__ == "__main__":
+    errors.run(main)
