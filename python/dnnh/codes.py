@@ -1,0 +1,117 @@
+"""Codes files: where every method ends, and every evaluation begins.
+
+An HDF5 file with ``query_codes`` and ``database_codes`` (uint8, shape
+(n, ceil(q / 8)), bit i of a code in byte i // 8 at position i % 8, least
+significant first, unused bits 0), ``query_labels`` and ``database_labels``
+(int64 (n,), or uint8 multi-hot (n, classes)), optionally ``query_ids`` and
+``database_ids``, and the attributes ``bits``, ``dataset``, ``method``, ``seed``.
+"""
+
+import dataclasses
+
+import h5py
+import numpy as np
+
+from dnnh import paths
+from dnnh.errors import UserError
+
+
+@dataclasses.dataclass
+class Codes:
+    """The codes of queries and database.
+
+    Attributes
+    ----------
+    query_codes, database_codes : uint8 of shape (m, bytes), (n, bytes), packed
+    query_labels, database_labels : int64 of shape (m,), (n,), or uint8 multi-hot
+    bits : int
+        q, the length of the codes.
+    dataset, method : str
+    seed : int
+    query_ids, database_ids : int64 of shape (m,), (n,), or None
+        Indices into the data set. An image that is in both is left out of its
+        own ranking.
+    """
+
+    query_codes: np.ndarray
+    database_codes: np.ndarray
+    query_labels: np.ndarray
+    database_labels: np.ndarray
+    bits: int
+    dataset: str
+    method: str
+    seed: int
+    query_ids: np.ndarray = None
+    database_ids: np.ndarray = None
+
+
+ARRAYS = ("query_codes", "database_codes", "query_labels", "database_labels")
+OPTIONAL = ("query_ids", "database_ids")
+ATTRIBUTES = ("bits", "dataset", "method", "seed")
+
+
+def save(path, codes):
+    """Write a codes file, whole or not at all."""
+    _check(path, codes)
+    with paths.written_whole(path) as partial, h5py.File(partial, "w") as file:
+        for name in ARRAYS + OPTIONAL:
+            if getattr(codes, name) is not None:
+                file[name] = getattr(codes, name)
+        for name in ATTRIBUTES:
+            file.attrs[name] = getattr(codes, name)
+
+
+def load(path):
+    """Read and check a codes file.
+
+    Raises
+    ------
+    UserError
+        If it is not there, not HDF5, or something in it is missing or does not
+        fit the rest.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [n for n in ARRAYS if n not in file]
+            missing += [n for n in ATTRIBUTES if n not in file.attrs]
+            if missing:
+                raise UserError(f"{path} is not a codes file: it has no "
+                                + ", ".join(missing))
+            codes = Codes(
+                **{name: file[name][:] for name in ARRAYS},
+                **{name: file[name][:] for name in OPTIONAL if name in file},
+                bits=int(file.attrs["bits"]), dataset=str(file.attrs["dataset"]),
+                method=str(file.attrs["method"]), seed=int(file.attrs["seed"]))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a readable codes file: {error}") from error
+    _check(path, codes)
+    return codes
+
+
+def _check(path, codes):
+    width = -(-codes.bits // 8)
+    spare = 8 * width - codes.bits            # bits of the last byte that are unused
+    if codes.bits < 1:
+        raise UserError(f"{path}: bits is {codes.bits}, it must be at least 1")
+    for side in ("query", "database"):
+        packed = getattr(codes, f"{side}_codes")
+        labels = getattr(codes, f"{side}_labels")
+        ids = getattr(codes, f"{side}_ids")
+        if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != width:
+            raise UserError(
+                f"{path}: {side}_codes is {packed.dtype} of shape {packed.shape}; "
+                f"codes of {codes.bits} bits are uint8 of shape (n, {width})")
+        if spare and (packed[:, -1] >> (8 - spare)).any():
+            raise UserError(f"{path}: {side}_codes has ones beyond bit {codes.bits}; "
+                            "unused bits must be 0")
+        if labels.ndim not in (1, 2) or len(labels) != len(packed):
+            raise UserError(f"{path}: {side}_labels has shape {labels.shape} for "
+                            f"{len(packed)} codes")
+        if ids is not None and ids.shape != (len(packed),):
+            raise UserError(f"{path}: {side}_ids has shape {ids.shape} for "
+                            f"{len(packed)} codes")
+    if codes.query_labels.shape[1:] != codes.database_labels.shape[1:]:
+        raise UserError(
+            f"{path}: query_labels has shape {codes.query_labels.shape} and "
+            f"database_labels {codes.database_labels.shape}; both must be one label "
+            "an image, or both multi-hot with one number of classes")

@@ -1,0 +1,114 @@
+"""Official archives, downloaded once, resumed where they stopped, verified."""
+
+import dataclasses
+import hashlib
+import shutil
+import urllib.error
+import urllib.request
+
+from tqdm import tqdm
+
+from dnnh import paths
+from dnnh.errors import UserError
+
+CHUNK = 1 << 18
+TIMEOUT = 30         # seconds without a byte
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    url: str
+    md5: str         # as published beside the archive
+    size: int        # bytes
+
+
+ARCHIVES = {
+    "cifar10": Archive(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "c32a1d4ab5d03f1284b67883e8d87530", 170_052_171),
+}
+
+
+def fetch(name, url=None):
+    """Download a data set's archive to ``data/`` and verify it.
+
+    A download that stopped half-way goes on where it was. A file that is there
+    and whole is not fetched again.
+
+    Parameters
+    ----------
+    name : str
+        A key of ARCHIVES.
+    url : str, optional
+        Another address of the same archive (a mirror).
+
+    Returns
+    -------
+    pathlib.Path of the verified archive.
+
+    Raises
+    ------
+    UserError
+        If the server cannot be reached, stops early, or sends another file.
+    """
+    archive = ARCHIVES[name]
+    url = url or archive.url
+    path = paths.DATA / url.rsplit("/", 1)[-1]
+    by_hand = (f"or get the archive another way and run 'python tools/get_data.py "
+               f"{name} --from ARCHIVE'")
+    if path.exists() and md5_of(path) == archive.md5:
+        return path
+    partial = path.with_name(path.name + ".partial")
+    paths.DATA.mkdir(exist_ok=True)
+    have = partial.stat().st_size if partial.exists() else 0
+    if have > archive.size:
+        partial.unlink()
+        have = 0
+    if have < archive.size:
+        _check_room(archive.size - have)
+        try:
+            _download(url, partial, have, archive.size)
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise UserError(f"{url} could not be fetched ({error}); run the same "
+                            f"command again to go on, {by_hand}") from error
+    got = partial.stat().st_size
+    if got < archive.size:
+        raise UserError(f"{url} stopped after {got:,} of {archive.size:,} bytes; run "
+                        f"the same command again to go on, {by_hand}")
+    found = md5_of(partial)
+    if got != archive.size or found != archive.md5:
+        partial.unlink()
+        raise UserError(f"{url} gave {got:,} bytes with md5 {found}, not "
+                        f"{archive.size:,} with {archive.md5}; it was deleted. Try "
+                        f"again, {by_hand}")
+    partial.replace(path)
+    return path
+
+
+def _check_room(needed):
+    free = shutil.disk_usage(paths.DATA).free
+    if needed > free:
+        raise UserError(f"{paths.DATA} has {free:,} bytes free, the download needs "
+                        f"{needed:,}")
+
+
+def _download(url, partial, have, size):
+    request = urllib.request.Request(url)
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        if response.status != 206:        # the server starts from the beginning
+            have = 0
+        with partial.open("ab" if have else "wb") as file, tqdm(
+                total=size, initial=have, unit="B", unit_scale=True,
+                desc=f"fetching {partial.stem}") as progress:
+            # A byte too many is enough to know a wrong file.
+            while have <= size and (chunk := response.read(CHUNK)):
+                file.write(chunk)
+                have += len(chunk)
+                progress.update(len(chunk))
+
+
+def md5_of(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,0 +1,116 @@
+"""Codes of images, through pycaffe."""
+
+import os
+
+import numpy as np
+from tqdm import tqdm
+
+from dnnh import ranking
+from dnnh.errors import UserError
+
+BATCH = 100
+
+
+class Encoder:
+    """A trained net that codes images.
+
+    Bit i of an image is 1 where output i is above 0.5 (Lai et al., CVPR 2015,
+    section 3.4).
+
+    Parameters
+    ----------
+    deploy : path of a deploy prototxt with an input ``images`` and an output
+        ``codes``
+    weights : path of a .caffemodel
+
+    Raises
+    ------
+    UserError
+        If the weights are not a model file, or belong to another net.
+    """
+
+    def __init__(self, deploy, weights):
+        caffe = _quiet_caffe()
+        _check_weights(caffe, deploy, weights)
+        self._net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
+        self.bits = self._net.blobs["codes"].shape[1]
+
+    def outputs(self, images):
+        """The values behind the bits.
+
+        Parameters
+        ----------
+        images : uint8 array of shape (n, height, width, channels), n up to BATCH
+            or not; as large as the net's input, or larger: then the middle is cut
+            out
+
+        Returns
+        -------
+        float32 array of shape (n, q), in [0, 1].
+        """
+        blob = self._net.blobs["images"]
+        _, channels, height, width = blob.shape
+        if (images.ndim != 4 or images.shape[3] != channels
+                or images.shape[1] < height or images.shape[2] < width):
+            raise UserError(f"images of shape {images.shape[1:]} (height, width, "
+                            f"channels) do not fit a net for {height, width, channels}")
+        top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+        images = images[:, top:top + height, left:left + width]
+        if blob.shape[0] != len(images):
+            blob.reshape(len(images), channels, height, width)
+        blob.data[...] = images.transpose(0, 3, 1, 2)
+        return self._net.forward()["codes"].copy()
+
+    def encode(self, images, description="encoding"):
+        """Packed codes of any number of images.
+
+        Parameters
+        ----------
+        images : uint8 array of shape (n, height, width, channels)
+
+        Returns
+        -------
+        uint8 array of shape (n, ceil(q / 8)), see dnnh.ranking.
+        """
+        codes = np.empty((len(images), -(-self.bits // 8)), np.uint8)
+        with tqdm(total=len(images), unit="image", desc=description) as progress:
+            for start in range(0, len(images), BATCH):
+                batch = images[start:start + BATCH]
+                codes[start:start + BATCH] = ranking.pack(self.outputs(batch) > 0.5)
+                progress.update(len(batch))
+        return codes
+
+
+def _quiet_caffe():
+    """pycaffe, without the hundreds of lines that building a net logs."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    import caffe
+    return caffe
+
+
+def _check_weights(caffe, deploy, weights):
+    """Refuse what Caffe itself would abort on, or quietly ignore.
+
+    Caffe ends the whole process on a file that it cannot parse and on a blob of
+    another shape, and says nothing when no layer's name matches.
+    """
+    from google.protobuf import text_format
+    from google.protobuf.message import DecodeError
+    message = caffe.proto.caffe_pb2.NetParameter()
+    try:
+        message.ParseFromString(weights.read_bytes())
+    except (DecodeError, OSError) as error:
+        raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
+    stored = {layer.name: [tuple(blob.shape.dim) for blob in layer.blobs]
+              for layer in message.layer if layer.blobs}
+    net = caffe.Net(str(deploy), caffe.TEST)
+    wanted = {name: [tuple(blob.shape) for blob in blobs]
+              for name, blobs in net.params.items()}
+    name = text_format.Parse(
+        deploy.read_text(), caffe.proto.caffe_pb2.NetParameter()).name
+    for layer, shapes in wanted.items():
+        if stored.get(layer) != shapes:
+            raise UserError(
+                f"{weights} does not fit the net '{name}': its layer '{layer}' has "
+                f"{stored.get(layer, 'no weights')}, the net's has {shapes}. Is it of "
+                "another length or variant? Try another --bits, --variant or --model")

@@ -1,0 +1,87 @@
+"""The plots of the paper's figures 5 to 8, and of the training log."""
+
+import itertools
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+matplotlib.rcParams.update({
+    "font.size": 10, "axes.grid": True, "grid.alpha": 0.3,
+    "axes.spines.top": False, "axes.spines.right": False,
+    "pdf.fonttype": 42,       # letters, not outlines, in PDFs
+})
+# Colours and markers that stay apart for colour-blind readers and in grey.
+STYLES = tuple(zip(
+    ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"),
+    ("o", "s", "^", "D", "v", "P", "X")))
+
+
+def _figure(xlabel, ylabel, title):
+    figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return figure, axes
+
+
+def _lines(axes, series):
+    """Draw (name, xs, ys) lines and, if there are several, a legend."""
+    for (name, xs, ys), (colour, marker) in zip(series, itertools.cycle(STYLES)):
+        axes.plot(xs, ys, color=colour, marker=marker, markersize=4, label=name,
+                  clip_on=False)
+    axes.set_ylim(0, 1)
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def precision_radius2(series):
+    """Precision within Hamming radius 2 against the number of bits.
+
+    Parameters
+    ----------
+    series : list of (name, bits, precisions)
+    """
+    figure, axes = _figure("number of bits", "precision",
+                           "Precision within Hamming radius 2")
+    _lines(axes, series)
+    axes.set_xticks(sorted({b for _, bits, _ in series for b in bits}))
+    return figure
+
+
+def precision_recall(series):
+    """Precision-recall curves; ``series`` is a list of (name, recall, precision)."""
+    figure, axes = _figure("recall", "precision", "Precision-recall, by radius")
+    _lines(axes, series)
+    axes.set_xlim(0, 1)
+    return figure
+
+
+def precision_at(series):
+    """Precision against the number of returned images; (name, numbers, precision)."""
+    figure, axes = _figure("number of top returned images", "precision",
+                           "Precision of the top returned images")
+    _lines(axes, series)
+    axes.set_xlim(left=0)
+    return figure
+
+
+def training(curves):
+    """What a training log says, one small plot for each figure in it.
+
+    Parameters
+    ----------
+    curves : dict of name to (iterations, values)
+    """
+    rows = -(-len(curves) // 2)
+    figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
+    axes = figure.subplots(rows, 2, squeeze=False, sharex=True).ravel()
+    for axis, (name, (iterations, values)) in zip(axes, curves.items()):
+        axis.plot(iterations, values, color=STYLES[0][0], linewidth=1)
+        axis.set_title(name)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis in axes[len(curves):]:
+        axis.set_visible(False)
+    for axis in axes[max(0, len(curves) - 2):len(curves)]:
+        axis.set_xlabel("iteration")
+        axis.tick_params(labelbottom=True)
+    return figure

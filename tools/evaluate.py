@@ -1,0 +1,144 @@
+"""Code images with a trained net, rank the database for every query, measure.
+
+  python tools/evaluate.py --bits 48                 CIFAR-10, newest snapshot
+  python tools/evaluate.py --dataset digits --model snapshots/digits_iter_500.caffemodel
+  python tools/evaluate.py --split validation        for choosing things: the held-out
+                                                     training images among themselves
+  python tools/evaluate.py --codes codes.h5 --json result.json      any codes file
+
+Prints a table and writes, under results/, the codes file, JSON, CSV, the plots of
+the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import time
+
+from dnnh import (codes, datasets, encoder, errors, metrics, models, nets, paths, report,
+                  splits)
+from dnnh.errors import UserError
+
+# The data sets whose MAP the paper measures within the top of the ranking.
+TOP = {"nuswide": 5000}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--codes", type=pathlib.Path,
+                        help="evaluate this codes file instead of coding images")
+    parser.add_argument("--bits", type=int, default=nets.DEFAULT_BITS)
+    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--variant", default="", help="of the net, e.g. lai")
+    parser.add_argument("--model", type=pathlib.Path,
+                        help="weights (default: the newest snapshot of the net, else "
+                        "the released model)")
+    parser.add_argument("--split", default="test", choices=["test", "validation"])
+    parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS)
+    parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--json", type=pathlib.Path, help="write the JSON here too")
+    parser.add_argument("--output", type=pathlib.Path,
+                        help="folder for the results (default: under results/)")
+    parser.add_argument("--note", default="", help="a sentence for the page's top")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse_arguments()
+    if arguments.codes:
+        coded, about = codes.load(arguments.codes), {
+            "source": f"codes file {arguments.codes.name}", "protocol": "of the file"}
+        images = None
+    else:
+        coded, about, images = encode(arguments)
+    result = measure(coded, about)
+    print(report.summary(result))
+    if arguments.json:
+        report.write_json(arguments.json, result)
+    write(arguments, coded, result, images)
+
+
+def encode(arguments):
+    """Code the queries and the database: (Codes, what is known of them, Dataset)."""
+    validation = arguments.split == "validation"
+    spec = nets.net_spec(arguments.dataset, arguments.variant, arguments.bits)
+    trained = spec
+    if validation and not arguments.variant:
+        trained = nets.net_spec(arguments.dataset, "validation", arguments.bits)
+    dataset = datasets.load(arguments.dataset)
+    split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
+    weights, chosen = models.find_model(trained, arguments.model)
+    print(f"model: {chosen}")
+    deploy = spec.files["deploy"]
+    if not deploy.exists():
+        deploy.write_text(nets.deploy(spec))
+    net = encoder.Encoder(deploy, weights)
+    if validation:
+        queries = database = split.validation_queries
+        query_codes = database_codes = net.encode(dataset.images[queries])
+    else:
+        queries, database = split.queries, split.database
+        query_codes = net.encode(dataset.images[queries], "coding queries")
+        database_codes = net.encode(dataset.images[database], "coding database")
+    coded = codes.Codes(
+        query_codes, database_codes, dataset.labels[queries], dataset.labels[database],
+        bits=spec.bits, dataset=dataset.name,
+        method="DNNH" + (f" ({arguments.variant})" if arguments.variant else ""),
+        seed=split.seed, query_ids=queries, database_ids=database)
+    about = {
+        "source": dataset.source,
+        "protocol": "validation" if validation else split.protocol,
+        "model": str(weights.name),
+        "model_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    return coded, about, dataset
+
+
+def measure(coded, about):
+    """Rank, and put together the result as it goes into the JSON."""
+    same = None
+    if coded.query_ids is not None and coded.database_ids is not None:
+        place = {image: i for i, image in enumerate(coded.database_ids.tolist())}
+        found = [place.get(image) for image in coded.query_ids.tolist()]
+        if None not in found:
+            same = found
+        elif any(f is not None for f in found):
+            raise UserError("some queries are in the database and some are not; every "
+                            "query must be, to be left out of its own ranking, or none")
+    start = time.perf_counter()
+    measured = metrics.evaluate(
+        coded.query_codes, coded.database_codes, coded.query_labels,
+        coded.database_labels, coded.bits, top=TOP.get(coded.dataset), same=same,
+        progress=True)
+    return {"dataset": coded.dataset, "method": coded.method, "bits": coded.bits,
+            "seed": coded.seed, **about, **measured,
+            "seconds": time.perf_counter() - start}
+
+
+def write(arguments, coded, result, dataset):
+    """Everything under results/."""
+    name = f"{result['dataset']}_{result['method']}_{result['protocol']}"
+    name = "".join(c if c.isalnum() else "_" for c in name).replace("__", "_")
+    folder = arguments.output or paths.RESULTS / f"{name.strip('_')}_{result['bits']}bit"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not arguments.codes:
+        codes.save(folder / "codes.h5", coded)
+    report.write_json(folder / "result.json", result)
+    report.write_csv(folder / "curves.csv", result)
+    others = [other for path in folder.parent.glob("*/result.json")
+              for other in [json.loads(path.read_text())]
+              if all(other.get(k) == result[k] for k in
+                     ("dataset", "method", "protocol", "source"))]
+    figures = report.draw(result, others)
+    for kind, figure in figures.items():
+        figure.savefig(folder / f"{kind}.png", dpi=160)
+        figure.savefig(folder / f"{kind}.pdf")
+    rows = report.gallery(coded, dataset) if dataset is not None else ()
+    (folder / "report.html").write_text(
+        report.page(result, figures, rows, dataset, arguments.note))
+    print(f"codes, tables, plots and report: {folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    errors.run(main)
