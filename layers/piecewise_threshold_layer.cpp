@@ -41,13 +41,6 @@ void PiecewiseThresholdLayer<Dtype>::LayerSetUp(
 }
 
 template <typename Dtype>
-void PiecewiseThresholdLayer<Dtype>::Reshape(
-    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
-  NeuronLayer<Dtype>::Reshape(bottom, top);
-  input_.ReshapeLike(*bottom[0]);
-}
-
-template <typename Dtype>
 void PiecewiseThresholdLayer<Dtype>::Schedule() {
   const PiecewiseThresholdParameter& param =
       this->layer_param_.piecewise_threshold_param();
@@ -81,8 +74,7 @@ void PiecewiseThresholdLayer<Dtype>::Forward_cpu(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   Schedule();
   const int count = bottom[0]->count();
-  caffe_copy(count, bottom[0]->cpu_data(), input_.mutable_cpu_data());
-  const Dtype* s = input_.cpu_data();
+  const Dtype* s = bottom[0]->cpu_data();
   Dtype* g = top[0]->mutable_cpu_data();
   for (int i = 0; i < count; ++i) {
     g[i] = PiecewiseThreshold(s[i], epsilon_);
@@ -95,11 +87,11 @@ void PiecewiseThresholdLayer<Dtype>::Backward_cpu(
     const vector<Blob<Dtype>*>& bottom) {
   if (!propagate_down[0]) { return; }
   const int count = bottom[0]->count();
-  const Dtype* s = input_.cpu_data();
+  const Dtype* g = top[0]->cpu_data();
   const Dtype* top_diff = top[0]->cpu_diff();
   Dtype* bottom_diff = bottom[0]->mutable_cpu_diff();
   for (int i = 0; i < count; ++i) {
-    bottom_diff[i] = PiecewiseInside(s[i], epsilon_) ? top_diff[i] : Dtype(0);
+    bottom_diff[i] = PiecewiseInside(g[i], epsilon_) ? top_diff[i] : Dtype(0);
   }
 }
 

@@ -6,22 +6,20 @@
 
 namespace caffe {
 
-// g and the copy of s that Backward needs, element by element; s and g may be
-// one and the same blob.
+// g(s), element by element; s and g may be one and the same blob.
 template <typename Dtype>
 __global__ void PiecewiseThresholdForward(const int count, const Dtype* s,
-    const Dtype epsilon, Dtype* input, Dtype* g) {
+    const Dtype epsilon, Dtype* g) {
   CUDA_KERNEL_LOOP(i, count) {
-    input[i] = s[i];
-    g[i] = PiecewiseThreshold(input[i], epsilon);
+    g[i] = PiecewiseThreshold(s[i], epsilon);
   }
 }
 
 template <typename Dtype>
-__global__ void PiecewiseThresholdBackward(const int count, const Dtype* s,
+__global__ void PiecewiseThresholdBackward(const int count, const Dtype* g,
     const Dtype epsilon, const Dtype* top_diff, Dtype* bottom_diff) {
   CUDA_KERNEL_LOOP(i, count) {
-    bottom_diff[i] = PiecewiseInside(s[i], epsilon) ? top_diff[i] : Dtype(0);
+    bottom_diff[i] = PiecewiseInside(g[i], epsilon) ? top_diff[i] : Dtype(0);
   }
 }
 
@@ -34,8 +32,7 @@ void PiecewiseThresholdLayer<Dtype>::Forward_gpu(
   // NOLINT_NEXT_LINE(whitespace/operators)
   PiecewiseThresholdForward<Dtype><<<CAFFE_GET_BLOCKS(count),
       CAFFE_CUDA_NUM_THREADS>>>(
-      count, bottom[0]->gpu_data(), epsilon_, input_.mutable_gpu_data(),
-      top[0]->mutable_gpu_data());
+      count, bottom[0]->gpu_data(), epsilon_, top[0]->mutable_gpu_data());
   CUDA_POST_KERNEL_CHECK;
 }
 
@@ -48,7 +45,7 @@ void PiecewiseThresholdLayer<Dtype>::Backward_gpu(
   // NOLINT_NEXT_LINE(whitespace/operators)
   PiecewiseThresholdBackward<Dtype><<<CAFFE_GET_BLOCKS(count),
       CAFFE_CUDA_NUM_THREADS>>>(
-      count, input_.gpu_data(), epsilon_, top[0]->gpu_diff(),
+      count, top[0]->gpu_data(), epsilon_, top[0]->gpu_diff(),
       bottom[0]->mutable_gpu_diff());
   CUDA_POST_KERNEL_CHECK;
 }

@@ -62,8 +62,6 @@ class PiecewiseThresholdLayer : public NeuronLayer<Dtype> {
       : NeuronLayer<Dtype>(param), epsilon_() {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top);
-  virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "PiecewiseThreshold"; }
 
@@ -75,6 +73,9 @@ class PiecewiseThresholdLayer : public NeuronLayer<Dtype> {
   /**
    * @brief The gradient is 1 on the identity piece, its corners included, and
    *        0 outside.
+   *
+   * The output tells which: g(s) lies on that piece exactly when s does, for s
+   * in [0, 1]. So in-place computation needs no copy of the input.
    */
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
@@ -86,9 +87,6 @@ class PiecewiseThresholdLayer : public NeuronLayer<Dtype> {
 
   // epsilon of the last Forward, which Backward must share.
   Dtype epsilon_;
-  // The input of the last Forward: an in-place top overwrites the bottom, and
-  // g(s) = 1 does not tell whether s was on the identity piece.
-  Blob<Dtype> input_;
 };
 
 }  // namespace caffe

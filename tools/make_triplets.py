@@ -76,7 +76,10 @@ def write(dataset, split, part, members, count, seed, output):
         "images": len(members),
         "queries_per_class": dict(zip(dataset.classes, counts.tolist()))}
     start = time.perf_counter()
-    triplets.write_lmdb(output, dataset.images[members], drawn, about)
+    pad = nets.RECIPES[dataset.name, ""].pad
+    images = np.pad(dataset.images[members], ((0, 0), (pad, pad), (pad, pad), (0, 0)),
+                    mode="reflect")
+    triplets.write_lmdb(output, images, drawn, about)
     seconds = time.perf_counter() - start
     print(f"{output}: {count:,} triplets of {len(members):,} images "
           f"({dataset.source}), "

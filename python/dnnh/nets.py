@@ -192,12 +192,13 @@ class Recipe:
     tower: object              # one of the functions above
     channels: int
     size: int                  # side of the images that the tower sees
-    crop: bool                 # cut at random from larger ones in training
+    pad: int                   # added on each side (mirrored) for random crops
     triplets: int              # in a batch
     pixel_mean: int            # subtracted from the pixels, ...
     pixel_scale: float         # ... which are then multiplied
     mirror: bool
     solver: str
+    normalize_codes: bool = False
 
 
 PAPER_SOLVER = """\
@@ -213,14 +214,25 @@ display: 20
 snapshot: 500
 """
 
+SOLVER_CIFAR10_BN = """\
+base_lr: 0.005
+lr_policy: "multistep"
+gamma: 0.2
+stepvalue: 3000
+stepvalue: 3800
+max_iter: 4200
+display: 20
+snapshot: 200
+"""
+
 SOLVER_DIGITS = """\
 base_lr: 0.02
 lr_policy: "multistep"
 gamma: 0.1
-stepvalue: 1200
-max_iter: 1500
-display: 50
-snapshot: 500
+stepvalue: 500
+max_iter: 600
+display: 20
+snapshot: 300
 """
 
 SOLVER_TABLE1 = """\
@@ -231,18 +243,20 @@ display: 20
 snapshot: 2000
 """
 
-_CIFAR10 = Recipe(tower_nin, channels=3, size=32, crop=False, triplets=21,
+_CIFAR10 = Recipe(tower_nin, channels=3, size=32, pad=4, triplets=21,
                   pixel_mean=120, pixel_scale=0.015625, mirror=True,
                   solver=SOLVER_CIFAR10)
 
 RECIPES = {
     ("cifar10", ""): _CIFAR10,
     ("cifar10", "validation"): _CIFAR10,
+    ("cifar10", "bn"): dataclasses.replace(
+        _CIFAR10, normalize_codes=True, solver=SOLVER_CIFAR10_BN),
     ("cifar10", "lai"): dataclasses.replace(_CIFAR10, tower=tower_lai),
-    ("digits", ""): Recipe(tower_digits, channels=1, size=8, crop=False, triplets=64,
+    ("digits", ""): Recipe(tower_digits, channels=1, size=8, pad=0, triplets=21,
                            pixel_mean=80, pixel_scale=0.01, mirror=False,
                            solver=SOLVER_DIGITS),
-    ("nuswide", ""): Recipe(tower_table1, channels=3, size=224, crop=True, triplets=21,
+    ("nuswide", ""): Recipe(tower_table1, channels=3, size=224, pad=16, triplets=21,
                             pixel_mean=120, pixel_scale=0.015625, mirror=True,
                             solver=SOLVER_TABLE1),
 }
@@ -250,7 +264,7 @@ RECIPES = {
 # The nets whose files are committed; the rest is made on demand.
 COMMITTED = tuple(
     [NetSpec("cifar10", variant, bits)
-     for variant in ("", "validation", "lai") for bits in (12, 24, 32, 48)]
+     for variant in ("", "validation", "bn", "lai") for bits in (12, 24, 32, 48)]
     + [NetSpec("digits", "", bits) for bits in (12, 48)]
     + [NetSpec("nuswide", "", 48)])
 
@@ -286,15 +300,25 @@ def _tower_and_codes(spec, recipe):
     """The layers that train, test and deploy share: pixels to codes."""
     tower = Tower("pixels")
     recipe.tower(tower, FEATURES_PER_BIT * spec.bits)
-    return [
+    layers = [
         _pixels(recipe), *tower.layers,
         layer("encode", "DivideAndEncode", ["features"], ["encode"], *WEIGHT_RATES,
               block("divide_and_encode_param",
                     f"num_output: {spec.bits}",
                     "bias_term: true",
                     'weight_filler { type: "xavier" }',
-                    'bias_filler { type: "constant" }')),
-        layer("sigmoid", "Sigmoid", ["encode"], ["sigmoid"]),
+                    'bias_filler { type: "constant" }'))]
+    if recipe.normalize_codes:
+        # Each bit's values get mean 0 and variance 1 over the batch; scaled by the
+        # beta of eq. 5. Once trained, this is a constant factor and bias of a bit.
+        layers += [
+            layer("normalize", "BatchNorm", ["encode"], ["normalize"],
+                  "batch_norm_param { moving_average_fraction: 0.98 }"),
+            layer("beta", "Power", ["normalize"], ["beta"],
+                  "power_param { scale: 0.5 }")]
+    return layers + [
+        layer("sigmoid", "Sigmoid", ["beta" if recipe.normalize_codes else "encode"],
+              ["sigmoid"]),
         layer("codes", "PiecewiseThreshold", ["sigmoid"], ["codes"],
               "piecewise_threshold_param { epsilon: 0.5 gamma: 0.8 stepsize: 20000 }"),
     ]
@@ -302,7 +326,7 @@ def _tower_and_codes(spec, recipe):
 
 def _triplet_data(spec, recipe, phase, database):
     transform = [f"mirror: {'true' if recipe.mirror and phase == 'TRAIN' else 'false'}"]
-    if recipe.crop:
+    if recipe.pad:
         transform.append(f"crop_size: {recipe.size}")
     return layer(
         "triplets", "Data", [], ["triplets"],

@@ -263,6 +263,28 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, SolversDoNotMoveTheCount) {
   }
 }
 
+// With clip_gradients, training with a threshold that is the identity equals
+// training without the layer: the mark has no part in the norm.
+TYPED_TEST(PiecewiseThresholdScheduleTest, ClippingDoesNotSeeTheMark) {
+  typedef typename TypeParam::Dtype Dtype;
+  SolverParameter with = this->Solver("clip_gradients: 1e-2");
+  SolverParameter without = with;
+  const int threshold = 3;
+  ASSERT_EQ(with.net_param().layer(threshold).type(), "PiecewiseThreshold");
+  with.mutable_net_param()->mutable_layer(threshold)
+      ->mutable_piecewise_threshold_param()->set_gamma(1);
+  without.mutable_net_param()->mutable_layer(threshold)->set_type("Split");
+  vector<Dtype> weights[2];
+  for (int k = 0; k < 2; ++k) {
+    Caffe::set_random_seed(3);
+    SGDSolver<Dtype> solver(k ? with : without);
+    solver.Step(3);
+    const Blob<Dtype>& blob = *solver.net()->layer_by_name("encode")->blobs()[0];
+    weights[k].assign(blob.cpu_data(), blob.cpu_data() + blob.count());
+  }
+  EXPECT_EQ(weights[0], weights[1]);
+}
+
 // Snapshot, resume: the count goes on, and the weights end equal to the last
 // bit, since this net has no dropout and its data no position.
 TYPED_TEST(PiecewiseThresholdScheduleTest, ResumesExactly) {
