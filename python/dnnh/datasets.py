@@ -26,6 +26,8 @@ from dnnh.errors import UserError
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer",
                    "dog", "frog", "horse", "ship", "truck")
 
+CIFAR10_BATCH = 10_000       # images in one of its six files, five of them training
+
 # Images this large are never a small-image data set, but may be an attack.
 MAX_IMAGE_PIXELS = 50_000_000
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp"}
@@ -151,10 +153,10 @@ def prepare_cifar10(source):
         else:
             dataset = _cifar10_folders(tree)
     counts = np.bincount(dataset.labels, minlength=10)
-    if len(dataset.images) != 60_000 or (counts != 6_000).any():
+    if (counts != 6 * CIFAR10_BATCH // 10).any():
         raise UserError(
-            f"{source}: CIFAR-10 has 60,000 images, 6,000 of each class; here "
-            f"are {len(dataset.images):,} with {counts.tolist()} of the classes")
+            f"{source}: CIFAR-10 has {6 * CIFAR10_BATCH // 10:,} images of each class; "
+            f"here are {counts.tolist()}")
     return dataset
 
 
@@ -171,10 +173,11 @@ def _batches(tree, by_name, suffix):
 
 def _cifar10(images, labels, source):
     return Dataset(name="cifar10", images=images, labels=labels,
-                   classes=CIFAR10_CLASSES, source=source, train=50_000)
+                   classes=CIFAR10_CLASSES, source=source, train=5 * CIFAR10_BATCH)
 
 
-def _check_labels(where, labels, count):
+def _check_labels(where, labels):
+    count = CIFAR10_BATCH
     if len(labels) != count or labels.min() < 0 or labels.max() > 9:
         raise UserError(f"{where}: {count:,} labels from 0 to 9 are expected; here "
                         f"are {len(labels):,} from {labels.min()} to {labels.max()}")
@@ -184,11 +187,11 @@ def _cifar10_binary(tree, by_name):
     record = 1 + 3 * 32 * 32     # a label, then red, green and blue planes
     images, labels = [], []
     for where, data in _batches(tree, by_name, ".bin"):
-        if len(data) != 10_000 * record:
+        if len(data) != CIFAR10_BATCH * record:
             raise UserError(f"{where} has {len(data):,} bytes, not "
-                            f"{10_000 * record:,}; fetch it again")
-        records = np.frombuffer(data, np.uint8).reshape(10_000, record)
-        _check_labels(where, records[:, 0], 10_000)
+                            f"{CIFAR10_BATCH * record:,}; fetch it again")
+        records = np.frombuffer(data, np.uint8).reshape(CIFAR10_BATCH, record)
+        _check_labels(where, records[:, 0])
         images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels.append(records[:, 0].astype(np.int64))
     return _cifar10(np.concatenate(images), np.concatenate(labels),
@@ -229,10 +232,10 @@ def _cifar10_python(tree, by_name):
             raise UserError(f"{where} is not one of CIFAR-10's pickles: {error}"
                             ) from error
         if (not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8
-                or pixels.shape != (10_000, 3072)):
+                or pixels.shape != (CIFAR10_BATCH, 3072)):
             raise UserError(f"{where}: 'data' is not an array of uint8 of shape "
-                            "(10000, 3072)")
-        _check_labels(where, batch_labels, 10_000)
+                            f"({CIFAR10_BATCH}, 3072)")
+        _check_labels(where, batch_labels)
         images.append(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels.append(batch_labels)
     return _cifar10(np.concatenate(images), np.concatenate(labels),
@@ -258,10 +261,11 @@ def _cifar10_folders(tree):
         raise UserError(
             f"{tree.path} holds none of CIFAR-10's forms: data_batch_1.bin ..., "
             "data_batch_1 ..., train/<class>/<image> and test/<class>/<image>")
-    if (len(found["train"]), len(found["test"])) != (50_000, 10_000):
-        raise UserError(f"{tree.path}: CIFAR-10 has 50,000 training and 10,000 "
-                        f"test images; here are {len(found['train']):,} and "
-                        f"{len(found['test']):,}")
+    counts = len(found["train"]), len(found["test"])
+    if counts != (5 * CIFAR10_BATCH, CIFAR10_BATCH):
+        raise UserError(f"{tree.path}: CIFAR-10 has {5 * CIFAR10_BATCH:,} training and "
+                        f"{CIFAR10_BATCH:,} test images; here are {counts[0]:,} and "
+                        f"{counts[1]:,}")
     images = np.empty((len(members), 32, 32, 3), np.uint8)
     labels = np.empty(len(members), np.int64)
     # An archive is read in its own order: it cannot seek cheaply.

@@ -1,0 +1,21 @@
+"""Shared fixtures: tests write to a folder of their own, never to data/."""
+
+import pathlib
+import sys
+
+import pytest
+
+from dnnh import paths
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A repository of its own for whatever dnnh writes."""
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    (tmp_path / "data").mkdir()
+    return tmp_path
