@@ -123,18 +123,13 @@ def write_lmdb(path, images, triplets, about):
     if pages == 1:       # small values share pages: half of one is the worst
         pages = 2
     size = len(triplets) * (pages + 1) * PAGE + (1 << 20)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    needed = len(triplets) * pages * PAGE
-    if needed > free:
-        raise UserError(f"{path} needs about {needed / 1e9:.1f} GB and the disk has "
-                        f"{free / 1e9:.1f} GB free; ask for fewer triplets or write "
-                        "elsewhere with --output")
     layout = {
         "record": [f"{member} image, {channels} x {height} x {width} bytes"
                    for member in MEMBERS],
         "triplets": len(triplets), **about}
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_room(path, len(triplets) * pages * PAGE)
         with paths.written_whole(path) as partial:
             partial.mkdir()
             with lmdb.open(str(partial), map_size=size, sync=False,
@@ -150,6 +145,14 @@ def write_lmdb(path, images, triplets, about):
     except (lmdb.Error, OSError) as error:
         raise UserError(f"{path} could not be written ({error}); nothing is left of "
                         "it. Is the disk full, or the folder not yours?") from error
+
+
+def _check_room(path, needed):
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise UserError(f"{path} needs about {needed / 1e9:.1f} GB and the disk has "
+                        f"{free / 1e9:.1f} GB free; ask for fewer triplets or write "
+                        "elsewhere with --output")
 
 
 def _write_records(database, start, planes, datum):

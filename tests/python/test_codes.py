@@ -1,0 +1,62 @@
+"""Codes files: what is written comes back; what does not fit is refused."""
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+
+from dnnh import codes, ranking
+from dnnh.errors import UserError
+
+RNG = np.random.default_rng(0)
+GOOD = codes.Codes(
+    ranking.pack(RNG.random((5, 12)) < 0.5), ranking.pack(RNG.random((9, 12)) < 0.5),
+    RNG.integers(3, size=5), RNG.integers(3, size=9), bits=12, dataset="digits",
+    method="DNNH", seed=0, query_ids=np.arange(5), database_ids=np.arange(5, 14))
+
+
+def same(a, b):
+    return all(np.array_equal(getattr(a, f.name), getattr(b, f.name))
+               for f in dataclasses.fields(codes.Codes))
+
+
+@pytest.mark.parametrize("coded", [
+    GOOD, dataclasses.replace(GOOD, query_ids=None, database_ids=None),
+    dataclasses.replace(GOOD, query_labels=np.ones((5, 3), np.uint8),
+                        database_labels=np.ones((9, 3), np.uint8))])
+def test_what_is_written_comes_back(tmp_path, coded):
+    codes.save(tmp_path / "c.h5", coded)
+    assert same(codes.load(tmp_path / "c.h5"), coded)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"bits": 20}, r"query_codes is uint8 of shape \(5, 2\); codes of 20 bits.*\(n, 3\)"),
+    ({"bits": 11}, "ones beyond bit 11"),
+    ({"bits": 0}, "bits is 0"),
+    ({"query_labels": np.zeros(4)}, r"query_labels has shape \(4,\) for 5 codes"),
+    ({"database_ids": np.arange(3)}, r"database_ids has shape \(3,\) for 9"),
+    ({"query_labels": np.ones((5, 2), np.uint8)}, "both must be one label"),
+    ({"query_codes": np.zeros((5, 2))}, "query_codes is float64"),
+])
+def test_what_does_not_fit_is_refused(tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        codes.save(tmp_path / "c.h5", dataclasses.replace(GOOD, **change))
+    assert not list(tmp_path.iterdir())
+
+
+def test_unreadable_files(tmp_path):
+    (tmp_path / "text.h5").write_text("hello")
+    with pytest.raises(UserError, match="text.h5 is not a readable codes file"):
+        codes.load(tmp_path / "text.h5")
+    with pytest.raises(UserError, match="none.h5 is not a readable codes file"):
+        codes.load(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["query_codes"] = GOOD.query_codes
+    with pytest.raises(UserError, match="has no database_codes, query_labels"):
+        codes.load(tmp_path / "part.h5")
+    codes.save(tmp_path / "c.h5", GOOD)
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs["bits"] = "many"
+    with pytest.raises(UserError, match="c.h5 is not a readable codes file"):
+        codes.load(tmp_path / "c.h5")

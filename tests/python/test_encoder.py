@@ -1,0 +1,96 @@
+"""Coding images, and choosing whose weights do it."""
+
+import os
+
+import caffe
+import numpy as np
+import pytest
+
+from dnnh import encoder, models, nets, paths, ranking
+from dnnh.errors import UserError
+
+SPEC = nets.net_spec("digits", bits=12)
+DEPLOY = SPEC.files["deploy"]
+IMAGES = np.random.default_rng(0).integers(0, 256, (230, 8, 8, 1), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "net.caffemodel"
+    caffe.set_random_seed(1)
+    net = caffe.Net(str(DEPLOY), caffe.TEST)
+    # Centre the bits, so that codes differ.
+    net.blobs["images"].reshape(len(IMAGES), 1, 8, 8)
+    net.blobs["images"].data[...] = IMAGES.transpose(0, 3, 1, 2)
+    net.forward()
+    net.params["encode"][1].data[...] = -net.blobs["encode"].data.mean(axis=0)
+    net.save(str(path))
+    return path
+
+
+def test_codes_are_the_outputs_above_one_half(weights):
+    net = encoder.Encoder(DEPLOY, weights)
+    outputs = net.outputs(IMAGES)
+    assert outputs.shape == (230, 12)
+    bits = outputs > 0.5
+    assert 0.2 < bits.mean() < 0.8
+    assert (net.encode(IMAGES) == ranking.pack(bits)).all()
+
+
+def test_batches_do_not_change_codes(weights, monkeypatch):
+    net = encoder.Encoder(DEPLOY, weights)
+    whole = net.outputs(IMAGES)
+    monkeypatch.setattr(encoder, "BATCH", 7)
+    assert (net.encode(IMAGES) == ranking.pack(whole > 0.5)).all()
+    assert np.allclose(net.outputs(IMAGES[3:4])[0], whole[3], atol=1e-6)
+
+
+def test_larger_images_give_their_middle(weights):
+    net = encoder.Encoder(DEPLOY, weights)
+    larger = np.pad(IMAGES[:9], ((0, 0), (2, 2), (1, 1), (0, 0)), mode="edge")
+    assert np.allclose(net.outputs(larger), net.outputs(IMAGES[:9]))
+
+
+def test_images_that_do_not_fit(weights):
+    net = encoder.Encoder(DEPLOY, weights)
+    with pytest.raises(UserError, match="do not fit a net for"):
+        net.outputs(np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def test_weights_of_another_length(weights):
+    deploy = nets.net_spec("digits", bits=48).files["deploy"]
+    with pytest.raises(UserError, match="does not fit the net 'digits'.*'cccp2'.*--bits"):
+        encoder.Encoder(deploy, weights)
+
+
+def test_weights_that_are_none(tmp_path):
+    (tmp_path / "x.caffemodel").write_bytes(b"\xff nonsense")
+    with pytest.raises(UserError, match="x.caffemodel is not a .caffemodel file"):
+        encoder.Encoder(DEPLOY, tmp_path / "x.caffemodel")
+
+
+def test_whose_weights(home, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", home)
+    monkeypatch.setattr(paths, "PROTOTXT", home / "prototxt")
+    (home / "snapshots").mkdir()
+    (home / "models").mkdir()
+    with pytest.raises(UserError, match="no trained net 'digits_12bit'.*caffe train"):
+        models.find_model(SPEC)
+    released = home / "models/digits_12bit.caffemodel"
+    released.touch()
+    assert models.find_model(SPEC) == (
+        released, "models/digits_12bit.caffemodel, the released model")
+    # Of another net, and not of this one.
+    (home / "snapshots/digits_iter_900.caffemodel").touch()
+    assert models.find_model(SPEC)[0] == released
+    old = home / "snapshots/digits_12bit_iter_900.caffemodel"
+    new = home / "snapshots/digits_12bit_iter_30.caffemodel"
+    for seconds, path in enumerate((old, new)):
+        path.touch()
+        os.utime(path, (1000 + seconds, 1000 + seconds))
+    assert models.find_model(SPEC)[0] == new        # a new training
+    os.utime(old, (1001, 1001))
+    assert models.find_model(SPEC)[0] == old        # the same second: the later one
+    assert models.find_model(SPEC, released) == (released, f"{released}, as asked")
+    with pytest.raises(UserError, match="nowhere.caffemodel is not there"):
+        models.find_model(SPEC, home / "nowhere.caffemodel")
