@@ -51,7 +51,8 @@ demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)
 
 test: all
-	@ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
+	@OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
+	$(if $(CUDA),,@$(PYTHON) tests/break_layers.py)
 	@$(PYTHON) -m pytest
 
 clean:

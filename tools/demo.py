@@ -19,7 +19,7 @@ from dnnh.errors import UserError
 
 BITS = 48
 # Triplets to write, iterations to train; CIFAR-10's solver goes on far longer.
-SIZES = {"digits": (15_000, None), "cifar10": (5_000, 200)}
+SIZES = {"digits": (35_000, None), "cifar10": (5_000, 200)}
 
 
 def main():

@@ -206,33 +206,34 @@ momentum: 0.9
 weight_decay: 0.0005
 """
 
+# Long enough for epsilon to fall three times, at 20,000, 40,000 and 60,000.
 SOLVER_CIFAR10 = """\
-base_lr: 0.002
+base_lr: 0.001
 lr_policy: "fixed"
-max_iter: 3000
-display: 20
-snapshot: 500
+max_iter: 70000
+display: 100
+snapshot: 1000
 """
 
 SOLVER_CIFAR10_BN = """\
-base_lr: 0.005
+base_lr: 0.01
 lr_policy: "multistep"
 gamma: 0.2
-stepvalue: 3000
-stepvalue: 3800
-max_iter: 4200
+stepvalue: 2700
+stepvalue: 3200
+max_iter: 3600
 display: 20
 snapshot: 200
 """
 
 SOLVER_DIGITS = """\
-base_lr: 0.02
+base_lr: 0.01
 lr_policy: "multistep"
 gamma: 0.1
-stepvalue: 500
-max_iter: 600
+stepvalue: 400
+max_iter: 500
 display: 20
-snapshot: 300
+snapshot: 250
 """
 
 SOLVER_TABLE1 = """\
@@ -253,7 +254,7 @@ RECIPES = {
     ("cifar10", "bn"): dataclasses.replace(
         _CIFAR10, normalize_codes=True, solver=SOLVER_CIFAR10_BN),
     ("cifar10", "lai"): dataclasses.replace(_CIFAR10, tower=tower_lai),
-    ("digits", ""): Recipe(tower_digits, channels=1, size=8, pad=0, triplets=21,
+    ("digits", ""): Recipe(tower_digits, channels=1, size=8, pad=0, triplets=64,
                            pixel_mean=80, pixel_scale=0.01, mirror=False,
                            solver=SOLVER_DIGITS),
     ("nuswide", ""): Recipe(tower_table1, channels=3, size=224, pad=16, triplets=21,
@@ -403,6 +404,8 @@ def solver(spec):
 net: "{net}"
 # Momentum and weight decay: the paper, section 4.1. The rest is ours.
 """ + PAPER_SOLVER + recipe.solver + f"""\
+# The loss in the log is the mean of so many iterations; one is noise.
+average_loss: 20
 snapshot_prefix: "{spec.snapshot_prefix}"
 random_seed: 1
 """

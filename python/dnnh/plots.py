@@ -65,6 +65,10 @@ def precision_at(series):
     return figure
 
 
+# Figures of the training log that lie between 0 and 1.
+SHARES = {"active", "bit_mean_min", "bit_mean_max", "clipped", "epsilon", "test active"}
+
+
 def training(curves):
     """What a training log says, one small plot for each figure in it.
 
@@ -75,9 +79,16 @@ def training(curves):
     rows = -(-len(curves) // 2)
     figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False, sharex=True).ravel()
+    last = max(iterations[-1] for iterations, _ in curves.values())
     for axis, (name, (iterations, values)) in zip(axes, curves.items()):
-        axis.plot(iterations, values, color=STYLES[0][0], linewidth=1)
+        if name == "epsilon":       # known where it changes, constant in between
+            axis.step([*iterations, last], [*values, values[-1]], where="post",
+                      color=STYLES[0][0], linewidth=1)
+        else:
+            axis.plot(iterations, values, color=STYLES[0][0], linewidth=1)
         axis.set_title(name)
+        if name in SHARES:
+            axis.set_ylim(-0.02, 1.02)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axis in axes[len(curves):]:
         axis.set_visible(False)

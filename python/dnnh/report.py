@@ -141,8 +141,8 @@ table.figures td.value { text-align: right; font-variant-numeric: tabular-nums; 
 .hits img { width: 56px; height: 56px; image-rendering: pixelated; display: block;
   border: 3px solid transparent; border-radius: 4px; }
 .right img { border-color: #0072b2; } .wrong img { border-color: #d55e00; }
-.right span::before { content: "\\2713 "; color: #0072b2; font-weight: bold; }
-.wrong span::before { content: "\\2717 "; color: #d55e00; font-weight: bold; }
+.right span::before { content: "\\2713\\00a0"; color: #0072b2; font-weight: bold; }
+.wrong span::before { content: "\\2717\\00a0"; color: #d55e00; font-weight: bold; }
 footer { margin-top: 3rem; color: #555; font-size: .85rem; }
 """
 

@@ -45,7 +45,7 @@ def test_a_plot_for_each_figure(tmp_path):
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert titles == ["epsilon", "active", "loss", "test loss"]
     lines = [axes.get_lines()[0].get_ydata().tolist() for axes in figure.axes]
-    assert lines == [[0.5], [0.8, 0.6], [1.1, 0.7], [0.9]]
+    assert lines == [[0.5, 0.5], [0.8, 0.6], [1.1, 0.7], [0.9]]
 
 
 def test_no_log(tmp_path):
