@@ -54,14 +54,14 @@ add_library(caffe SHARED
   ${caffe_sources} ${generated_dir}/caffe/proto/caffe.pb.cc)
 target_include_directories(caffe SYSTEM PUBLIC
   ${generated_dir} ${CAFFE_SOURCE_DIR}/include
-  ${HDF5_INCLUDE_DIRS} ${OpenCV_INCLUDE_DIRS} ${OPENBLAS_INCLUDE_DIRS})
+  ${HDF5_INCLUDE_DIRS} ${OPENCV_INCLUDE_DIR})
 target_compile_definitions(caffe PUBLIC
   CAFFE_VERSION=1.0.0 USE_OPENCV USE_LMDB USE_HDF5)
 target_link_libraries(caffe PUBLIC
   Boost::filesystem Boost::system Boost::thread
   gflags glog::glog protobuf::libprotobuf
   ${HDF5_C_LIBRARIES} ${HDF5_HL_LIBRARIES} PkgConfig::LMDB PkgConfig::OPENBLAS
-  opencv_core opencv_imgcodecs opencv_imgproc
+  ${OPENCV_LIBRARIES}
   Threads::Threads)
 # Caffe's own style of 2014 to 2018; its warnings are not ours to mend.
 target_compile_options(caffe PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-w>)

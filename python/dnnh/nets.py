@@ -216,7 +216,7 @@ snapshot: 1000
 """
 
 SOLVER_CIFAR10_BN = """\
-base_lr: 0.01
+base_lr: 0.0025
 lr_policy: "multistep"
 gamma: 0.2
 stepvalue: 2700
