@@ -5,6 +5,12 @@ set(CMAKE_CUDA_ARCHITECTURES 80 90 CACHE STRING
   "Compute capabilities to build for: 80 is A100, 90 is H100 and H200")
 # CCCL, which CUDA 13's headers bring in, demands C++17.
 set(CMAKE_CUDA_STANDARD 17)
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  message(FATAL_ERROR "There is no CUDA compiler here: put nvcc of CUDA 13 into PATH, "
+    "or name it with the environment variable CUDACXX, or build without CUDA=1")
+endif()
 enable_language(CUDA)
 find_package(CUDAToolkit 13 REQUIRED)
 
@@ -16,7 +22,7 @@ if(TARGET CUDA::cublas AND TARGET CUDA::curand)
 else()
   set(wheels_dir ${PROJECT_BINARY_DIR}/cuda-wheels)
   if(NOT EXISTS ${wheels_dir}/complete)
-    message(STATUS "The CUDA toolkit has no cuBLAS or cuRAND: taking them from PyPI (460 MB)")
+    message(NOTICE "The CUDA toolkit has no cuBLAS or cuRAND: taking them from PyPI (460 MB)")
     execute_process(
       COMMAND ${Python3_EXECUTABLE} -m pip install --quiet --no-deps --upgrade
         --target ${wheels_dir}

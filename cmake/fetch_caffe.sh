@@ -38,11 +38,12 @@ if ! { [ -f "$work/$tarball" ] && verified; }; then
   : > "$work/apt/status"
   archives=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' \
     | awk '$2 == "main" {print $1}' | sort -u)
+  : > "$work/apt/log"
   [ -n "$archives" ] || fail \
     "the machine's apt sources name no Debian archive (component main); put $tarball into $work yourself, $own_checkout"
   for archive in $archives; do
     echo "deb-src $archive $suite main" > "$work/apt/sources.list"
-    if private_apt update >"$work/apt/log" 2>&1 &&
+    if private_apt update >>"$work/apt/log" 2>&1 &&
        (cd "$work" && private_apt source --download-only "caffe=$version") \
          >>"$work/apt/log" 2>&1; then
       break

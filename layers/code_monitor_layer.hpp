@@ -26,6 +26,7 @@ namespace caffe {
  *      tells nothing)
  *   -# the number of distinct codes, from 1 (collapse) to N
  *   -# the share of values that are exactly 0 or 1: clipped by the threshold
+ *      (or, in float, by a sigmoid of more than 17 or less than -104)
  */
 template <typename Dtype>
 class CodeMonitorLayer : public Layer<Dtype> {
@@ -40,6 +41,9 @@ class CodeMonitorLayer : public Layer<Dtype> {
   virtual inline const char* type() const { return "CodeMonitor"; }
   virtual inline int ExactNumBottomBlobs() const { return 1; }
   virtual inline int ExactNumTopBlobs() const { return 4; }
+  virtual inline bool AllowForceBackward(const int bottom_index) const {
+    return false;
+  }
 
  protected:
   // There is no Forward_gpu: Caffe then calls this one, and the few hundred

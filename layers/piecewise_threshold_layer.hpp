@@ -18,10 +18,12 @@ DNNH_HOST_DEVICE inline bool PiecewiseInside(Dtype s, Dtype epsilon) {
   return s >= Dtype(0.5) - epsilon && s <= Dtype(0.5) + epsilon;
 }
 
-/// g(s) of eq. 6.
+/// g(s) of eq. 6; NaN stays NaN, so that a diverged net is seen.
 template <typename Dtype>
 DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
-  return PiecewiseInside(s, epsilon) ? s : Dtype(s > Dtype(0.5) ? 1 : 0);
+  if (s < Dtype(0.5) - epsilon) { return 0; }
+  if (s > Dtype(0.5) + epsilon) { return 1; }
+  return s;
 }
 
 /**
@@ -41,6 +43,8 @@ DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
  * the schedule where it was; its learning rate and decay are always 0. It
  * grows by one with each iteration of the solver in the TRAIN phase, whatever
  * iter_size is, and never in TEST. (As a float it counts exactly to 2^24.)
+ * `caffe train -weights` copies it too; fine-tuning that is to begin with the
+ * first epsilon gives the layer another name.
  *
  * @param bottom input Blob vector (length 1)
  *   -# any shape: the values s, in [0, 1]

@@ -62,7 +62,8 @@ void TripletRankingLossLayer<Dtype>::Summarize(
   Dtype loss = 0;
   int active = 0;
   for (int n = 0; n < num; ++n) {
-    loss += std::max(Dtype(0), hinge[n]);
+    // In this order max passes a NaN on: a diverged net must not look perfect.
+    loss += std::max(hinge[n], Dtype(0));
     active += hinge[n] > 0;
   }
   top[0]->mutable_cpu_data()[0] = loss / num;

@@ -71,10 +71,16 @@ MUTANTS = {
     "encode: fan-in of all features": (
         ENCODE, "cpp", "Blob<Dtype> slice(vector<int>{1, slices().begin(i + 1) - begin});",
         "Blob<Dtype> slice(vector<int>{1, features_});"),
-    "threshold: corner cut": (
+    "threshold: no gradient at the corner": (
         THRESHOLD, "hpp", "s >= Dtype(0.5) - epsilon", "s > Dtype(0.5) - epsilon"),
-    "threshold: always the identity": (
-        THRESHOLD, "hpp", "return PiecewiseInside(s, epsilon) ? s :", "return true ? s :"),
+    "threshold: corner cut": (
+        THRESHOLD, "hpp", "if (s < Dtype(0.5) - epsilon)", "if (s <= Dtype(0.5) - epsilon)"),
+    "threshold: never cuts to 1": (
+        THRESHOLD, "hpp", "if (s > Dtype(0.5) + epsilon) { return 1; }", ""),
+    "threshold: hides NaN": (
+        THRESHOLD, "hpp", "  return s;\n}", "  return s == s ? s : Dtype(0);\n}"),
+    "loss: hides NaN": (
+        LOSS, "cpp", "std::max(hinge[n], Dtype(0))", "std::max(Dtype(0), hinge[n])"),
     "threshold: gradient through the flat pieces": (
         THRESHOLD, "cpp", "PiecewiseInside(g[i], epsilon_) ? top_diff[i] : Dtype(0)",
         "top_diff[i]"),
@@ -106,7 +112,7 @@ MUTANTS = {
 def compile_command(layer):
     """The build's own command for a layer's .cpp, as a list of words."""
     for entry in json.loads((BUILD / "compile_commands.json").read_text()):
-        if entry["file"].endswith(f"layers/{layer}.cpp") and "tests" not in entry["file"]:
+        if entry["file"].endswith(f"/layers/{layer}.cpp"):
             return shlex.split(entry["command"])
     sys.exit(f"error: {BUILD}/compile_commands.json does not name {layer}.cpp; run make")
 

@@ -11,6 +11,7 @@ the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -48,33 +49,32 @@ def parse_arguments():
 def main():
     arguments = parse_arguments()
     if arguments.codes:
-        coded, about = codes.load(arguments.codes), {
-            "source": f"codes file {arguments.codes.name}", "protocol": "of the file"}
-        images = None
+        coded, dataset = codes.load(arguments.codes), None
+        about = {"source": coded.source or f"codes file {arguments.codes.name}",
+                 "protocol": coded.protocol or "of the file", "note": arguments.note}
     else:
-        coded, about, images = encode(arguments)
+        coded, about, dataset = encode(arguments)
     result = measure(coded, about)
     print(report.summary(result))
     if arguments.json:
         report.write_json(arguments.json, result)
-    write(arguments, coded, result, images)
+    write(arguments, coded, result, dataset)
 
 
 def encode(arguments):
     """Code the queries and the database: (Codes, what is known of them, Dataset)."""
     validation = arguments.split == "validation"
     spec = nets.net_spec(arguments.dataset, arguments.variant, arguments.bits)
-    trained = spec
-    if validation and not arguments.variant:
-        trained = nets.net_spec(arguments.dataset, "validation", arguments.bits)
+    if arguments.model is None and (arguments.split_seed or arguments.protocol == "50k"):
+        raise UserError("snapshots and released models are trained for split seed 0 of "
+                        "the protocols 'paper' and '54k'; other queries may have been "
+                        "trained on. Name a model trained for them with --model")
+    trained = dataclasses.replace(spec, validation=validation)
     dataset = datasets.load(arguments.dataset)
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     weights, chosen = models.find_model(trained, arguments.model)
     print(f"model: {chosen}")
-    deploy = spec.files["deploy"]
-    if not deploy.exists():
-        deploy.write_text(nets.deploy(spec))
-    net = encoder.Encoder(deploy, weights)
+    net = encoder.Encoder(nets.deploy(spec), weights)
     if validation:
         queries = database = split.validation_queries
         query_codes = database_codes = net.encode(dataset.images[queries])
@@ -86,10 +86,11 @@ def encode(arguments):
         query_codes, database_codes, dataset.labels[queries], dataset.labels[database],
         bits=spec.bits, dataset=dataset.name,
         method="DNNH" + (f" ({arguments.variant})" if arguments.variant else ""),
-        seed=split.seed, query_ids=queries, database_ids=database)
+        seed=split.seed, query_ids=queries, database_ids=database,
+        source=dataset.source,
+        protocol="validation" if validation else split.protocol)
     about = {
-        "source": dataset.source,
-        "protocol": "validation" if validation else split.protocol,
+        "source": coded.source, "protocol": coded.protocol, "note": arguments.note,
         "model": str(weights.name),
         "model_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
     return coded, about, dataset
@@ -103,6 +104,7 @@ def measure(coded, about):
         found = [place.get(image) for image in coded.query_ids.tolist()]
         if None not in found:
             same = found
+            print("each query is in the database, and left out of its own ranking")
         elif any(f is not None for f in found):
             raise UserError("some queries are in the database and some are not; every "
                             "query must be, to be left out of its own ranking, or none")
@@ -116,9 +118,26 @@ def measure(coded, about):
             "seconds": time.perf_counter() - start}
 
 
+def other_lengths(result):
+    """Full results under results/ that differ from this one in length alone."""
+    others = []
+    for path in paths.RESULTS.glob("*/result.json"):
+        try:
+            other = json.loads(path.read_text())
+            if not other["note"] and not result["note"] and all(
+                    other[key] == result[key] for key in (
+                        "dataset", "method", "protocol", "source", "seed")):
+                others.append(other)
+        except (ValueError, KeyError, TypeError):
+            print(f"{path} is not a result of ours; it is left out of the plot")
+    return others
+
+
 def write(arguments, coded, result, dataset):
     """Everything under results/."""
     name = f"{result['dataset']}_{result['method']}_{result['protocol']}"
+    if result["seed"]:
+        name += f"_seed{result['seed']}"
     name = "".join(c if c.isalnum() else "_" for c in name).replace("__", "_")
     folder = arguments.output or paths.RESULTS / f"{name.strip('_')}_{result['bits']}bit"
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,17 +145,12 @@ def write(arguments, coded, result, dataset):
         codes.save(folder / "codes.h5", coded)
     report.write_json(folder / "result.json", result)
     report.write_csv(folder / "curves.csv", result)
-    others = [other for path in folder.parent.glob("*/result.json")
-              for other in [json.loads(path.read_text())]
-              if all(other.get(k) == result[k] for k in
-                     ("dataset", "method", "protocol", "source"))]
-    figures = report.draw(result, others)
+    figures = report.draw(result, other_lengths(result))
     for kind, figure in figures.items():
         figure.savefig(folder / f"{kind}.png", dpi=160)
         figure.savefig(folder / f"{kind}.pdf")
     rows = report.gallery(coded, dataset) if dataset is not None else ()
-    (folder / "report.html").write_text(
-        report.page(result, figures, rows, dataset, arguments.note))
+    (folder / "report.html").write_text(report.page(result, figures, rows, dataset))
     print(f"codes, tables, plots and report: {folder / 'report.html'}")
 
 

@@ -13,6 +13,7 @@ import argparse
 import pathlib
 
 from dnnh import datasets, download, errors, paths
+from dnnh.errors import UserError
 
 
 def main():
@@ -28,9 +29,11 @@ def main():
 
     path = datasets.path_of(arguments.name)
     if path.exists() and not arguments.force:
-        dataset = datasets.load(arguments.name)
-        print(f"{path.relative_to(paths.ROOT)} is there already ({dataset.source}); "
-              "--force prepares it again")
+        there = (f"{path.relative_to(paths.ROOT)} is there already "
+                 f"({datasets.load(arguments.name).source}); --force prepares it again")
+        if arguments.source:
+            raise UserError(there)
+        print(there)
         return
     source = arguments.source
     if source is None and arguments.name in download.ARCHIVES:

@@ -15,13 +15,16 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", help="write this data set's net only")
     parser.add_argument("--variant", default="", help="its variant, e.g. lai")
+    parser.add_argument("--validation", action="store_true",
+                        help="the net that trains on four fifths of the training images")
     parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS],
                         help="code lengths, 8 to 64 (default 48)")
     arguments = parser.parse_args()
 
     specs = nets.COMMITTED
     if arguments.dataset:
-        specs = [nets.net_spec(arguments.dataset, arguments.variant, bits)
+        specs = [nets.net_spec(arguments.dataset, arguments.variant, bits,
+                               arguments.validation)
                  for bits in arguments.bits]
     for spec in specs:
         for path, text in nets.files_of(spec).items():

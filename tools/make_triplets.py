@@ -7,7 +7,8 @@
   python tools/make_triplets.py --triplets 10000 --seed 3 --output /tmp/triplets
 
 A record is a Datum of the query, the similar and the dissimilar image, one
-behind the other on the channel axis. No query of any protocol's test is in it.
+behind the other on the channel axis. Only training images of the protocol are in it,
+none of its queries.
 """
 
 import argparse
@@ -19,8 +20,8 @@ import numpy as np
 from dnnh import datasets, errors, nets, paths, splits, triplets
 from dnnh.errors import UserError
 
-# Enough for the solvers in prototxt/ to see each triplet less than once.
-DEFAULT_COUNT = {"cifar10": 100_000, "digits": 100_000}
+DEFAULT_COUNT = 100_000
+MAX_COUNT = 100_000_000
 HELD_OUT_COUNT = 5_000
 
 
@@ -33,7 +34,8 @@ def main():
                         help="train: all training images (default); validation: "
                         "four fifths of them, and triplets of the rest for TEST")
     parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS)
-    parser.add_argument("--triplets", type=int, help="how many (default 100,000)")
+    parser.add_argument("--triplets", type=int, default=DEFAULT_COUNT,
+                        help="how many (default 100,000)")
     parser.add_argument("--split-seed", type=int, default=0,
                         help="which queries and training images (default 0)")
     parser.add_argument("--seed", type=int, default=0,
@@ -42,15 +44,18 @@ def main():
                         help="the database to write (default: where the nets in "
                         "prototxt/ look for it)")
     arguments = parser.parse_args()
-    for seed in (arguments.seed, arguments.split_seed):
-        if seed < 0:
-            raise UserError(f"seed {seed}: seeds are 0 or more")
+    count = arguments.triplets
+    if arguments.seed < 0:
+        raise UserError(f"--seed {arguments.seed}: seeds are 0 or more")
+    if count > MAX_COUNT:
+        raise UserError(f"{count:,} triplets: at most {MAX_COUNT:,} go into a database")
+    if arguments.output is None and (arguments.split_seed or arguments.protocol == "50k"):
+        raise UserError("the nets in prototxt/ are for split seed 0 of the protocols "
+                        "'paper' and '54k'; give another split's triplets a place of "
+                        "their own with --output")
 
     dataset = datasets.load(arguments.dataset)
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
-    count = arguments.triplets
-    if count is None:
-        count = DEFAULT_COUNT[arguments.dataset]
     if arguments.split == "train":
         parts = [("train", split.training, count)]
     else:

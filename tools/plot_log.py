@@ -9,6 +9,7 @@ import argparse
 import pathlib
 
 from dnnh import errors, plots, traininglog
+from dnnh.errors import UserError
 
 
 def main():
@@ -20,6 +21,8 @@ def main():
     arguments = parser.parse_args()
 
     output = arguments.output or arguments.log.with_name(arguments.log.name + ".png")
+    if output.suffix not in (".png", ".pdf", ".svg"):
+        raise UserError(f"{output}: pictures are .png, .pdf or .svg files")
     plots.training(traininglog.read(arguments.log)).savefig(output, dpi=120)
     print(output)
 

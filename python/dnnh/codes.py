@@ -4,7 +4,8 @@ An HDF5 file with ``query_codes`` and ``database_codes`` (uint8, shape
 (n, ceil(q / 8)), bit i of a code in byte i // 8 at position i % 8, least
 significant first, unused bits 0), ``query_labels`` and ``database_labels``
 (int64 (n,), or uint8 multi-hot (n, classes)), optionally ``query_ids`` and
-``database_ids``, and the attributes ``bits``, ``dataset``, ``method``, ``seed``.
+``database_ids``, and the attributes ``bits``, ``dataset``, ``method``, ``seed`` and,
+optionally, ``source`` (what the images were read from) and ``protocol``.
 """
 
 import dataclasses
@@ -31,6 +32,7 @@ class Codes:
     query_ids, database_ids : int64 of shape (m,), (n,), or None
         Indices into the data set. An image that is in both is left out of its
         own ranking.
+    source, protocol : str, or None
     """
 
     query_codes: np.ndarray
@@ -43,11 +45,15 @@ class Codes:
     seed: int
     query_ids: np.ndarray = None
     database_ids: np.ndarray = None
+    source: str = None
+    protocol: str = None
 
 
 ARRAYS = ("query_codes", "database_codes", "query_labels", "database_labels")
 OPTIONAL = ("query_ids", "database_ids")
 ATTRIBUTES = ("bits", "dataset", "method", "seed")
+OPTIONAL_ATTRIBUTES = ("source", "protocol")
+MAX_BITS = 255          # distances are kept in a byte
 
 
 def save(path, codes):
@@ -57,8 +63,9 @@ def save(path, codes):
         for name in ARRAYS + OPTIONAL:
             if getattr(codes, name) is not None:
                 file[name] = getattr(codes, name)
-        for name in ATTRIBUTES:
-            file.attrs[name] = getattr(codes, name)
+        for name in ATTRIBUTES + OPTIONAL_ATTRIBUTES:
+            if getattr(codes, name) is not None:
+                file.attrs[name] = getattr(codes, name)
 
 
 def load(path):
@@ -80,19 +87,26 @@ def load(path):
             codes = Codes(
                 **{name: file[name][:] for name in ARRAYS},
                 **{name: file[name][:] for name in OPTIONAL if name in file},
-                bits=int(file.attrs["bits"]), dataset=str(file.attrs["dataset"]),
-                method=str(file.attrs["method"]), seed=int(file.attrs["seed"]))
+                **{name: _text(file.attrs[name])
+                   for name in ("dataset", "method", *OPTIONAL_ATTRIBUTES)
+                   if name in file.attrs},
+                bits=int(file.attrs["bits"]), seed=int(file.attrs["seed"]))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a readable codes file: {error}") from error
     _check(path, codes)
     return codes
 
 
+def _text(attribute):
+    """Text, whichever of HDF5's two kinds of strings it was written as."""
+    return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
+
+
 def _check(path, codes):
     width = -(-codes.bits // 8)
     spare = 8 * width - codes.bits            # bits of the last byte that are unused
-    if codes.bits < 1:
-        raise UserError(f"{path}: bits is {codes.bits}, it must be at least 1")
+    if not 1 <= codes.bits <= MAX_BITS:
+        raise UserError(f"{path}: bits is {codes.bits}, it must be from 1 to {MAX_BITS}")
     for side in ("query", "database"):
         packed = getattr(codes, f"{side}_codes")
         labels = getattr(codes, f"{side}_labels")
@@ -107,6 +121,14 @@ def _check(path, codes):
         if labels.ndim not in (1, 2) or len(labels) != len(packed):
             raise UserError(f"{path}: {side}_labels has shape {labels.shape} for "
                             f"{len(packed)} codes")
+        if labels.ndim == 1 and labels.dtype.kind not in "iu":
+            raise UserError(f"{path}: {side}_labels is {labels.dtype}; labels are int64 "
+                            "of shape (n,)")
+        if labels.ndim == 2 and (labels.shape[1] < 2 or labels.dtype.kind not in "iub"
+                                 or labels.size and labels.max() > 1):
+            raise UserError(f"{path}: {side}_labels has shape {labels.shape}; multi-hot "
+                            "labels are 0 or 1, a column for each of two classes or "
+                            "more; single labels have shape (n,)")
         if ids is not None and ids.shape != (len(packed),):
             raise UserError(f"{path}: {side}_ids has shape {ids.shape} for "
                             f"{len(packed)} codes")

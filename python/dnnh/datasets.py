@@ -9,11 +9,14 @@ Every later step reads this file and nothing else.
 
 import dataclasses
 import io
+import hashlib
 import json
+import lzma
 import pathlib
 import pickle
 import tarfile
 import zipfile
+import zlib
 
 import h5py
 import numpy as np
@@ -26,6 +29,8 @@ from dnnh.errors import UserError
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer",
                    "dog", "frog", "horse", "ship", "truck")
 
+CIFAR10_MD5 = ("c32a1d4ab5d03f1284b67883e8d87530",    # binary archive, as published
+               "c58f30108f718f92721af3b95e74349a")    # Python archive
 CIFAR10_BATCH = 10_000       # images in one of its six files, five of them training
 
 # Images this large are never a small-image data set, but may be an attack.
@@ -94,17 +99,31 @@ def load(name):
                         f"'python tools/get_data.py {name}'")
     try:
         with h5py.File(path, "r") as file:
-            return Dataset(
+            dataset = Dataset(
                 name=name,
                 images=file["images"][:],
                 labels=file["labels"][:],
                 classes=tuple(json.loads(file.attrs["classes"])),
                 source=str(file.attrs["source"]),
                 train=int(file.attrs["train"]))
-    except (OSError, KeyError, ValueError) as error:
+        _check(dataset)
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a data set file of ours ({error}); "
-                        f"make it again with 'python tools/get_data.py {name}'"
+                        f"make it again with 'python tools/get_data.py {name} --force'"
                         ) from error
+    return dataset
+
+
+def _check(dataset):
+    """Raise ValueError where images, labels and classes do not fit together."""
+    images, labels, classes = dataset.images, dataset.labels, len(dataset.classes)
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"images is {images.dtype} of shape {images.shape}")
+    if labels.dtype.kind not in "iu" or len(labels) != len(images) or not (
+            labels.ndim == 1 and 0 <= labels.min() and labels.max() < classes
+            or labels.ndim == 2 and labels.shape[1] == classes):
+        raise ValueError(f"labels is {labels.dtype} of shape {labels.shape} for "
+                         f"{len(images)} images of {classes} classes")
 
 
 # --- digits --------------------------------------------------------------------
@@ -144,6 +163,7 @@ def prepare_cifar10(source):
         If ``source`` is none of these, or not whole.
     """
     source = pathlib.Path(source)
+    verified = source.is_file() and md5_of(source) in CIFAR10_MD5
     with open_tree(source) as tree:
         by_name = {member.rsplit("/", 1)[-1]: member for member in tree.members}
         if "data_batch_1.bin" in by_name:
@@ -152,6 +172,8 @@ def prepare_cifar10(source):
             dataset = _cifar10_python(tree, by_name)
         else:
             dataset = _cifar10_folders(tree)
+    if dataset.source.endswith("official layout"):
+        dataset.source += " (md5 as published)" if verified else " (md5 not verified)"
     counts = np.bincount(dataset.labels, minlength=10)
     if (counts != 6 * CIFAR10_BATCH // 10).any():
         raise UserError(
@@ -195,7 +217,7 @@ def _cifar10_binary(tree, by_name):
         images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels.append(records[:, 0].astype(np.int64))
     return _cifar10(np.concatenate(images), np.concatenate(labels),
-                    "CIFAR-10, official binary archive")
+                    "CIFAR-10, binary, official layout")
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -239,7 +261,7 @@ def _cifar10_python(tree, by_name):
         images.append(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels.append(batch_labels)
     return _cifar10(np.concatenate(images), np.concatenate(labels),
-                    "CIFAR-10, official Python archive")
+                    "CIFAR-10, Python, official layout")
 
 
 def _cifar10_folders(tree):
@@ -322,6 +344,9 @@ class _Tree:
         self._close()
 
 
+# What the readers of archives raise on damaged or unusual ones.
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError,
+           OSError, ValueError, RuntimeError, NotImplementedError)
 # A member of any archive we read is at most a batch of CIFAR-10, 31 MB.
 MAX_MEMBER_BYTES = 64_000_000
 
@@ -358,7 +383,7 @@ def open_tree(path):
             return _Tree(path, names, read, archive.close)
         archive = tarfile.open(path)
         members = {m.name: m for m in archive if m.isfile()}
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path} is neither a folder nor a whole tar or zip "
                         f"archive: {error}") from error
 
@@ -378,10 +403,14 @@ class _reading:
         return self
 
     def __exit__(self, kind, error, trace):
-        if isinstance(error, (tarfile.TarError, zipfile.BadZipFile, EOFError,
-                              OSError, ValueError)):
+        if isinstance(error, DAMAGED) and not isinstance(error, UserError):
             raise UserError(f"{self._path} is damaged ({error}); fetch it again"
                             ) from error
+
+
+def md5_of(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 PREPARERS = {"cifar10": prepare_cifar10, "digits": prepare_digits}

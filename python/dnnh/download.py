@@ -1,14 +1,14 @@
 """Official archives, downloaded once, resumed where they stopped, verified."""
 
 import dataclasses
-import hashlib
+import http.client
 import shutil
 import urllib.error
 import urllib.request
 
 from tqdm import tqdm
 
-from dnnh import paths
+from dnnh import datasets, paths
 from dnnh.errors import UserError
 
 CHUNK = 1 << 18
@@ -53,11 +53,15 @@ def fetch(name, url=None):
     """
     archive = ARCHIVES[name]
     url = url or archive.url
-    path = paths.DATA / url.rsplit("/", 1)[-1]
+    path = paths.DATA / archive.url.rsplit("/", 1)[-1]
     by_hand = (f"or get the archive another way and run 'python tools/get_data.py "
                f"{name} --from ARCHIVE'")
-    if path.exists() and md5_of(path) == archive.md5:
-        return path
+    if path.exists():
+        found = datasets.md5_of(path)
+        if found == archive.md5:
+            return path
+        raise UserError(f"{path} has md5 {found}, not the published {archive.md5}; "
+                        "delete it to fetch it anew, or read it as it is with --from")
     partial = path.with_name(path.name + ".partial")
     paths.DATA.mkdir(exist_ok=True)
     have = partial.stat().st_size if partial.exists() else 0
@@ -68,14 +72,19 @@ def fetch(name, url=None):
         _check_room(archive.size - have)
         try:
             _download(url, partial, have, archive.size)
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except urllib.error.HTTPError as error:
+            if error.code == 416:         # it cannot go on from here
+                partial.unlink()
+            raise UserError(f"{url} could not be fetched ({error}); try again, "
+                            f"{by_hand}") from error
+        except (http.client.HTTPException, OSError, ValueError) as error:
             raise UserError(f"{url} could not be fetched ({error}); run the same "
                             f"command again to go on, {by_hand}") from error
     got = partial.stat().st_size
     if got < archive.size:
         raise UserError(f"{url} stopped after {got:,} of {archive.size:,} bytes; run "
                         f"the same command again to go on, {by_hand}")
-    found = md5_of(partial)
+    found = datasets.md5_of(partial)
     if got != archive.size or found != archive.md5:
         partial.unlink()
         raise UserError(f"{url} gave {got:,} bytes with md5 {found}, not "
@@ -107,8 +116,3 @@ def _download(url, partial, have, size):
                 file.write(chunk)
                 have += len(chunk)
                 progress.update(len(chunk))
-
-
-def md5_of(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

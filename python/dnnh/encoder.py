@@ -1,6 +1,7 @@
 """Codes of images, through pycaffe."""
 
 import os
+import tempfile
 
 import numpy as np
 from tqdm import tqdm
@@ -19,8 +20,9 @@ class Encoder:
 
     Parameters
     ----------
-    deploy : path of a deploy prototxt with an input ``images`` and an output
-        ``codes``
+    deploy : str
+        The text of a deploy prototxt with an input ``images`` and an output
+        ``codes``, for example from dnnh.nets.deploy.
     weights : path of a .caffemodel
 
     Raises
@@ -31,8 +33,13 @@ class Encoder:
 
     def __init__(self, deploy, weights):
         caffe = _quiet_caffe()
-        _check_weights(caffe, deploy, weights)
-        self._net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
+        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+            file.write(deploy)
+            file.flush()
+            self._net = caffe.Net(file.name, caffe.TEST)
+        _check_weights(caffe, self._net, weights)
+        self._net.copy_from(str(weights))
+        self._weights = weights
         self.bits = self._net.blobs["codes"].shape[1]
 
     def outputs(self, images):
@@ -59,7 +66,12 @@ class Encoder:
         if blob.shape[0] != len(images):
             blob.reshape(len(images), channels, height, width)
         blob.data[...] = images.transpose(0, 3, 1, 2)
-        return self._net.forward()["codes"].copy()
+        outputs = self._net.forward()["codes"].copy()
+        if not np.isfinite(outputs).all():
+            raise UserError(f"{self._weights} gives outputs that are no numbers: its "
+                            "training diverged; take an earlier snapshot, and train "
+                            "with a lower learning rate")
+        return outputs
 
     def encode(self, images, description="encoding"):
         """Packed codes of any number of images.
@@ -84,17 +96,21 @@ class Encoder:
 def _quiet_caffe():
     """pycaffe, without the hundreds of lines that building a net logs."""
     os.environ.setdefault("GLOG_minloglevel", "2")
-    import caffe
+    try:
+        import caffe
+    except ImportError as error:
+        raise UserError(f"pycaffe cannot be imported ({error}); build it with 'make', "
+                        "and run this with the environment's Python, .venv/bin/python"
+                        ) from error
     return caffe
 
 
-def _check_weights(caffe, deploy, weights):
+def _check_weights(caffe, net, weights):
     """Refuse what Caffe itself would abort on, or quietly ignore.
 
     Caffe ends the whole process on a file that it cannot parse and on a blob of
     another shape, and says nothing when no layer's name matches.
     """
-    from google.protobuf import text_format
     from google.protobuf.message import DecodeError
     message = caffe.proto.caffe_pb2.NetParameter()
     try:
@@ -103,14 +119,11 @@ def _check_weights(caffe, deploy, weights):
         raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
     stored = {layer.name: [tuple(blob.shape.dim) for blob in layer.blobs]
               for layer in message.layer if layer.blobs}
-    net = caffe.Net(str(deploy), caffe.TEST)
     wanted = {name: [tuple(blob.shape) for blob in blobs]
               for name, blobs in net.params.items()}
-    name = text_format.Parse(
-        deploy.read_text(), caffe.proto.caffe_pb2.NetParameter()).name
     for layer, shapes in wanted.items():
         if stored.get(layer) != shapes:
             raise UserError(
-                f"{weights} does not fit the net '{name}': its layer '{layer}' has "
+                f"{weights} does not fit the net: its layer '{layer}' has "
                 f"{stored.get(layer, 'no weights')}, the net's has {shapes}. Is it of "
                 "another length or variant? Try another --bits, --variant or --model")

@@ -12,10 +12,14 @@ class UserError(Exception):
 
 
 def run(main):
-    """Run a tool's ``main()``; turn a UserError into a sentence and exit 1."""
+    """Run a tool's ``main()``; turn a UserError into a sentence and exit 1.
+
+    So too what the operating system refuses: its errors name the file and say why
+    (no space, no permission, a folder where a file should be).
+    """
     try:
         main()
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped")

@@ -22,28 +22,31 @@ DEFAULT_BITS = 48
 
 @dataclasses.dataclass(frozen=True)
 class NetSpec:
-    """One net: everything that its prototxt files are made from."""
+    """One net: everything that its prototxt files are made from.
+
+    ``validation`` nets train on four fifths of the training images, so that the rest
+    can be ranked to choose things by; they share the others' deploy files.
+    """
 
     dataset: str
     variant: str               # "" for the paper's
     bits: int
+    validation: bool = False
 
     @property
     def name(self):
-        """``<dataset>[_<variant>][_<bits>bit]``; 48 bits go without saying."""
-        parts = [self.dataset, self.variant]
-        if self.bits != DEFAULT_BITS:
-            parts.append(f"{self.bits}bit")
+        """``<dataset>[_<variant>][_validation][_<bits>bit]``; 48 bits go unsaid."""
+        parts = [self.dataset, self.variant, "validation" if self.validation else "",
+                 "" if self.bits == DEFAULT_BITS else f"{self.bits}bit"]
         return "_".join(part for part in parts if part)
 
     @property
     def files(self):
         """Paths of the prototxt files, by kind."""
-        stem = [self.dataset, self.variant] if self.variant else [self.dataset]
-        if self.bits != DEFAULT_BITS:
-            stem.append(f"{self.bits}bit")
-        return {kind: paths.PROTOTXT / ("_".join(stem) + f"_{kind}.prototxt")
-                for kind in ("train_test", "solver", "deploy")}
+        coding = dataclasses.replace(self, validation=False)
+        return {kind: paths.PROTOTXT / f"{spec.name}_{kind}.prototxt"
+                for kind, spec in (("train_test", self), ("solver", self),
+                                   ("deploy", coding))}
 
     @property
     def snapshot_prefix(self):
@@ -51,11 +54,8 @@ class NetSpec:
         return f"snapshots/{self.name}"
 
     @property
-    def deploy_net(self):
-        """The NetSpec whose deploy file codes images for this one."""
-        if self.variant == "validation":
-            return dataclasses.replace(self, variant="")
-        return self
+    def recipe(self):
+        return RECIPES[self.dataset, self.variant]
 
 
 def database_of(dataset, part):
@@ -250,7 +250,6 @@ _CIFAR10 = Recipe(tower_nin, channels=3, size=32, pad=4, triplets=21,
 
 RECIPES = {
     ("cifar10", ""): _CIFAR10,
-    ("cifar10", "validation"): _CIFAR10,
     ("cifar10", "bn"): dataclasses.replace(
         _CIFAR10, normalize_codes=True, solver=SOLVER_CIFAR10_BN),
     ("cifar10", "lai"): dataclasses.replace(_CIFAR10, tower=tower_lai),
@@ -265,12 +264,14 @@ RECIPES = {
 # The nets whose files are committed; the rest is made on demand.
 COMMITTED = tuple(
     [NetSpec("cifar10", variant, bits)
-     for variant in ("", "validation", "bn", "lai") for bits in (12, 24, 32, 48)]
+     for variant in ("", "bn", "lai") for bits in (12, 24, 32, 48)]
+    + [NetSpec("cifar10", variant, bits, validation=True)
+       for variant in ("", "bn") for bits in (12, 48)]
     + [NetSpec("digits", "", bits) for bits in (12, 48)]
     + [NetSpec("nuswide", "", 48)])
 
 
-def net_spec(dataset, variant="", bits=DEFAULT_BITS):
+def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False):
     """A checked NetSpec.
 
     Raises
@@ -284,7 +285,7 @@ def net_spec(dataset, variant="", bits=DEFAULT_BITS):
                             f"{d}{'_' * bool(v)}{v}" for d, v in RECIPES)))
     if not BITS[0] <= bits <= BITS[1]:
         raise UserError(f"{bits} bits: codes have {BITS[0]} to {BITS[1]} bits")
-    return NetSpec(dataset, variant, bits)
+    return NetSpec(dataset, variant, bits, validation)
 
 
 # --- files ----------------------------------------------------------------------
@@ -339,22 +340,21 @@ def _triplet_data(spec, recipe, phase, database):
 
 def train_test(spec):
     """The net that `caffe train` trains."""
-    recipe = RECIPES[spec.dataset, spec.variant]
+    recipe = spec.recipe
     channels = recipe.channels
-    held_out = spec.variant == "validation"
     comment = f"""\
 # {spec.name}: {spec.bits}-bit codes from {recipe.size}x{recipe.size} images.
 # Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
 # A batch has {recipe.triplets} triplets, {3 * recipe.triplets} images.
 """
-    if not held_out:
+    if not spec.validation:
         comment += """\
 # There is no TEST phase: all training images are trained on, and no query may
 # be looked at. The validation net has one, on held-out training images.
 """
-    database = database_of(spec.dataset, "validation_train" if held_out else "train")
+    database = database_of(spec.dataset, "validation_train" if spec.validation else "train")
     layers = [_triplet_data(spec, recipe, "TRAIN", database)]
-    if held_out:
+    if spec.validation:
         layers.append(_triplet_data(
             spec, recipe, "TEST", database_of(spec.dataset, "validation_test")))
     layers += [
@@ -379,7 +379,8 @@ def train_test(spec):
 
 def deploy(spec):
     """The net that codes images."""
-    recipe = RECIPES[spec.dataset, spec.variant]
+    spec = dataclasses.replace(spec, validation=False)
+    recipe = spec.recipe
     comment = f"""\
 # {spec.name}: codes {recipe.size}x{recipe.size} images, bytes 0..255{
     ", RGB" if recipe.channels == 3 else ""}.
@@ -395,7 +396,7 @@ def deploy(spec):
 
 def solver(spec):
     """How the net is trained."""
-    recipe = RECIPES[spec.dataset, spec.variant]
+    recipe = spec.recipe
     net = spec.files["train_test"].relative_to(paths.ROOT)
     lines = f"""\
 # Trains {spec.name}: caffe train -solver {spec.files["solver"].relative_to(paths.ROOT)}
@@ -409,7 +410,7 @@ average_loss: 20
 snapshot_prefix: "{spec.snapshot_prefix}"
 random_seed: 1
 """
-    if spec.variant == "validation":
+    if spec.validation:
         lines += f"""\
 # {50 * recipe.triplets} held-out triplets at a time.
 test_iter: 50
@@ -423,9 +424,4 @@ MAKERS = {"train_test": train_test, "solver": solver, "deploy": deploy}
 
 def files_of(spec):
     """The text of a net's files, by path."""
-    if spec.variant == "validation":
-        # What it learns is coded by the deploy net of the paper's variant.
-        kinds = ("train_test", "solver")
-    else:
-        kinds = ("train_test", "solver", "deploy")
-    return {spec.files[kind]: MAKERS[kind](spec) for kind in kinds}
+    return {path: MAKERS[kind](spec) for kind, path in spec.files.items()}

@@ -5,6 +5,8 @@ import os
 import pathlib
 import shutil
 
+from dnnh.errors import UserError
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 MODELS = ROOT / "models"
@@ -19,15 +21,17 @@ def written_whole(path):
 
     Works for files and for folders. If the block raises, or the process is
     killed, ``path`` is left as it was; a leftover of an earlier kill is removed
-    at the start.
+    at the start. A folder is never replaced by a file.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     remove(partial)
     try:
         yield partial
         if path.is_dir():   # a folder cannot be renamed over a full one
+            if not partial.is_dir():
+                raise UserError(f"{path} is a folder; name a file to write")
             remove(path)
         os.replace(partial, path)
     finally:

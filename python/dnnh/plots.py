@@ -17,10 +17,11 @@ STYLES = tuple(zip(
     ("o", "s", "^", "D", "v", "P", "X")))
 
 
-def _figure(xlabel, ylabel, title):
+def _figure(xlabel, ylabel, title, source):
     figure = Figure(figsize=(4.6, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(f"{title}\n{source}", fontsize=10)
     return figure, axes
 
 
@@ -34,32 +35,34 @@ def _lines(axes, series):
         axes.legend(frameon=False, fontsize=8)
 
 
-def precision_radius2(series):
+def precision_radius2(series, source):
     """Precision within Hamming radius 2 against the number of bits.
 
     Parameters
     ----------
     series : list of (name, bits, precisions)
+    source : str
+        What the images were read from.
     """
     figure, axes = _figure("number of bits", "precision",
-                           "Precision within Hamming radius 2")
+                           "Precision within Hamming radius 2", source)
     _lines(axes, series)
     axes.set_xticks(sorted({b for _, bits, _ in series for b in bits}))
     return figure
 
 
-def precision_recall(series):
+def precision_recall(series, source):
     """Precision-recall curves; ``series`` is a list of (name, recall, precision)."""
-    figure, axes = _figure("recall", "precision", "Precision-recall, by radius")
+    figure, axes = _figure("recall", "precision", "Precision-recall, by radius", source)
     _lines(axes, series)
     axes.set_xlim(0, 1)
     return figure
 
 
-def precision_at(series):
+def precision_at(series, source):
     """Precision against the number of returned images; (name, numbers, precision)."""
     figure, axes = _figure("number of top returned images", "precision",
-                           "Precision of the top returned images")
+                           "Precision of the top returned images", source)
     _lines(axes, series)
     axes.set_xlim(left=0)
     return figure

@@ -9,7 +9,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from dnnh import paths, plots, ranking
+from dnnh import metrics, paths, plots, ranking
 
 GALLERY_HITS = 12
 
@@ -23,6 +23,8 @@ def summary(result):
              for n in result["precision_at"] if n in (100, 500, 1000)]
     width = max(len(name) for name, _ in rows)
     lines = [describe(result)]
+    if result["note"]:
+        lines.append(f"  {result['note']}")
     lines += [f"  {name:<{width}}  {value:.4f}" for name, value in rows]
     if result["queries_without_relevant"]:
         lines.append(f"  ({result['queries_without_relevant']} queries have nothing "
@@ -45,10 +47,11 @@ def write_json(path, result):
 
 
 def write_csv(path, result):
-    """The curves as CSV: figure, x, y."""
-    rows = [("map", "", result["map"]),
-            ("map_tie_aware", "", result["map_tie_aware"]),
-            ("precision_radius2", result["bits"], result["precision_radius2"])]
+    """The curves as CSV: figure, x, y; what was measured on what comes first."""
+    rows = [(key, "", result[key]) for key in ("source", "protocol", "note")]
+    rows += [("map", "", result["map"]),
+             ("map_tie_aware", "", result["map_tie_aware"]),
+             ("precision_radius2", result["bits"], result["precision_radius2"])]
     rows += [("precision_at", n, p) for n, p in result["precision_at"].items()]
     rows += [("precision_recall", r, p) for r, p in zip(
         result["pr_curve"]["recall"], result["pr_curve"]["precision"])]
@@ -72,7 +75,7 @@ def draw(result, others=()):
     -------
     dict of name to matplotlib figure.
     """
-    name = result["method"]
+    name, source = result["method"], result["source"]
     lengths = {r["bits"]: r["precision_radius2"] for r in (*others, result)}
     bits = sorted(lengths)
     curve = result["pr_curve"]
@@ -80,13 +83,13 @@ def draw(result, others=()):
     seen = [i for i, r in enumerate(curve["recall"]) if r > 0]
     return {
         "precision_radius2": plots.precision_radius2(
-            [(name, bits, [lengths[b] for b in bits])]),
+            [(name, bits, [lengths[b] for b in bits])], source),
         "precision_recall": plots.precision_recall(
             [(name, [curve["recall"][i] for i in seen],
-              [curve["precision"][i] for i in seen])]),
+              [curve["precision"][i] for i in seen])], source),
         "precision_at": plots.precision_at(
             [(name, list(result["precision_at"]),
-              list(result["precision_at"].values()))]),
+              list(result["precision_at"].values()))], source),
     }
 
 
@@ -104,17 +107,21 @@ def gallery(codes, dataset, count=10):
     -------
     list of (query id, [(database id, distance, relevant), ...])
     """
-    by_label = np.argsort(codes.query_labels, kind="stable")
+    labels = codes.query_labels
+    if labels.ndim == 2:
+        labels = labels.argmax(axis=1)         # the first label of each
+    by_label = np.argsort(labels, kind="stable")
     chosen = by_label[np.linspace(0, len(by_label) - 1, count + 2)[1:-1].astype(int)]
+    is_relevant = metrics.relevance(codes.query_labels, codes.database_labels)
     rows = []
     for query in chosen:
         (_, block), = ranking.distances(
             codes.query_codes[query:query + 1], codes.database_codes)
         hits = [hit for hit in ranking.order(block[0])[:GALLERY_HITS + 1]
                 if codes.database_ids[hit] != codes.query_ids[query]][:GALLERY_HITS]
+        relevant = is_relevant(query, 1)[0]
         rows.append((codes.query_ids[query], [
-            (codes.database_ids[hit], int(block[0, hit]),
-             codes.database_labels[hit] == codes.query_labels[query])
+            (codes.database_ids[hit], int(block[0, hit]), bool(relevant[hit]))
             for hit in hits]))
     return rows
 
@@ -147,7 +154,7 @@ footer { margin-top: 3rem; color: #555; font-size: .85rem; }
 """
 
 
-def page(result, figures, rows=(), dataset=None, note=""):
+def page(result, figures, rows=(), dataset=None):
     """One self-contained HTML page: numbers, plots, queries with their hits.
 
     Parameters
@@ -156,8 +163,6 @@ def page(result, figures, rows=(), dataset=None, note=""):
     figures : dict of name to matplotlib figure
     rows : what :func:`gallery` returns
     dataset : dnnh.datasets.Dataset, for the images of ``rows``
-    note : str
-        A sentence on top, for example that the run was reduced.
 
     Returns
     -------
@@ -175,8 +180,8 @@ def page(result, figures, rows=(), dataset=None, note=""):
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{text(title)}</title>", f"<style>{_STYLE}</style>", "</head>", "<body>",
         f"<h1>{text(title)}</h1>", f'<p class="about">{text(describe(result))}</p>']
-    if note:
-        parts.append(f"<p><strong>{text(note)}</strong></p>")
+    if result["note"]:
+        parts.append(f"<p><strong>{text(result['note'])}</strong></p>")
     parts.append('<table class="figures">')
     parts += [f'<tr><td>{text(name)}</td><td class="value">{value:.4f}</td></tr>'
               for name, value in numbers]
@@ -190,11 +195,11 @@ def page(result, figures, rows=(), dataset=None, note=""):
                   "<p>Under each image: whether it is relevant, and its Hamming "
                   "distance.</p>", '<div class="hits"><table>']
         for query, hits in rows:
-            name = dataset.classes[dataset.labels[query]]
+            name = label_name(dataset, query)
             parts.append(f'<tr><th scope="row">{_image(dataset, query, name)}'
                          f"{text(name)}</th>")
             for hit, distance, relevant in hits:
-                hit_name = dataset.classes[dataset.labels[hit]]
+                hit_name = label_name(dataset, hit)
                 parts.append(f'<td class="{"right" if relevant else "wrong"}">'
                              f"{_image(dataset, hit, hit_name)}"
                              f"<span>{distance}</span></td>")
@@ -204,6 +209,13 @@ def page(result, figures, rows=(), dataset=None, note=""):
     parts += [f"<footer>{text('Model: ' + model if model else 'Codes by ' + result['method'])}"
               f". Ranked in {result['seconds']:.2f} s.</footer>", "</body>", "</html>", ""]
     return "\n".join(parts)
+
+
+def label_name(dataset, index):
+    """The name of an image's class, or of its classes."""
+    label = dataset.labels[index]
+    return ", ".join(dataset.classes[i] for i in (
+        np.flatnonzero(label) if np.ndim(label) else [label]))
 
 
 def _figure_uri(figure):

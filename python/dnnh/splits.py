@@ -71,6 +71,8 @@ def make_split(dataset, protocol="paper", seed=0):
     if protocol not in PROTOCOLS:
         raise UserError(f"unknown protocol '{protocol}'; known ones: "
                         + ", ".join(PROTOCOLS))
+    if seed < 0:
+        raise UserError(f"split seed {seed}: seeds are 0 or more")
     rng = np.random.default_rng(seed)
     every = np.arange(len(dataset.images))
     if protocol == "50k":

@@ -103,7 +103,7 @@ def write_lmdb(path, images, triplets, about):
 
     Parameters
     ----------
-    path : path of the folder to write; an earlier one is replaced
+    path : path of the folder to write; an earlier database is replaced
     images : uint8 array of shape (n, height, width, channels)
     triplets : int64 array of shape (count, 3), indices into ``images``
     about : dict
@@ -112,27 +112,34 @@ def write_lmdb(path, images, triplets, about):
     Raises
     ------
     UserError
-        If the disk has no room.
+        If the disk has no room, or ``path`` is something else than a triplet
+        database.
     """
     from caffe.proto.caffe_pb2 import Datum
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))   # (n, C, H, W)
     _, channels, height, width = planes.shape
     datum = Datum(channels=3 * channels, height=height, width=width,
                   data=bytes(planes[0].nbytes * 3))
-    pages = -(-(datum.ByteSize() + 16) // PAGE)
-    if pages == 1:       # small values share pages: half of one is the worst
-        pages = 2
-    size = len(triplets) * (pages + 1) * PAGE + (1 << 20)
+    record = datum.ByteSize() + 32                    # with key and node
+    if record < PAGE // 2:                            # several share a page
+        needed = -(-len(triplets) // (PAGE // record)) * PAGE
+    else:
+        needed = len(triplets) * -(-record // PAGE) * PAGE
+    needed += needed // 16 + (1 << 20)                # the tree above them
     layout = {
         "record": [f"{member} image, {channels} x {height} x {width} bytes"
                    for member in MEMBERS],
         "triplets": len(triplets), **about}
     try:
+        path = path.resolve()
+        if path.exists() and not (path / "layout.json").exists():
+            raise UserError(f"{path} is there and no triplet database; it is left "
+                            "alone. Give --output the name of a new folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(path, len(triplets) * pages * PAGE)
+        _check_room(path, needed)
         with paths.written_whole(path) as partial:
             partial.mkdir()
-            with lmdb.open(str(partial), map_size=size, sync=False,
+            with lmdb.open(str(partial), map_size=2 * needed, sync=False,
                            lock=False) as database:
                 with tqdm(total=len(triplets), unit="triplet", unit_scale=True,
                           desc=f"writing {path.name}") as progress:
@@ -160,9 +167,11 @@ def _write_records(database, start, planes, datum):
     records = []
     for i, triplet in enumerate(planes):
         datum.data = triplet.tobytes()
-        records.append((b"%08d" % (start + i), datum.SerializeToString()))
+        records.append((b"%010d" % (start + i), datum.SerializeToString()))
     with database.begin(write=True) as transaction:
-        transaction.cursor().putmulti(records, append=True)
+        _, added = transaction.cursor().putmulti(records, append=True)
+    if added != len(records):
+        raise lmdb.Error(f"{added} of {len(records)} records were taken")
 
 
 def read_layout(path):

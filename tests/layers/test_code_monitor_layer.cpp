@@ -1,5 +1,7 @@
 #include <vector>
 
+#include "caffe/net.hpp"
+
 #include "layers/code_monitor_layer.hpp"
 #include "layers/layer_test.hpp"
 
@@ -44,6 +46,24 @@ TYPED_TEST(CodeMonitorLayerTest, WorkedByHand) {
   layer.Forward(this->bottom_, this->top_);
   EXPECT_EQ(this->distinct_.cpu_data()[0], 1);
   EXPECT_EQ(this->clipped_.cpu_data()[0], 0);
+}
+
+// A net with force_backward must not ask the monitor for a gradient.
+TYPED_TEST(CodeMonitorLayerTest, ForceBackward) {
+  typedef typename TypeParam::Dtype Dtype;
+  NetParameter param;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      "force_backward: true state { phase: TRAIN }"
+      "layer { name: 'data' type: 'Input' top: 'x' top: 'y'"
+      "  input_param { shape { dim: 2 dim: 3 } } }"
+      "layer { name: 'watch' type: 'CodeMonitor' bottom: 'x'"
+      "  top: 'low' top: 'high' top: 'codes' top: 'clipped' }"
+      "layer { name: 'loss' type: 'EuclideanLoss' bottom: 'x' bottom: 'y'"
+      "  top: 'loss' }", &param));
+  Net<Dtype> net(param);
+  this->FillUniform(0, 1, net.blob_by_name("x").get());
+  net.ForwardBackward();
+  EXPECT_GT(net.blob_by_name("x")->asum_diff(), 0);
 }
 
 TYPED_TEST(CodeMonitorLayerTest, BadInput) {

@@ -69,6 +69,15 @@ TYPED_TEST(PiecewiseThresholdLayerTest, EpsilonOneHalfIsTheIdentity) {
   }
 }
 
+TYPED_TEST(PiecewiseThresholdLayerTest, NaNIsSeen) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->Copy({NAN, 0, 0, 0, 0, 0}, &this->values_);
+  PiecewiseThresholdLayer<Dtype> layer(this->Param("epsilon: 0.25"));
+  layer.SetUp(this->bottom_, this->top_);
+  layer.Forward(this->bottom_, this->top_);
+  EXPECT_TRUE(std::isnan(this->codes_.cpu_data()[0]));
+}
+
 TYPED_TEST(PiecewiseThresholdLayerTest, Gradients) {
   typedef typename TypeParam::Dtype Dtype;
   // Steps of 1e-2 stay clear of the corners 0.3 and 0.7.

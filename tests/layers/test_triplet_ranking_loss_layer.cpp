@@ -217,6 +217,18 @@ TYPED_TEST(TripletRankingLossLayerTest, BatchSizeMayChange) {
   EXPECT_NEAR(this->loss_.cpu_data()[0], loss, 1e-5);
 }
 
+TYPED_TEST(TripletRankingLossLayerTest, NaNIsSeen) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->Reshape(2, 1);
+  this->Copy({0, NAN}, &this->query_);
+  this->Copy({0, 0}, &this->positive_);
+  this->Copy({1, 1}, &this->negative_);
+  TripletRankingLossLayer<Dtype> layer((LayerParameter()));
+  layer.SetUp(this->bottom_, this->top_);
+  layer.Forward(this->bottom_, this->top_);
+  EXPECT_TRUE(std::isnan(this->loss_.cpu_data()[0]));
+}
+
 // In a net: the loss weight scales the gradients, and the second top neither
 // adds to the loss nor needs a weight.
 TYPED_TEST(TripletRankingLossLayerTest, LossWeightInANet) {

@@ -34,6 +34,9 @@ def test_what_is_written_comes_back(tmp_path, coded):
     ({"bits": 20}, r"query_codes is uint8 of shape \(5, 2\); codes of 20 bits.*\(n, 3\)"),
     ({"bits": 11}, "ones beyond bit 11"),
     ({"bits": 0}, "bits is 0"),
+    ({"bits": 256}, "from 1 to 255"),
+    ({"query_labels": np.zeros((5, 1), int)}, r"shape \(5, 1\).*single labels"),
+    ({"query_labels": np.zeros(5)}, "query_labels is float64"),
     ({"query_labels": np.zeros(4)}, r"query_labels has shape \(4,\) for 5 codes"),
     ({"database_ids": np.arange(3)}, r"database_ids has shape \(3,\) for 9"),
     ({"query_labels": np.ones((5, 2), np.uint8)}, "both must be one label"),
@@ -43,6 +46,14 @@ def test_what_does_not_fit_is_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         codes.save(tmp_path / "c.h5", dataclasses.replace(GOOD, **change))
     assert not list(tmp_path.iterdir())
+
+
+def test_both_kinds_of_strings(tmp_path):
+    codes.save(tmp_path / "c.h5", dataclasses.replace(GOOD, source="a copy"))
+    assert codes.load(tmp_path / "c.h5").source == "a copy"
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs["dataset"] = np.bytes_("nuswide")
+    assert codes.load(tmp_path / "c.h5").dataset == "nuswide"
 
 
 def test_unreadable_files(tmp_path):

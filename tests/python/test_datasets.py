@@ -1,5 +1,6 @@
 """CIFAR-10 in each of its forms, in miniature: 20 images a file; and hostile ones."""
 
+import dataclasses
 import io
 import os
 import pickle
@@ -109,8 +110,8 @@ def check(dataset, source):
 
 
 @pytest.mark.parametrize("files, source", [
-    (binary_files, "CIFAR-10, official binary archive"),
-    (python_files, "CIFAR-10, official Python archive"),
+    (binary_files, "CIFAR-10, binary, official layout (md5 not verified)"),
+    (python_files, "CIFAR-10, Python, official layout (md5 not verified)"),
     (folder_files, "CIFAR-10, class folders")])
 @pytest.mark.parametrize("pack", [
     lambda path, files: make_tar(path / "a.tar.gz", files),
@@ -176,6 +177,32 @@ def test_a_truncated_archive(tmp_path):
         datasets.prepare_cifar10(archive)
 
 
+@pytest.mark.parametrize("name, mode", [("a.tar.gz", "w:gz"), ("a.tar.xz", "w:xz"),
+                                        ("a.zip", "")])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_flipped_bytes(tmp_path, name, mode, share):
+    archive = (make_tar(tmp_path / name, binary_files(), mode) if mode
+               else make_zip(tmp_path / name, binary_files()))
+    data = bytearray(archive.read_bytes())
+    place = int(len(data) * share)
+    data[place:place + 8] = bytes(byte ^ 0x55 for byte in data[place:place + 8])
+    archive.write_bytes(data)
+    try:
+        dataset = datasets.prepare_cifar10(archive)
+    except UserError as error:
+        assert name in str(error)
+    else:
+        # gzip's checksum stands behind the last file, where nobody reads it.
+        assert name == "a.tar.gz" and "not verified" in dataset.source
+
+
+def test_published_archives_are_known(tmp_path, monkeypatch):
+    archive = make_tar(tmp_path / "a.tar.gz", binary_files())
+    monkeypatch.setattr(datasets, "CIFAR10_MD5", (datasets.md5_of(archive),))
+    dataset = datasets.prepare_cifar10(archive)
+    assert dataset.source == "CIFAR-10, binary, official layout (md5 as published)"
+
+
 def test_a_member_that_claims_to_be_huge(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "MAX_MEMBER_BYTES", 1000)
     archive = make_zip(tmp_path / "a.zip", binary_files())
@@ -220,3 +247,15 @@ def test_load_refuses_what_is_not_there(home):
         file["images"] = 1
     with pytest.raises(UserError, match="not a data set file"):
         datasets.load("cifar10")
+
+
+def test_load_refuses_what_does_not_fit(home):
+    good = datasets.Dataset("cifar10", IMAGES, LABELS, datasets.CIFAR10_CLASSES, "x")
+    datasets.save(good)
+    datasets.load("cifar10")
+    for change in ({"labels": LABELS[:-1]}, {"labels": LABELS + 1},
+                   {"labels": LABELS.astype(float)}, {"images": IMAGES[0]},
+                   {"images": IMAGES.astype(float)}):
+        datasets.save(dataclasses.replace(good, **change))
+        with pytest.raises(UserError, match="not a data set file.*--force"):
+            datasets.load("cifar10")

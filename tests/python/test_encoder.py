@@ -10,7 +10,7 @@ from dnnh import encoder, models, nets, paths, ranking
 from dnnh.errors import UserError
 
 SPEC = nets.net_spec("digits", bits=12)
-DEPLOY = SPEC.files["deploy"]
+DEPLOY = nets.deploy(SPEC)
 IMAGES = np.random.default_rng(0).integers(0, 256, (230, 8, 8, 1), dtype=np.uint8)
 
 
@@ -18,7 +18,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (230, 8, 8, 1), dtype=np.uint
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "net.caffemodel"
     caffe.set_random_seed(1)
-    net = caffe.Net(str(DEPLOY), caffe.TEST)
+    net = caffe.Net(str(SPEC.files["deploy"]), caffe.TEST)
     # Centre the bits, so that codes differ.
     net.blobs["images"].reshape(len(IMAGES), 1, 8, 8)
     net.blobs["images"].data[...] = IMAGES.transpose(0, 3, 1, 2)
@@ -58,9 +58,17 @@ def test_images_that_do_not_fit(weights):
 
 
 def test_weights_of_another_length(weights):
-    deploy = nets.net_spec("digits", bits=48).files["deploy"]
-    with pytest.raises(UserError, match="does not fit the net 'digits'.*'cccp2'.*--bits"):
+    deploy = nets.deploy(nets.net_spec("digits", bits=48))
+    with pytest.raises(UserError, match="does not fit the net: its layer 'cccp2'.*--bits"):
         encoder.Encoder(deploy, weights)
+
+
+def test_a_diverged_net(weights, tmp_path):
+    net = caffe.Net(str(SPEC.files["deploy"]), str(weights), caffe.TEST)
+    net.params["encode"][0].data[...] = np.nan
+    net.save(str(tmp_path / "nan.caffemodel"))
+    with pytest.raises(UserError, match="nan.caffemodel gives outputs that are no num"):
+        encoder.Encoder(DEPLOY, tmp_path / "nan.caffemodel").encode(IMAGES)
 
 
 def test_weights_that_are_none(tmp_path):

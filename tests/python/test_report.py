@@ -31,7 +31,7 @@ def result():
                                 CODES.query_labels, CODES.database_labels, 12)
     measured["precision_at"] = {100: 0.5, 200: 0.25}
     return {"dataset": "cifar10", "method": "DNNH", "bits": 12, "seed": 0,
-            "source": "made up", "protocol": "paper", **measured, "seconds": 0.5}
+            "source": "made up", "protocol": "paper", "note": "A <note>.", **measured, "seconds": 0.5}
 
 
 def test_summary_has_the_numbers(result):
@@ -51,6 +51,7 @@ def test_json_and_csv_hold_what_was_measured(result, tmp_path):
     report.write_csv(tmp_path / "r.csv", result)
     rows = list(csv.reader((tmp_path / "r.csv").open()))
     assert rows[0] == ["figure", "x", "y"]
+    assert ["source", "", "made up"] in rows and ["note", "", "A <note>."] in rows
     curve = [(float(x), float(y)) for figure, x, y in rows[1:]
              if figure == "precision_recall"]
     assert curve == list(zip(*result["pr_curve"].values()))
@@ -94,7 +95,7 @@ class Page(html.parser.HTMLParser):
 
 def test_page_is_self_contained(result):
     rows = report.gallery(CODES, DATASET, count=4)
-    page = Page(report.page(result, report.draw(result), rows, DATASET, "A <note>."))
+    page = Page(report.page(result, report.draw(result), rows, DATASET))
     assert f"{result['map']:.4f}" in page.text
     assert "A <note>." in page.text and "a<b" in page.text     # escaped, not markup
     pictures = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
