@@ -94,14 +94,22 @@ class Encoder:
 
 
 def _quiet_caffe():
-    """pycaffe, without the hundreds of lines that building a net logs."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
+    """pycaffe, without the hundreds of lines that building a net logs.
+
+    Its log reads the level once, from the environment, when it is first loaded;
+    programs that are started later must not inherit it.
+    """
+    level = os.environ.get("GLOG_minloglevel")
+    os.environ["GLOG_minloglevel"] = level or "2"
     try:
         import caffe
     except ImportError as error:
         raise UserError(f"pycaffe cannot be imported ({error}); build it with 'make', "
                         "and run this with the environment's Python, .venv/bin/python"
                         ) from error
+    finally:
+        if level is None:
+            del os.environ["GLOG_minloglevel"]
     return caffe
 
 

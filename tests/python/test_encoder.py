@@ -77,6 +77,11 @@ def test_weights_that_are_none(tmp_path):
         encoder.Encoder(DEPLOY, tmp_path / "x.caffemodel")
 
 
+def test_quiet_stays_inside(weights):
+    encoder.Encoder(DEPLOY, weights)
+    assert "GLOG_minloglevel" not in os.environ
+
+
 def test_whose_weights(home, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", home)
     monkeypatch.setattr(paths, "PROTOTXT", home / "prototxt")
