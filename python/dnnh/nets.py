@@ -83,16 +83,23 @@ def layer(name, kind, bottoms, tops, *lines):
         *lines)
 
 
+# The running mean and variance look back over some 50 iterations.
+BATCH_NORM = "batch_norm_param { moving_average_fraction: 0.98 }"
 WEIGHT_RATES = ("param { lr_mult: 1 decay_mult: 1 }",
                 "param { lr_mult: 2 decay_mult: 0 }")
 
 
 class Tower:
-    """Stacks layers, each on the one before."""
+    """Stacks layers, each on the one before.
 
-    def __init__(self, bottom):
+    ``normalize`` puts a batch normalisation between each convolution and its ReLU
+    (Ioffe and Szegedy, ICML 2015).
+    """
+
+    def __init__(self, bottom, normalize=False):
         self.top = bottom
         self.layers = []
+        self.normalize = normalize
 
     def _add(self, name, kind, *lines, in_place=False):
         top = self.top if in_place else name
@@ -108,6 +115,11 @@ class Tower:
             f"stride: {stride}" if stride > 1 else None,
             'weight_filler { type: "msra" }',
             'bias_filler { type: "constant" }'))
+        if self.normalize:
+            self._add(f"bn_{name}", "BatchNorm", BATCH_NORM, in_place=True)
+            self._add(f"scale_{name}", "Scale", "param { decay_mult: 0 }",
+                      "param { decay_mult: 0 }", "scale_param { bias_term: true }",
+                      in_place=True)
         self._add(f"relu_{name}", "ReLU", in_place=True)
 
     def pool(self, name, method, kernel, stride=1):
@@ -198,7 +210,7 @@ class Recipe:
     pixel_scale: float         # ... which are then multiplied
     mirror: bool
     solver: str
-    normalize_codes: bool = False
+    normalize: bool = False    # convolutions and bits, over the batch
 
 
 PAPER_SOLVER = """\
@@ -216,12 +228,12 @@ snapshot: 1000
 """
 
 SOLVER_CIFAR10_BN = """\
-base_lr: 0.0025
+base_lr: 0.02
 lr_policy: "multistep"
 gamma: 0.2
-stepvalue: 2700
-stepvalue: 3200
-max_iter: 3600
+stepvalue: 4000
+stepvalue: 5200
+max_iter: 6000
 display: 20
 snapshot: 200
 """
@@ -251,7 +263,7 @@ _CIFAR10 = Recipe(tower_nin, channels=3, size=32, pad=4, triplets=21,
 RECIPES = {
     ("cifar10", ""): _CIFAR10,
     ("cifar10", "bn"): dataclasses.replace(
-        _CIFAR10, normalize_codes=True, solver=SOLVER_CIFAR10_BN),
+        _CIFAR10, normalize=True, solver=SOLVER_CIFAR10_BN),
     ("cifar10", "lai"): dataclasses.replace(_CIFAR10, tower=tower_lai),
     ("digits", ""): Recipe(tower_digits, channels=1, size=8, pad=0, triplets=64,
                            pixel_mean=80, pixel_scale=0.01, mirror=False,
@@ -300,7 +312,7 @@ def _pixels(recipe):
 
 def _tower_and_codes(spec, recipe):
     """The layers that train, test and deploy share: pixels to codes."""
-    tower = Tower("pixels")
+    tower = Tower("pixels", recipe.normalize)
     recipe.tower(tower, FEATURES_PER_BIT * spec.bits)
     layers = [
         _pixels(recipe), *tower.layers,
@@ -310,16 +322,16 @@ def _tower_and_codes(spec, recipe):
                     "bias_term: true",
                     'weight_filler { type: "xavier" }',
                     'bias_filler { type: "constant" }'))]
-    if recipe.normalize_codes:
+    if recipe.normalize:
         # Each bit's values get mean 0 and variance 1 over the batch; scaled by the
         # beta of eq. 5. Once trained, this is a constant factor and bias of a bit.
         layers += [
             layer("normalize", "BatchNorm", ["encode"], ["normalize"],
-                  "batch_norm_param { moving_average_fraction: 0.98 }"),
+                  BATCH_NORM),
             layer("beta", "Power", ["normalize"], ["beta"],
                   "power_param { scale: 0.5 }")]
     return layers + [
-        layer("sigmoid", "Sigmoid", ["beta" if recipe.normalize_codes else "encode"],
+        layer("sigmoid", "Sigmoid", ["beta" if recipe.normalize else "encode"],
               ["sigmoid"]),
         layer("codes", "PiecewiseThreshold", ["sigmoid"], ["codes"],
               "piecewise_threshold_param { epsilon: 0.5 gamma: 0.8 stepsize: 20000 }"),
