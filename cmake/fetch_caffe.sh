@@ -31,7 +31,7 @@ private_apt() {
     -o Dir::Etc::sourceparts=/dev/null -o APT::Sandbox::User="$(id -un)" "$@"
 }
 
-if ! { [ -f "$work/$tarball" ] && verified; }; then
+if [ ! -f "$work/$tarball" ]; then
   command -v apt-get >/dev/null 2>&1 || fail \
     "apt-get, which fetches Caffe's source, is not on this machine; put $tarball into $work yourself, $own_checkout"
   mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
