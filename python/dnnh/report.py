@@ -26,6 +26,7 @@ def summary(result):
     if result["note"]:
         lines.append(f"  {result['note']}")
     lines += [f"  {name:<{width}}  {value:.4f}" for name, value in rows]
+    lines.append(f"  ranked in {result['seconds']:.2f} s")
     if result["queries_without_relevant"]:
         lines.append(f"  ({result['queries_without_relevant']} queries have nothing "
                      "relevant in the database and count 0)")
