@@ -48,6 +48,10 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
+    if arguments.codes and arguments.json and (
+            arguments.json.resolve() == arguments.codes.resolve()):
+        raise UserError(f"--json {arguments.json} would overwrite the codes; name "
+                        "another file")
     if arguments.codes:
         coded, dataset = codes.load(arguments.codes), None
         about = {"source": coded.source or f"codes file {arguments.codes.name}",
@@ -124,11 +128,13 @@ def other_lengths(result):
     for path in paths.RESULTS.glob("*/result.json"):
         try:
             other = json.loads(path.read_text())
+            if not isinstance(other["precision_radius2"] + other["bits"], float):
+                raise TypeError
             if not other["note"] and not result["note"] and all(
                     other[key] == result[key] for key in (
                         "dataset", "method", "protocol", "source", "seed")):
                 others.append(other)
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             print(f"{path} is not a result of ours; it is left out of the plot")
     return others
 

@@ -91,7 +91,8 @@ def load(path):
                    for name in ("dataset", "method", *OPTIONAL_ATTRIBUTES)
                    if name in file.attrs},
                 bits=int(file.attrs["bits"]), seed=int(file.attrs["seed"]))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
+            OverflowError, MemoryError) as error:
         raise UserError(f"{path} is not a readable codes file: {error}") from error
     _check(path, codes)
     return codes

@@ -107,7 +107,8 @@ def load(name):
                 source=str(file.attrs["source"]),
                 train=int(file.attrs["train"]))
         _check(dataset)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError,
+            MemoryError) as error:
         raise UserError(f"{path} is not a data set file of ours ({error}); "
                         f"make it again with 'python tools/get_data.py {name} --force'"
                         ) from error

@@ -25,7 +25,9 @@ def written_whole(path):
     """
     path = pathlib.Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is a device or a pipe; name a file to write")
+    partial = path.with_name(f".{path.name}.dnnh-partial")
     remove(partial)
     try:
         yield partial

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 matplotlib.rcParams.update({
     "font.size": 10, "axes.grid": True, "grid.alpha": 0.3,
     "axes.spines.top": False, "axes.spines.right": False,
+    "text.parse_math": False,   # a $ in a name is a $
     "pdf.fonttype": 42,       # letters, not outlines, in PDFs
 })
 # Colours and markers that stay apart for colour-blind readers and in grey.

@@ -124,7 +124,23 @@ def load_split(dataset, protocol="paper", seed=0):
                 raise UserError(
                     f"{path} was drawn from other data than {dataset.name} as it is "
                     f"now ({dataset.source}); delete it to draw the split anew")
-            return Split(protocol, seed, *(file[name][:] for name in ARRAYS))
-    except (OSError, KeyError) as error:
+            split = Split(protocol, seed, *(file[name][:] for name in ARRAYS))
+        _check(split, len(dataset.images))
+        return split
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is not a split file ({error}); delete it to draw "
                         "the split anew") from error
+
+
+def _check(split, count):
+    """Raise ValueError where a split is none: queries must not be trained on."""
+    for name in ARRAYS:
+        indices = getattr(split, name)
+        if (indices.dtype.kind != "i" or indices.ndim != 1 or not len(indices)
+                or indices[0] < 0 or indices[-1] >= count
+                or (np.diff(indices) <= 0).any()):
+            raise ValueError(f"{name} is no rising list of indices below {count}")
+    for one, other in (("queries", "training"), ("queries", "database"),
+                       ("validation_queries", "validation_training")):
+        if np.intersect1d(getattr(split, one), getattr(split, other)).size:
+            raise ValueError(f"{one} and {other} have images in common")

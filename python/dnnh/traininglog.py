@@ -42,13 +42,21 @@ def read(path):
         if found := _ITERATION.search(line):
             iteration = int(found[1])
         elif found := _EPSILON.search(line):
-            curves["epsilon"][int(found[2])] = float(found[1])
+            _put(curves, "epsilon", int(found[2]), found[1])
         elif (found := _OUTPUT.search(line)) and iteration is not None:
             name = found[2] if found[1] == "Train" else f"test {found[2]}"
-            curves[name][iteration] = float(found[3])
+            _put(curves, name, iteration, found[3])
     if not any(name != "epsilon" for name in curves):
         raise UserError(f"{path} has no figures of a training in it; give a log of "
                         "'caffe train', for example by 'caffe train ... 2>&1 | tee "
                         "training.log'")
     return {name: tuple(map(list, zip(*sorted(points.items()))))
             for name, points in curves.items()}
+
+
+def _put(curves, name, iteration, text):
+    """Keep a figure; a line that was cut inside a number has none."""
+    try:
+        curves[name][iteration] = float(text)
+    except ValueError:
+        pass

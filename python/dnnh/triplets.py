@@ -132,7 +132,7 @@ def write_lmdb(path, images, triplets, about):
         "triplets": len(triplets), **about}
     try:
         path = path.resolve()
-        if path.exists() and not (path / "layout.json").exists():
+        if path.exists() and not _is_ours(path):
             raise UserError(f"{path} is there and no triplet database; it is left "
                             "alone. Give --output the name of a new folder")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +152,13 @@ def write_lmdb(path, images, triplets, about):
     except (lmdb.Error, OSError) as error:
         raise UserError(f"{path} could not be written ({error}); nothing is left of "
                         "it. Is the disk full, or the folder not yours?") from error
+
+
+def _is_ours(path):
+    """Whether a folder holds one of our databases and nothing else."""
+    return path.is_dir() and {"data.mdb", "layout.json"} <= {
+        entry.name for entry in path.iterdir()} <= {
+            "data.mdb", "lock.mdb", "layout.json"}
 
 
 def _check_room(path, needed):

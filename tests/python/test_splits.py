@@ -1,5 +1,6 @@
 """Splits: the protocol's sizes, no query among the training images, one seed."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -82,6 +83,15 @@ def test_a_broken_split_file_is_refused(home):
     splits.load_split(make(), "paper", 0)
     (paths.DATA / "splits/cifar10_paper_seed0.h5").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="not a split file"):
+        splits.load_split(make(), "paper", 0)
+
+
+def test_a_split_file_with_queries_among_the_training_images_is_refused(home):
+    split = splits.load_split(make(), "paper", 0)
+    with h5py.File(paths.DATA / "splits/cifar10_paper_seed0.h5", "a") as file:
+        del file["training"]
+        file["training"] = split.queries
+    with pytest.raises(UserError, match="queries and training have images in common"):
         splits.load_split(make(), "paper", 0)
 
 

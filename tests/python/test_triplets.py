@@ -115,3 +115,13 @@ def test_a_disk_that_is_too_small_is_seen_beforehand(tmp_path, images, monkeypat
         triplets.write_lmdb(tmp_path / "db", images,
                             triplets.draw_triplets(LABELS, 50), {})
     assert not list(tmp_path.iterdir())
+
+
+def test_another_folder_is_left_alone(tmp_path, images):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/layout.json").write_text("{}")
+    (tmp_path / "mine/thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="mine is there and no triplet database"):
+        triplets.write_lmdb(tmp_path / "mine", images,
+                            triplets.draw_triplets(LABELS, 50), {})
+    assert (tmp_path / "mine/thesis.tex").read_text() == "precious"
