@@ -8,6 +8,7 @@
 import argparse
 
 from dnnh import errors, nets, paths
+from dnnh.errors import UserError
 
 
 def main():
@@ -22,6 +23,9 @@ def main():
     arguments = parser.parse_args()
 
     specs = nets.COMMITTED
+    if not arguments.dataset and (arguments.variant or arguments.validation
+                                  or arguments.bits != [nets.DEFAULT_BITS]):
+        raise UserError("--bits, --variant and --validation need --dataset")
     if arguments.dataset:
         specs = [nets.net_spec(arguments.dataset, arguments.variant, bits,
                                arguments.validation)

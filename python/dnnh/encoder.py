@@ -1,5 +1,6 @@
 """Codes of images, through pycaffe."""
 
+import math
 import os
 import tempfile
 
@@ -127,6 +128,13 @@ def _check_weights(caffe, net, weights):
         raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
     stored = {layer.name: [tuple(blob.shape.dim) for blob in layer.blobs]
               for layer in message.layer if layer.blobs}
+    for layer in message.layer:
+        for blob in layer.blobs:
+            size = len(blob.data) + len(blob.double_data)
+            if size != math.prod(blob.shape.dim):
+                raise UserError(f"{weights} is damaged: layer '{layer.name}' has {size} "
+                                f"weights for the shape {tuple(blob.shape.dim)}; take "
+                                "another snapshot")
     wanted = {name: [tuple(blob.shape) for blob in blobs]
               for name, blobs in net.params.items()}
     for layer, shapes in wanted.items():

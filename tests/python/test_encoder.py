@@ -5,6 +5,7 @@ import os
 import caffe
 import numpy as np
 import pytest
+from caffe.proto import caffe_pb2
 
 from dnnh import encoder, models, nets, paths, ranking
 from dnnh.errors import UserError
@@ -69,6 +70,15 @@ def test_a_diverged_net(weights, tmp_path):
     net.save(str(tmp_path / "nan.caffemodel"))
     with pytest.raises(UserError, match="nan.caffemodel gives outputs that are no num"):
         encoder.Encoder(DEPLOY, tmp_path / "nan.caffemodel").encode(IMAGES)
+
+
+def test_a_damaged_model(weights, tmp_path):
+    model = caffe_pb2.NetParameter.FromString(weights.read_bytes())
+    blobs = next(layer.blobs for layer in model.layer if layer.name == "conv1")
+    del blobs[0].data[5:]
+    (tmp_path / "cut.caffemodel").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match="'conv1' has 5 weights for the shape"):
+        encoder.Encoder(DEPLOY, tmp_path / "cut.caffemodel")
 
 
 def test_weights_that_are_none(tmp_path):

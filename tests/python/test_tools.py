@@ -32,6 +32,7 @@ def test_help_has_examples(tool):
     ("make_triplets.py", ("--dataset", "digits", "--triplets", 10, "--output",
                           "/proc/x/db"), "/proc"),
     ("make_prototxt.py", ("--dataset", "cifar10", "--bits", 100), "100 bits"),
+    ("make_prototxt.py", ("--bits", 16), "need --dataset"),
     ("evaluate.py", ("--dataset", "digits", "--bits", 9), "no trained net 'digits_9bit'"),
     ("evaluate.py", ("--dataset", "digits", "--model", "nowhere"), "nowhere is not there"),
     ("evaluate.py", ("--codes", "README.md"), "README.md is not a readable codes file"),
