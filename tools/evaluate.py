@@ -69,7 +69,8 @@ def encode(arguments):
     """Code the queries and the database: (Codes, what is known of them, Dataset)."""
     validation = arguments.split == "validation"
     spec = nets.net_spec(arguments.dataset, arguments.variant, arguments.bits)
-    if arguments.model is None and (arguments.split_seed or arguments.protocol == "50k"):
+    if arguments.model is None and not splits.is_the_nets(
+            arguments.protocol, arguments.split_seed):
         raise UserError("snapshots and released models are trained for split seed 0 of "
                         "the protocols 'paper' and '54k'; other queries may have been "
                         "trained on. Name a model trained for them with --model")
@@ -128,8 +129,9 @@ def other_lengths(result):
     for path in paths.RESULTS.glob("*/result.json"):
         try:
             other = json.loads(path.read_text())
-            if not isinstance(other["precision_radius2"] + other["bits"], float):
-                raise TypeError
+            if not (isinstance(other["bits"], int)
+                    and isinstance(other["precision_radius2"], float)):
+                raise TypeError("bits or precision_radius2 is no number")
             if not other["note"] and not result["note"] and all(
                     other[key] == result[key] for key in (
                         "dataset", "method", "protocol", "source", "seed")):

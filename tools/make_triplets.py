@@ -49,7 +49,8 @@ def main():
         raise UserError(f"--seed {arguments.seed}: seeds are 0 or more")
     if count > MAX_COUNT:
         raise UserError(f"{count:,} triplets: at most {MAX_COUNT:,} go into a database")
-    if arguments.output is None and (arguments.split_seed or arguments.protocol == "50k"):
+    if arguments.output is None and not splits.is_the_nets(
+            arguments.protocol, arguments.split_seed):
         raise UserError("the nets in prototxt/ are for split seed 0 of the protocols "
                         "'paper' and '54k'; give another split's triplets a place of "
                         "their own with --output")

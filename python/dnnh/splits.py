@@ -106,6 +106,14 @@ def make_split(dataset, protocol="paper", seed=0):
                  np.setdiff1d(training, validation_queries), validation_queries)
 
 
+def is_the_nets(protocol, seed):
+    """Whether the nets in prototxt/, snapshots and released models are for a split.
+
+    ``54k`` shares its queries and training images with ``paper``.
+    """
+    return protocol != "50k" and seed == 0
+
+
 def load_split(dataset, protocol="paper", seed=0):
     """The saved split, made and saved if this is its first use."""
     path = paths.DATA / "splits" / f"{dataset.name}_{protocol}_seed{seed}.h5"
