@@ -66,6 +66,7 @@ demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)
 
 test: all
+	@cmake --build $(BUILD) --target sanitized_tests
 	@OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
 ifeq ($(BUILD),build)
 	@$(PYTHON) tests/break_layers.py

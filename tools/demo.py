@@ -1,4 +1,4 @@
-"""The main job end to end: triplets, training, codes, ranking, report.
+"""The main job end to end: images, training, codes, ranking, report.
 
   python tools/demo.py                       scikit-learn's digits, a minute or two
   python tools/demo.py --dataset cifar10     CIFAR-10, a reduced run
@@ -18,25 +18,24 @@ from dnnh import datasets, errors, nets, paths
 from dnnh.errors import UserError
 
 BITS = 48
-# Triplets to write, iterations to train; CIFAR-10's solver goes on far longer.
-SIZES = {"digits": (35_000, None), "cifar10": (5_000, 200)}
+# Iterations to train, None for the solver's; CIFAR-10's goes on far longer.
+ITERATIONS = {"digits": None, "cifar10": 200}
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="digits", choices=sorted(SIZES))
+    parser.add_argument("--dataset", default="digits", choices=sorted(ITERATIONS))
     dataset = parser.parse_args().dataset
-    triplets, iterations = SIZES[dataset]
+    iterations = ITERATIONS[dataset]
     folder = paths.RESULTS / f"demo_{dataset}"
     folder.mkdir(parents=True, exist_ok=True)
 
     say(f"1. Data: {datasets.load(dataset).source}")
-    database, snapshots = folder / "triplets", folder / "snapshots"
+    database, snapshots = folder / "images", folder / "snapshots"
     snapshots.mkdir(exist_ok=True)
-    say(f"2. {triplets:,} random triplets for `caffe train`")
-    tool("make_triplets.py", "--dataset", dataset, "--triplets", triplets,
-         "--output", database)
+    say("2. Training images; triplets are drawn from them while training")
+    tool("make_triplets.py", "--dataset", dataset, "--output", database)
     say("3. Training with `caffe train`")
     model = train(dataset, iterations, folder, database, snapshots / "net")
     tool("plot_log.py", folder / "training.log", "--output", folder / "training.png")

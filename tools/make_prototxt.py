@@ -3,6 +3,11 @@
   python tools/make_prototxt.py                                the committed ones
   python tools/make_prototxt.py --dataset cifar10 --bits 16    one more length
   python tools/make_prototxt.py --dataset cifar10 --variant lai --bits 64
+  python tools/make_prototxt.py --dataset cifar10 --layout dense
+
+--layout says where the triplets come from in training: fresh (drawn while
+training), indexed (a list) or dense (whole triplets, for Caffe's own Data layer);
+`make_triplets.py --layout` writes what these read.
 """
 
 import argparse
@@ -16,6 +21,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", help="write this data set's net only")
     parser.add_argument("--variant", default="", help="its variant, e.g. lai")
+    parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS)
     parser.add_argument("--validation", action="store_true",
                         help="the net that trains on four fifths of the training images")
     parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS],
@@ -24,11 +30,13 @@ def main():
 
     specs = nets.COMMITTED
     if not arguments.dataset and (arguments.variant or arguments.validation
+                                  or arguments.layout != "fresh"
                                   or arguments.bits != [nets.DEFAULT_BITS]):
-        raise UserError("--bits, --variant and --validation need --dataset")
+        raise UserError("--bits, --variant, --layout and --validation need "
+                        "--dataset")
     if arguments.dataset:
         specs = [nets.net_spec(arguments.dataset, arguments.variant, bits,
-                               arguments.validation)
+                               arguments.validation, arguments.layout)
                  for bits in arguments.bits]
     for spec in specs:
         for path, text in nets.files_of(spec).items():

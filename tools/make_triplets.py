@@ -1,13 +1,17 @@
-"""Write random triplets as an LMDB that `caffe train` reads.
+"""Write what `caffe train` reads: training images, or triplets of them.
 
   python tools/make_triplets.py                        CIFAR-10, 5,000 images
   python tools/make_triplets.py --dataset digits
-  python tools/make_triplets.py --split validation     4,000 images, and held-out
-                                                       triplets of the other 1,000
-  python tools/make_triplets.py --triplets 10000 --seed 3 --output /tmp/triplets
+  python tools/make_triplets.py --split validation     4,000 images, and the other
+                                                       1,000 for the TEST phase
+  python tools/make_triplets.py --layout indexed --triplets 1000000 --seed 3
+  python tools/make_triplets.py --layout dense --output /tmp/triplets
 
-A record is a Datum of the query, the similar and the dissimilar image, one
-behind the other on the channel axis. Only training images of the protocol are in it,
+--layout fresh (the default) writes each image once, with its label; the nets in
+prototxt/ draw triplets from the labels while they train. indexed writes a list of
+triplets beside the images, three numbers each, for nets that are to follow one.
+dense writes whole triplets, for Caffe's own Data layer. `make_prototxt.py --layout`
+makes the nets for the other two. Only training images of the protocol are written,
 none of its queries.
 """
 
@@ -17,7 +21,7 @@ import time
 
 import numpy as np
 
-from dnnh import datasets, errors, nets, paths, splits, triplets
+from dnnh import databases, datasets, errors, nets, paths, splits, triplets
 from dnnh.errors import UserError
 
 DEFAULT_COUNT = 100_000
@@ -30,67 +34,93 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="cifar10",
                         choices=sorted(datasets.PREPARERS))
+    parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS)
     parser.add_argument("--split", default="train", choices=["train", "validation"],
                         help="train: all training images (default); validation: "
-                        "four fifths of them, and triplets of the rest for TEST")
+                        "four fifths of them, and the rest for TEST")
     parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS)
-    parser.add_argument("--triplets", type=int, default=DEFAULT_COUNT,
-                        help="how many (default 100,000)")
+    parser.add_argument("--encoding", default="raw", choices=databases.ENCODINGS,
+                        help="how images are kept (fresh, indexed; default raw)")
+    parser.add_argument("--triplets", type=int,
+                        help="how many (indexed, dense; default 100,000)")
     parser.add_argument("--split-seed", type=int, default=0,
                         help="which queries and training images (default 0)")
-    parser.add_argument("--seed", type=int, default=0,
-                        help="which triplets of them (default 0)")
+    parser.add_argument("--seed", type=int,
+                        help="which triplets of them (indexed, dense; default 0)")
     parser.add_argument("--output", type=pathlib.Path,
                         help="the database to write (default: where the nets in "
                         "prototxt/ look for it)")
     arguments = parser.parse_args()
-    count = arguments.triplets
-    if arguments.seed < 0:
-        raise UserError(f"--seed {arguments.seed}: seeds are 0 or more")
-    if count > MAX_COUNT:
-        raise UserError(f"{count:,} triplets: at most {MAX_COUNT:,} go into a database")
-    if arguments.output is None and not splits.is_the_nets(
-            arguments.protocol, arguments.split_seed):
-        raise UserError("the nets in prototxt/ are for split seed 0 of the protocols "
-                        "'paper' and '54k'; give another split's triplets a place of "
-                        "their own with --output")
+    check(arguments)
 
     dataset = datasets.load(arguments.dataset)
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     if arguments.split == "train":
-        parts = [("train", split.training, count)]
+        parts = [("train", split.training, arguments.triplets)]
     else:
-        parts = [("validation_train", split.validation_training, count),
+        parts = [("validation_train", split.validation_training, arguments.triplets),
                  ("validation_test", split.validation_queries,
-                  min(count, HELD_OUT_COUNT))]
-    for part, members, part_count in parts:
-        output = paths.ROOT / nets.database_of(arguments.dataset, part)
+                  min(arguments.triplets, HELD_OUT_COUNT))]
+    for part, members, count in parts:
+        output = paths.ROOT / nets.database_of(arguments.dataset, part, arguments.layout)
         if arguments.output:
             output = arguments.output if len(parts) == 1 else (
                 arguments.output.with_name(f"{arguments.output.name}_{part}"))
-        write(dataset, split, part, members, part_count, arguments.seed, output)
+        about = {"dataset": dataset.name, "source": dataset.source, "part": part,
+                 "protocol": split.protocol, "split_seed": split.seed}
+        write(arguments, dataset, members, count, about, output)
 
 
-def write(dataset, split, part, members, count, seed, output):
-    """Draw and write one database, and say what is in it."""
-    drawn = triplets.draw_triplets(dataset.labels[members], count, seed)
-    counts = np.bincount(dataset.labels[members][drawn[:, 0]],
-                         minlength=len(dataset.classes))
-    about = {
-        "dataset": dataset.name, "source": dataset.source, "part": part,
-        "protocol": split.protocol, "split_seed": split.seed, "seed": seed,
-        "images": len(members),
-        "queries_per_class": dict(zip(dataset.classes, counts.tolist()))}
+def check(arguments):
+    """Refuse what makes no sense; fill in what was not said."""
+    if arguments.layout == "fresh":
+        for name in ("triplets", "seed"):
+            if getattr(arguments, name) is not None:
+                raise UserError(
+                    f"--{name} goes with --layout indexed or dense; fresh triplets are "
+                    "drawn while training, by the seed in the net")
+    elif arguments.layout == "dense" and arguments.encoding != "raw":
+        raise UserError("--encoding goes with --layout fresh or indexed; dense triplets "
+                        "are raw")
+    if arguments.triplets is None:
+        arguments.triplets = DEFAULT_COUNT
+    if arguments.seed is None:
+        arguments.seed = 0
+    if arguments.seed < 0:
+        raise UserError(f"--seed {arguments.seed}: seeds are 0 or more")
+    if arguments.triplets > MAX_COUNT:
+        raise UserError(f"{arguments.triplets:,} triplets: at most {MAX_COUNT:,} go "
+                        "into a database")
+    if arguments.output is None and not splits.is_the_nets(
+            arguments.protocol, arguments.split_seed):
+        raise UserError("the nets in prototxt/ are for split seed 0 of the protocols "
+                        "'paper' and '54k'; give another split's images a place of "
+                        "their own with --output")
+
+
+def write(arguments, dataset, members, count, about, output):
+    """Write one database, and say what is in it."""
+    images, labels = dataset.images[members], dataset.labels[members]
+    per_class = labels if labels.ndim == 1 else np.nonzero(labels)[1]
+    about["images_per_class"] = dict(zip(dataset.classes, np.bincount(
+        per_class, minlength=len(dataset.classes)).tolist()))
+    drawn = None
+    if arguments.layout != "fresh":
+        drawn = triplets.draw_triplets(labels, count, arguments.seed)
+        about["seed"] = arguments.seed
     start = time.perf_counter()
-    pad = nets.RECIPES[dataset.name, ""].pad
-    images = np.pad(dataset.images[members], ((0, 0), (pad, pad), (pad, pad), (0, 0)),
-                    mode="reflect")
-    triplets.write_lmdb(output, images, drawn, about)
+    if arguments.layout == "dense":
+        pad = nets.RECIPES[dataset.name, ""].pad
+        images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+        databases.write_dense(output, images, drawn, about)
+        written = f"{count:,} triplets of {len(members):,} images"
+    else:
+        databases.write_images(output, images, labels, about, arguments.encoding, drawn)
+        written = f"{len(members):,} images" + (
+            f" and a list of {count:,} triplets" if drawn is not None else "")
     seconds = time.perf_counter() - start
-    print(f"{output}: {count:,} triplets of {len(members):,} images "
-          f"({dataset.source}), "
-          f"{count / seconds:,.0f} triplets a second")
-    for key, value in triplets.read_layout(output).items():
+    print(f"{output}: {written} ({dataset.source}), {seconds:.1f} s")
+    for key, value in databases.read_layout(output).items():
         print(f"  {key}: {value}")
 
 

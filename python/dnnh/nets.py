@@ -19,31 +19,43 @@ BITS = (8, 64)                 # shortest and longest code
 FEATURES_PER_BIT = 50          # the paper, section 3.3
 DEFAULT_BITS = 48
 
+# Where the triplets of a batch come from: drawn from the labels while training;
+# a list of image numbers, followed over and over; or whole triplets in a
+# database, for Caffe's own Data layer.
+LAYOUTS = ("fresh", "indexed", "dense")
+
 
 @dataclasses.dataclass(frozen=True)
 class NetSpec:
     """One net: everything that its prototxt files are made from.
 
+    ``layout`` is one of LAYOUTS: where the triplets come from in training.
     ``validation`` nets train on four fifths of the training images, so that the rest
-    can be ranked to choose things by; they share the others' deploy files.
+    can be ranked to choose things by. Both share the others' deploy files.
     """
 
     dataset: str
     variant: str               # "" for the paper's
     bits: int
     validation: bool = False
+    layout: str = "fresh"
 
     @property
     def name(self):
-        """``<dataset>[_<variant>][_validation][_<bits>bit]``; 48 bits go unsaid."""
-        parts = [self.dataset, self.variant, "validation" if self.validation else "",
+        """``<dataset>[_<variant>][_<layout>][_validation][_<bits>bit]``.
+
+        Fresh triplets and 48 bits go unsaid.
+        """
+        parts = [self.dataset, self.variant,
+                 "" if self.layout == "fresh" else self.layout,
+                 "validation" if self.validation else "",
                  "" if self.bits == DEFAULT_BITS else f"{self.bits}bit"]
         return "_".join(part for part in parts if part)
 
     @property
     def files(self):
         """Paths of the prototxt files, by kind."""
-        coding = dataclasses.replace(self, validation=False)
+        coding = dataclasses.replace(self, validation=False, layout="fresh")
         return {kind: paths.PROTOTXT / f"{spec.name}_{kind}.prototxt"
                 for kind, spec in (("train_test", self), ("solver", self),
                                    ("deploy", coding))}
@@ -58,13 +70,14 @@ class NetSpec:
         return RECIPES[self.dataset, self.variant]
 
 
-def database_of(dataset, part):
-    """The triplet database of a data set, relative to the repository.
+def database_of(dataset, part, layout="fresh"):
+    """What a net reads in training, relative to the repository.
 
     ``part`` is "train" (all training images), "validation_train" or
     "validation_test".
     """
-    return f"data/{dataset}_{part}_lmdb"
+    kind = "triplets" if layout == "dense" else "images"
+    return f"data/{dataset}_{part}_{kind}_lmdb"
 
 
 # --- layers as text -----------------------------------------------------------
@@ -204,7 +217,8 @@ class Recipe:
     tower: object              # one of the functions above
     channels: int
     size: int                  # side of the images that the tower sees
-    pad: int                   # added on each side (mirrored) for random crops
+    stored: int                # side of the images in the data set
+    pad: int                   # added to those on each side (mirrored)
     triplets: int              # in a batch
     pixel_mean: int            # subtracted from the pixels, ...
     pixel_scale: float         # ... which are then multiplied
@@ -256,7 +270,7 @@ display: 20
 snapshot: 2000
 """
 
-_CIFAR10 = Recipe(tower_nin, channels=3, size=32, pad=4, triplets=21,
+_CIFAR10 = Recipe(tower_nin, channels=3, size=32, stored=32, pad=4, triplets=21,
                   pixel_mean=120, pixel_scale=0.015625, mirror=True,
                   solver=SOLVER_CIFAR10)
 
@@ -265,11 +279,11 @@ RECIPES = {
     ("cifar10", "bn"): dataclasses.replace(
         _CIFAR10, normalize=True, solver=SOLVER_CIFAR10_BN),
     ("cifar10", "lai"): dataclasses.replace(_CIFAR10, tower=tower_lai),
-    ("digits", ""): Recipe(tower_digits, channels=1, size=8, pad=0, triplets=64,
-                           pixel_mean=80, pixel_scale=0.01, mirror=False,
+    ("digits", ""): Recipe(tower_digits, channels=1, size=8, stored=8, pad=0,
+                           triplets=64, pixel_mean=80, pixel_scale=0.01, mirror=False,
                            solver=SOLVER_DIGITS),
-    ("nuswide", ""): Recipe(tower_table1, channels=3, size=224, pad=16, triplets=21,
-                            pixel_mean=120, pixel_scale=0.015625, mirror=True,
+    ("nuswide", ""): Recipe(tower_table1, channels=3, size=224, stored=256, pad=0,
+                            triplets=21, pixel_mean=120, pixel_scale=0.015625, mirror=True,
                             solver=SOLVER_TABLE1),
 }
 
@@ -283,7 +297,7 @@ COMMITTED = tuple(
     + [NetSpec("nuswide", "", 48)])
 
 
-def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False):
+def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="fresh"):
     """A checked NetSpec.
 
     Raises
@@ -297,7 +311,9 @@ def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False):
                             f"{d}{'_' * bool(v)}{v}" for d, v in RECIPES)))
     if not BITS[0] <= bits <= BITS[1]:
         raise UserError(f"{bits} bits: codes have {BITS[0]} to {BITS[1]} bits")
-    return NetSpec(dataset, variant, bits, validation)
+    if layout not in LAYOUTS:
+        raise UserError(f"unknown layout '{layout}'; known ones: " + ", ".join(LAYOUTS))
+    return NetSpec(dataset, variant, bits, validation, layout)
 
 
 # --- files ----------------------------------------------------------------------
@@ -338,22 +354,43 @@ def _tower_and_codes(spec, recipe):
     ]
 
 
-def _triplet_data(spec, recipe, phase, database):
+def _triplet_images(spec, recipe, phase, part):
+    """The layers that bring `images`: queries, similar and dissimilar ones."""
     transform = [f"mirror: {'true' if recipe.mirror and phase == 'TRAIN' else 'false'}"]
-    if recipe.pad:
+    if recipe.stored + 2 * recipe.pad > recipe.size:
         transform.append(f"crop_size: {recipe.size}")
-    return layer(
-        "triplets", "Data", [], ["triplets"],
-        f"include {{ phase: {phase} }}",
+    include = f"include {{ phase: {phase} }}"
+    database = database_of(spec.dataset, part, spec.layout)
+    if spec.layout == "dense":
+        return [layer("triplets", "Data", [], ["triplets"], include,
+                      block("transform_param", *transform),
+                      block("data_param", f'source: "{database}"',
+                            f"batch_size: {recipe.triplets}", "backend: LMDB"))]
+    return [layer(
+        "triplet_images", "TripletData", [], ["images"], include,
+        "param { lr_mult: 0 decay_mult: 0 }",
         block("transform_param", *transform),
-        block("data_param", f'source: "{database}"',
-              f"batch_size: {recipe.triplets}", "backend: LMDB"))
+        block("triplet_data_param", f'source: "{database}"',
+              f'triplets: "{database}/triplets.h5"' if spec.layout == "indexed" else None,
+              f"batch_size: {recipe.triplets}",
+              f"pad: {recipe.pad}" if recipe.pad and phase == "TRAIN" else None,
+              "seed: 1" if spec.layout == "fresh" else None))]
+
+
+def _joined(recipe):
+    """The layers that join a dense triplet's images on the batch axis."""
+    channels = recipe.channels
+    members = ["query_images", "similar_images", "dissimilar_images"]
+    return [
+        layer("triplet_planes", "Slice", ["triplets"], members,
+              block("slice_param", "axis: 1", f"slice_point: {channels}",
+                    f"slice_point: {2 * channels}")),
+        layer("images", "Concat", members, ["images"], "concat_param { axis: 0 }")]
 
 
 def train_test(spec):
     """The net that `caffe train` trains."""
     recipe = spec.recipe
-    channels = recipe.channels
     comment = f"""\
 # {spec.name}: {spec.bits}-bit codes from {recipe.size}x{recipe.size} images.
 # Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
@@ -364,19 +401,13 @@ def train_test(spec):
 # There is no TEST phase: all training images are trained on, and no query may
 # be looked at. The validation net has one, on held-out training images.
 """
-    database = database_of(spec.dataset, "validation_train" if spec.validation else "train")
-    layers = [_triplet_data(spec, recipe, "TRAIN", database)]
+    part = "validation_train" if spec.validation else "train"
+    layers = _triplet_images(spec, recipe, "TRAIN", part)
     if spec.validation:
-        layers.append(_triplet_data(
-            spec, recipe, "TEST", database_of(spec.dataset, "validation_test")))
+        layers += _triplet_images(spec, recipe, "TEST", "validation_test")
+    if spec.layout == "dense":
+        layers += _joined(recipe)
     layers += [
-        layer("triplet_images", "Slice", ["triplets"],
-              ["query_images", "similar_images", "dissimilar_images"],
-              block("slice_param", "axis: 1", f"slice_point: {channels}",
-                    f"slice_point: {2 * channels}")),
-        layer("images", "Concat",
-              ["query_images", "similar_images", "dissimilar_images"], ["images"],
-              "concat_param { axis: 0 }"),
         *_tower_and_codes(spec, recipe),
         layer("triplet_codes", "Slice", ["codes"], ["query", "similar", "dissimilar"],
               "slice_param { axis: 0 }"),
@@ -391,7 +422,7 @@ def train_test(spec):
 
 def deploy(spec):
     """The net that codes images."""
-    spec = dataclasses.replace(spec, validation=False)
+    spec = dataclasses.replace(spec, validation=False, layout="fresh")
     recipe = spec.recipe
     comment = f"""\
 # {spec.name}: codes {recipe.size}x{recipe.size} images, bytes 0..255{

@@ -1,25 +1,14 @@
-"""Random triplets from labels, and the LMDB that Caffe's Data layer reads.
+"""Random triplets from labels.
 
-A record is a Datum of 3 C channels: the C planes of the query image, then those
-of the similar one, then those of the dissimilar one, bytes 0..255, RGB where C
-is 3. ``layout.json`` beside the database's own file says so too, with the split,
-the seed and the counts. (It cannot be a record: the Data layer would read it as
-a triplet.)
+The layer TripletData draws its own while it trains; these are for lists of
+triplets, and for databases of whole triplets.
 """
 
-import json
-import shutil
-
-import lmdb
 import numpy as np
-from tqdm import tqdm
 
-from dnnh import paths
 from dnnh.errors import UserError
 
 MEMBERS = ("query", "similar", "dissimilar")
-PAGE = 4096                 # LMDB's unit; a large value takes whole pages
-RECORDS_AT_ONCE = 1000
 
 
 def draw_triplets(labels, count, seed=0):
@@ -96,95 +85,3 @@ def _draw_partners(hot, query, similar, rng):
         partner[waiting[fits]] = drawn[fits]
         waiting = waiting[~fits]
     return partner
-
-
-def write_lmdb(path, images, triplets, about):
-    """Write triplets as an LMDB of Datums, whole or not at all.
-
-    Parameters
-    ----------
-    path : path of the folder to write; an earlier database is replaced
-    images : uint8 array of shape (n, height, width, channels)
-    triplets : int64 array of shape (count, 3), indices into ``images``
-    about : dict
-        Goes into ``layout.json`` with the layout itself.
-
-    Raises
-    ------
-    UserError
-        If the disk has no room, or ``path`` is something else than a triplet
-        database.
-    """
-    from caffe.proto.caffe_pb2 import Datum
-    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))   # (n, C, H, W)
-    _, channels, height, width = planes.shape
-    datum = Datum(channels=3 * channels, height=height, width=width,
-                  data=bytes(planes[0].nbytes * 3))
-    record = datum.ByteSize() + 32                    # with key and node
-    if record < PAGE // 2:                            # several share a page
-        needed = -(-len(triplets) // (PAGE // record)) * PAGE
-    else:
-        needed = len(triplets) * -(-record // PAGE) * PAGE
-    needed += needed // 16 + (1 << 20)                # the tree above them
-    layout = {
-        "record": [f"{member} image, {channels} x {height} x {width} bytes"
-                   for member in MEMBERS],
-        "triplets": len(triplets), **about}
-    try:
-        path = path.resolve()
-        if path.exists() and not _is_ours(path):
-            raise UserError(f"{path} is there and no triplet database; it is left "
-                            "alone. Give --output the name of a new folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(path, needed)
-        with paths.written_whole(path) as partial:
-            partial.mkdir()
-            with lmdb.open(str(partial), map_size=2 * needed, sync=False,
-                           lock=False) as database:
-                with tqdm(total=len(triplets), unit="triplet", unit_scale=True,
-                          desc=f"writing {path.name}") as progress:
-                    for start in range(0, len(triplets), RECORDS_AT_ONCE):
-                        chunk = triplets[start:start + RECORDS_AT_ONCE]
-                        _write_records(database, start, planes[chunk], datum)
-                        progress.update(len(chunk))
-                database.sync(True)
-            (partial / "layout.json").write_text(json.dumps(layout, indent=1) + "\n")
-    except (lmdb.Error, OSError) as error:
-        raise UserError(f"{path} could not be written ({error}); nothing is left of "
-                        "it. Is the disk full, or the folder not yours?") from error
-
-
-def _is_ours(path):
-    """Whether a folder holds one of our databases and nothing else."""
-    return path.is_dir() and {"data.mdb", "layout.json"} <= {
-        entry.name for entry in path.iterdir()} <= {
-            "data.mdb", "lock.mdb", "layout.json"}
-
-
-def _check_room(path, needed):
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise UserError(f"{path} needs about {needed / 1e9:.1f} GB and the disk has "
-                        f"{free / 1e9:.1f} GB free; ask for fewer triplets or write "
-                        "elsewhere with --output")
-
-
-def _write_records(database, start, planes, datum):
-    """Append the records of ``planes``, (count, 3, C, H, W)."""
-    records = []
-    for i, triplet in enumerate(planes):
-        datum.data = triplet.tobytes()
-        records.append((b"%010d" % (start + i), datum.SerializeToString()))
-    with database.begin(write=True) as transaction:
-        _, added = transaction.cursor().putmulti(records, append=True)
-    if added != len(records):
-        raise lmdb.Error(f"{added} of {len(records)} records were taken")
-
-
-def read_layout(path):
-    """What ``layout.json`` of a triplet database says, as a dict."""
-    try:
-        return json.loads((path / "layout.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a triplet database of ours ({error}); write "
-                        "it with 'python tools/make_triplets.py'") from error

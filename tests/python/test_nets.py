@@ -78,12 +78,14 @@ def test_what_the_paper_states(spec):
     rectified = {layer.bottom[0] for layer in net.layer if layer.type == "ReLU"}
     assert {layer.name for layer in convolutions} == rectified
     # No data layer reads anything but the triplet databases of training images.
-    for layer in net.layer:
-        if layer.type == "Data":
-            part = {(0, False): "train", (0, True): "validation_train",
-                    (1, True): "validation_test"}[
-                        layer.include[0].phase, spec.validation]
-            assert layer.data_param.source == f"data/{spec.dataset}_{part}_lmdb"
+    data = [layer for layer in net.layer if not layer.bottom]
+    for layer in data:
+        part = {(0, False): "train", (0, True): "validation_train",
+                (1, True): "validation_test"}[
+                    layer.include[0].phase, spec.validation]
+        assert layer.triplet_data_param.source == (
+            f"data/{spec.dataset}_{part}_images_lmdb")
+    assert len(data) == 1 + spec.validation
 
 
 def build(tmp_path, spec):
@@ -103,7 +105,7 @@ def test_table_1(tmp_path):
     sizes = [(name, *net.blobs[name].shape[1:]) for name, _, _ in table]
     assert sizes == [(name, channels, size, size) for name, channels, size in table]
     data, = [layer for layer in read_net(
-        nets.net_spec("nuswide").files["train_test"]).layer if layer.type == "Data"]
+        nets.net_spec("nuswide").files["train_test"]).layer if layer.type == "TripletData"]
     assert data.transform_param.crop_size == 224
 
 
@@ -118,6 +120,27 @@ def test_towers_for_32x32_images(tmp_path, variant, sizes):
     assert tuple(net.blobs["features"].shape[1:]) == (600, 1, 1)
 
 
+def test_layouts_differ_in_their_data_alone():
+    specs = {layout: nets.net_spec("cifar10", "bn", layout=layout)
+             for layout in nets.LAYOUTS}
+    assert [spec.name for spec in specs.values()] == [
+        "cifar10_bn", "cifar10_bn_indexed", "cifar10_bn_dense"]
+    assert len({spec.files["deploy"] for spec in specs.values()}) == 1
+    made = {layout: text_format.Parse(nets.train_test(spec), caffe_pb2.NetParameter())
+            for layout, spec in specs.items()}
+    behind = {layout: [str(layer) for layer in net.layer][
+        [layer.name for layer in net.layer].index("pixels"):]
+        for layout, net in made.items()}
+    assert behind["fresh"] == behind["indexed"] == behind["dense"]
+    database = "data/cifar10_train_images_lmdb"
+    fresh, indexed = (made[layout].layer[0].triplet_data_param
+                      for layout in ("fresh", "indexed"))
+    assert fresh.source == indexed.source == database
+    assert not fresh.triplets and indexed.triplets == f"{database}/triplets.h5"
+    assert made["dense"].layer[0].data_param.source == (
+        "data/cifar10_train_triplets_lmdb")
+
+
 @pytest.mark.parametrize("bits", [8, 13, 64])
 def test_any_length_from_8_to_64(tmp_path, bits):
     net = build(tmp_path, nets.net_spec("digits", bits=bits))
@@ -128,7 +151,8 @@ def test_any_length_from_8_to_64(tmp_path, bits):
     (("cifar10", "", 7), "7 bits: codes have 8 to 64"),
     (("cifar10", "", 65), "65 bits"),
     (("mars", "", 48), "no net 'mars'; there are cifar10, "),
-    (("cifar10", "x", 48), "no net 'cifar10_x'")])
+    (("cifar10", "x", 48), "no net 'cifar10_x'"),
+    (("cifar10", "", 48, False, "x"), "unknown layout 'x'; known ones: fresh, ")])
 def test_bad_requests(arguments, message):
     with pytest.raises(UserError, match=message):
         nets.net_spec(*arguments)
@@ -138,5 +162,5 @@ def test_layer_field_numbers_are_far_from_upstreams():
     fields = caffe_pb2.LayerParameter.DESCRIPTOR.fields
     ours = {f.name: f.number for f in fields if f.number >= 1000}
     assert ours == {"triplet_ranking_loss_param": 1000, "divide_and_encode_param": 1001,
-                    "piecewise_threshold_param": 1002}
+                    "piecewise_threshold_param": 1002, "triplet_data_param": 1003}
     assert max(f.number for f in fields if f.number < 1000) < 200

@@ -1,12 +1,16 @@
 """The commands, run as a user runs them."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
+import caffe
 import h5py
 import numpy as np
 import pytest
+
+from dnnh import nets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
@@ -27,10 +31,15 @@ def test_help_has_examples(tool):
 
 @pytest.mark.parametrize("tool, arguments, message", [
     ("get_data.py", ("cifar10", "--force", "--from", "nowhere"), "nowhere does not exist"),
-    ("make_triplets.py", ("--dataset", "digits", "--triplets", 0), "0 triplets"),
-    ("make_triplets.py", ("--dataset", "digits", "--seed", -1), "seed -1"),
-    ("make_triplets.py", ("--dataset", "digits", "--triplets", 10, "--output",
-                          "/proc/x/db"), "/proc"),
+    ("make_triplets.py", ("--dataset", "digits", "--layout", "dense", "--triplets", 0),
+     "0 triplets"),
+    ("make_triplets.py", ("--dataset", "digits", "--layout", "indexed", "--seed", -1),
+     "seed -1"),
+    ("make_triplets.py", ("--dataset", "digits", "--triplets", 10),
+     "--triplets goes with --layout indexed or dense"),
+    ("make_triplets.py", ("--dataset", "digits", "--layout", "dense", "--encoding",
+                          "png"), "dense triplets are raw"),
+    ("make_triplets.py", ("--dataset", "digits", "--output", "/proc/x/db"), "/proc"),
     ("make_prototxt.py", ("--dataset", "cifar10", "--bits", 100), "100 bits"),
     ("make_prototxt.py", ("--bits", 16), "need --dataset"),
     ("evaluate.py", ("--dataset", "digits", "--bits", 9), "no trained net 'digits_9bit'"),
@@ -63,31 +72,45 @@ def test_evaluate_reads_any_codes_file(tmp_path):
         "report.html", "result.json"]
 
 
-def test_triplets_train_codes_report(tmp_path):
+def train(folder, net, iterations, snapshot=None, expect=0):
+    """Run `caffe train` as a user does; returns its log."""
+    (folder / "net.prototxt").write_text(net)
+    (folder / "solver.prototxt").write_text(
+        f'net: "{folder}/net.prototxt" base_lr: 0.01 lr_policy: "fixed" '
+        f'max_iter: {iterations} display: 1 snapshot: 2 '
+        f'snapshot_prefix: "{folder}/net" random_seed: 1')
+    command = [ROOT / ".venv/bin/caffe", "train", "-solver", folder / "solver.prototxt"]
+    if snapshot:
+        command += ["-snapshot", snapshot]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == expect, done.stderr
+    return done.stderr
+
+
+def digits_net(database, layout="fresh"):
+    """The digits' net, its data layer reading ``database``."""
+    spec = nets.net_spec("digits", bits=12, layout=layout)
+    return nets.train_test(spec).replace(
+        nets.database_of("digits", "train", layout), str(database))
+
+
+def test_images_train_codes_report(tmp_path):
     """The main job in small: a net that has learnt nothing much, but everything."""
-    run("make_triplets.py", "--dataset", "digits", "--triplets", 200,
-        "--output", tmp_path / "triplets")
-    net = (ROOT / "prototxt/digits_12bit_train_test.prototxt").read_text()
-    (tmp_path / "net.prototxt").write_text(
-        net.replace("data/digits_train_lmdb", str(tmp_path / "triplets")))
-    (tmp_path / "solver.prototxt").write_text(
-        f'net: "{tmp_path}/net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 4 '
-        f'display: 1 snapshot: 2 snapshot_prefix: "{tmp_path}/net" random_seed: 1')
-    caffe = ROOT / ".venv/bin/caffe"
-    with (tmp_path / "training.log").open("w") as log:
-        subprocess.run([caffe, "train", "-solver", tmp_path / "solver.prototxt"],
-                       stderr=log, check=True)
-        # Killed after 2 iterations and resumed, it goes on where it was.
-        subprocess.run([caffe, "train", "-solver", tmp_path / "solver.prototxt",
-                        "-snapshot", tmp_path / "net_iter_2.solverstate"],
-                       stderr=log, check=True)
+    run("make_triplets.py", "--dataset", "digits", "--output", tmp_path / "images")
+    net = digits_net(tmp_path / "images")
+    log = train(tmp_path, net, 4)
+    whole = (tmp_path / "net_iter_4.caffemodel").read_bytes()
+    # Killed after 2 iterations and resumed, it goes on where it was: with the same
+    # triplets, to the same weights.
+    log += train(tmp_path, net, 4, tmp_path / "net_iter_2.solverstate")
+    assert (tmp_path / "net_iter_4.caffemodel").read_bytes() == whole
+    (tmp_path / "training.log").write_text(log)
     run("plot_log.py", tmp_path / "training.log")
     assert (tmp_path / "training.log.png").stat().st_size > 10_000
-    text = (tmp_path / "training.log").read_text()
-    assert "epsilon = 0.5 from iteration 0" in text
-    assert "epsilon = 0.5 from iteration 2" in text
+    assert "epsilon = 0.5 from iteration 0" in log
+    assert "epsilon = 0.5 from iteration 2" in log
     for name in ("distinct_codes", "bit_mean_min", "bit_mean_max", "clipped", "active"):
-        assert f"{name} = " in text
+        assert f"{name} = " in log
     said = run("evaluate.py", "--dataset", "digits", "--bits", 12, "--model",
                tmp_path / "net_iter_4.caffemodel", "--output", tmp_path / "results")
     assert "200 queries, 1,597 in the database" in said
@@ -95,3 +118,28 @@ def test_triplets_train_codes_report(tmp_path):
         assert file["query_codes"].shape == (200, 2)
         assert file["database_codes"].shape == (1597, 2)
         assert file.attrs["method"] == "DNNH"
+
+
+def test_the_other_layouts_train_too(tmp_path):
+    """A list and whole triplets of the same seed bring the same images."""
+    images = {}
+    for layout in ("indexed", "dense"):
+        folder = tmp_path / layout
+        folder.mkdir()
+        run("make_triplets.py", "--dataset", "digits", "--layout", layout,
+            "--triplets", 100, "--output", folder / "triplets")
+        log = train(folder, digits_net(folder / "triplets", layout), 2)
+        assert "Iteration 1 " in log
+        net = caffe.Net(str(folder / "net.prototxt"), caffe.TRAIN)
+        images[layout] = []
+        for _ in range(3):                         # around the end of the list
+            net.forward(end="pixels")
+            images[layout].append(net.blobs["images"].data.copy())
+    assert np.array_equal(images["indexed"], images["dense"])
+    assert np.any(images["dense"][0] != images["dense"][1])
+
+
+def test_a_missing_database_is_one_sentence(tmp_path):
+    log = train(tmp_path, digits_net(tmp_path / "nowhere"), 4, expect=-6)
+    assert "TripletData layer 'triplet_images': there is no image database" in log
+    assert "write it with 'python tools/make_triplets.py'" in log

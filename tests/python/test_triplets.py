@@ -1,11 +1,7 @@
-"""Triplets: drawn by the labels, written whole or not at all."""
+"""Triplets: drawn by the labels, uniformly."""
 
-import json
-
-import lmdb
 import numpy as np
 import pytest
-from caffe.proto.caffe_pb2 import Datum
 
 from dnnh import triplets
 from dnnh.errors import UserError
@@ -61,67 +57,3 @@ def test_impossible_labels(labels, message):
 def test_no_triplets():
     with pytest.raises(UserError, match="0 triplets were asked for"):
         triplets.draw_triplets(LABELS, 0)
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (100, 6, 5, 3), dtype=np.uint8)
-
-
-def test_records_hold_the_three_images_plane_by_plane(tmp_path, images):
-    drawn = triplets.draw_triplets(LABELS, 2500, seed=0)
-    triplets.write_lmdb(tmp_path / "db", images, drawn, {"seed": 0})
-    with lmdb.open(str(tmp_path / "db"), readonly=True, lock=False) as database:
-        with database.begin() as transaction:
-            records = [Datum.FromString(value) for _, value in transaction.cursor()]
-    assert len(records) == 2500
-    for row in (0, 1, 999, 1000, 2499):
-        datum = records[row]
-        assert (datum.channels, datum.height, datum.width) == (9, 6, 5)
-        planes = np.frombuffer(datum.data, np.uint8).reshape(3, 3, 6, 5)
-        assert (planes.transpose(0, 2, 3, 1) == images[drawn[row]]).all()
-    layout = json.loads((tmp_path / "db/layout.json").read_text())
-    assert layout["triplets"] == 2500 and layout["seed"] == 0
-    assert layout["record"][0] == "query image, 3 x 6 x 5 bytes"
-
-
-def test_the_same_triplets_give_the_same_bytes(tmp_path, images):
-    drawn = triplets.draw_triplets(LABELS, 50, seed=0)
-    for name in "ab":
-        triplets.write_lmdb(tmp_path / name, images, drawn, {})
-    assert (tmp_path / "a/data.mdb").read_bytes() == (
-        tmp_path / "b/data.mdb").read_bytes()
-
-
-def test_a_failure_leaves_the_old_database_and_nothing_else(
-        tmp_path, images, monkeypatch):
-    drawn = triplets.draw_triplets(LABELS, 50, seed=0)
-    triplets.write_lmdb(tmp_path / "db", images, drawn, {})
-    before = (tmp_path / "db/data.mdb").read_bytes()
-
-    def full(*arguments):
-        raise lmdb.DiskError("no space left on device")
-    monkeypatch.setattr(triplets, "_write_records", full)
-    with pytest.raises(UserError, match="no space left.*nothing is left"):
-        triplets.write_lmdb(tmp_path / "db", images, drawn, {})
-    assert [p.name for p in tmp_path.iterdir()] == ["db"]
-    assert (tmp_path / "db/data.mdb").read_bytes() == before
-
-
-def test_a_disk_that_is_too_small_is_seen_beforehand(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(triplets.shutil, "disk_usage",
-                        lambda path: type("usage", (), {"free": 1000}))
-    with pytest.raises(UserError, match="GB free; ask for fewer"):
-        triplets.write_lmdb(tmp_path / "db", images,
-                            triplets.draw_triplets(LABELS, 50), {})
-    assert not list(tmp_path.iterdir())
-
-
-def test_another_folder_is_left_alone(tmp_path, images):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/layout.json").write_text("{}")
-    (tmp_path / "mine/thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match="mine is there and no triplet database"):
-        triplets.write_lmdb(tmp_path / "mine", images,
-                            triplets.draw_triplets(LABELS, 50), {})
-    assert (tmp_path / "mine/thesis.tex").read_text() == "precious"

@@ -1,0 +1,90 @@
+#include "layers/image_transform.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "caffe/common.hpp"
+
+namespace caffe {
+
+namespace {
+
+// For each place of a row of `size` pixels, padded on both sides, the pixel
+// that stands there; the outermost pixel is the mirror's axis.
+std::vector<int> Mirrored(int size, int pad) {
+  std::vector<int> source;
+  for (int i = -pad; i < size + pad; ++i) {
+    source.push_back(size - 1 - std::abs(size - 1 - std::abs(i)));
+  }
+  return source;
+}
+
+}  // namespace
+
+ImageTransform::ImageTransform(const std::string& owner,
+    const TransformationParameter& param, int pad, Phase phase,
+    const ImageDatabase& images)
+    : param_(param), random_crop_(phase == TRAIN),
+      channels_(images.channels()) {
+  CHECK(!param.has_mean_file()) << owner << ": a mean_file is not read here;"
+      << " give the mean of each channel as mean_value";
+  const int means = param.mean_value_size();
+  CHECK(means <= 1 || means == channels_) << owner << ": there are " << means
+      << " mean_values; give one, or one for each of " << channels_
+      << " channels";
+  mean_.assign(channels_, means ? param.mean_value(0) : 0.f);
+  if (means > 1) {
+    std::copy(param.mean_value().begin(), param.mean_value().end(),
+              mean_.begin());
+  }
+
+  const int crop = static_cast<int>(param.crop_size());
+  CHECK(pad == 0 || crop) << owner << ": pad: " << pad << " is for random"
+      << " crops; give transform_param a crop_size, for example the image's "
+      << images.height();
+  CHECK(pad >= 0 && pad < std::min(images.height(), images.width())) << owner
+      << ": pad: " << pad << " mirrors more than an image of "
+      << images.height() << " x " << images.width() << " has; make it smaller";
+  source_row_ = Mirrored(images.height(), pad);
+  source_column_ = Mirrored(images.width(), pad);
+  height_ = crop ? crop : images.height();
+  width_ = crop ? crop : images.width();
+  rows_ = static_cast<int>(source_row_.size()) - height_ + 1;
+  columns_ = static_cast<int>(source_column_.size()) - width_ + 1;
+  CHECK(crop >= 0 && rows_ > 0 && columns_ > 0) << owner << ": crop_size: "
+      << param.crop_size() << " is larger than the images, " << images.height()
+      << " x " << images.width() << " with " << pad << " more on each side";
+}
+
+template <typename Dtype>
+void ImageTransform::Apply(const Pixels& image, RandomStream* random,
+                           Dtype* values) const {
+  const bool mirror = param_.mirror() && random->Below(2);
+  const int top = random_crop_ ? random->Below(rows_) : (rows_ - 1) / 2;
+  const int left = random_crop_ ? random->Below(columns_) : (columns_ - 1) / 2;
+  // Where each column of the output is in a row of the image.
+  std::vector<ptrdiff_t> offset(width_);
+  for (int x = 0; x < width_; ++x) {
+    const int column = left + (mirror ? width_ - 1 - x : x);
+    offset[x] = source_column_[column] * image.column_step;
+  }
+  const Dtype scale = param_.scale();
+  for (int c = 0; c < channels_; ++c) {
+    const Dtype mean = mean_[c];
+    for (int y = 0; y < height_; ++y) {
+      const uint8_t* row = image.data + c * image.channel_step
+          + source_row_[top + y] * image.row_step;
+      for (int x = 0; x < width_; ++x) {
+        *values++ = (row[offset[x]] - mean) * scale;
+      }
+    }
+  }
+}
+
+template void ImageTransform::Apply(const Pixels&, RandomStream*, float*) const;
+template void ImageTransform::Apply(const Pixels&, RandomStream*,
+                                    double*) const;
+
+}  // namespace caffe

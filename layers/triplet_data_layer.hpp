@@ -1,0 +1,107 @@
+#ifndef DNNH_LAYERS_TRIPLET_DATA_LAYER_HPP_
+#define DNNH_LAYERS_TRIPLET_DATA_LAYER_HPP_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/proto/caffe.pb.h"
+
+#include "layers/image_database.hpp"
+#include "layers/image_sampler.hpp"
+#include "layers/image_transform.hpp"
+#include "layers/prefetcher.hpp"
+
+namespace caffe {
+
+/**
+ * @brief Fills batches with the images of triplets, drawn while training (Lai
+ *        et al., CVPR 2015, section 4.1: "randomly constructed based on the
+ *        image class labels").
+ *
+ * Each image lies once in an LMDB (ImageDatabase says how). A batch has either
+ * N triplets, drawn from the labels (ImageSampler) or taken from a list in turn
+ * (triplet_list.hpp); or P classes with K images each, for losses that form
+ * their triplets inside the batch. Each image is mirrored and cropped on its
+ * own (ImageTransform).
+ *
+ * Everything random follows from the seed, the number of the batch and the
+ * position in it. That number is a blob of the layer, which snapshots keep: a
+ * run that is resumed sees what the uninterrupted one would have seen. Solvers
+ * that train together take different positions of one large batch.
+ *
+ * In TEST the number starts from 0 after every bout of training, so that each
+ * test sees the same images.
+ *
+ * @param param provides TripletDataParameter triplet_data_param (dnnh.proto),
+ *        and TransformationParameter transform_param. Because of the blob the
+ *        layer must have param { lr_mult: 0 decay_mult: 0 }; Caffe would
+ *        otherwise differentiate the whole net down to the pixels.
+ * @param bottom none
+ * @param top output Blob vector (length 1 or 2)
+ *   -# @f$ (M \times C \times H \times W) @f$ the images: first the N queries,
+ *      then the N similar, then the N dissimilar ones (M = 3N); or class after
+ *      class (M = PK)
+ *   -# @f$ (M) @f$ their labels; @f$ (M \times classes) @f$, each 0 or 1, if
+ *      labels are multi-hot
+ */
+template <typename Dtype>
+class TripletDataLayer : public Layer<Dtype> {
+ public:
+  explicit TripletDataLayer(const LayerParameter& param)
+      : Layer<Dtype>(param) {}
+  virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  /// The shapes never change.
+  virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top) {}
+
+  virtual inline const char* type() const { return "TripletData"; }
+  virtual inline int ExactNumBottomBlobs() const { return 0; }
+  virtual inline int MinTopBlobs() const { return 1; }
+  virtual inline int MaxTopBlobs() const { return 2; }
+
+ protected:
+  // There is no Forward_gpu: Caffe then calls this one, and whoever reads the
+  // tops on the GPU has them copied there.
+  virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {}
+
+ private:
+  /// A batch on its way to the tops; pointers into the blobs, which no thread
+  /// but the net's own touches.
+  struct Slot {
+    Blob<Dtype> images, labels;
+    Dtype* image_values;
+    Dtype* label_values;
+  };
+
+  void CheckOptions() const;
+  void CheckLabels() const;
+  uint64_t NextBatch();
+  void Fill(uint64_t batch, Slot* slot) const;
+  std::vector<int> ChooseImages(uint64_t batch) const;
+
+  std::string owner_;            // "TripletData layer 'name'", for messages
+  int triplets_;                 // N, or 0 where classes are drawn
+  int images_;                   // M
+  uint64_t solvers_, rank_;      // how many train together, and which this is
+  std::unique_ptr<ImageDatabase> database_;
+  std::unique_ptr<ImageSampler> sampler_;
+  std::unique_ptr<ImageTransform> transform_;
+  std::vector<int> list_;        // 3 indices a triplet; empty: they are drawn
+  Dtype test_count_;             // TEST: the count at the last batch, ...
+  uint64_t test_batch_;          // ... and the batch that comes next
+  std::vector<std::unique_ptr<Slot> > slots_;
+  // The last member: its threads end before what they use is gone.
+  std::unique_ptr<Prefetcher> prefetcher_;
+};
+
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_TRIPLET_DATA_LAYER_HPP_

@@ -1,0 +1,52 @@
+#include "layers/triplet_list.hpp"
+
+#include <hdf5.h>
+#include <hdf5_hl.h>
+
+#include <string>
+#include <vector>
+
+#include "caffe/common.hpp"
+
+namespace caffe {
+
+std::vector<int> ReadTripletList(const std::string& owner,
+                                 const std::string& file, int images) {
+  const std::string remedy = "; write the list with 'python"
+      " tools/make_triplets.py --layout indexed'";
+  H5Eset_auto(H5E_DEFAULT, NULL, NULL);     // we say it ourselves
+  const hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  CHECK_GE(id, 0) << owner << ": " << file << " is not there or no HDF5 file"
+      << remedy;
+
+  int rank = 0;
+  hsize_t shape[2] = {0, 0};
+  H5T_class_t type = H5T_NO_CLASS;
+  size_t bytes = 0;
+  const bool known = H5LTfind_dataset(id, "triplets") == 1
+      && H5LTget_dataset_ndims(id, "triplets", &rank) >= 0 && rank == 2
+      && H5LTget_dataset_info(id, "triplets", shape, &type, &bytes) >= 0;
+  CHECK(known && type == H5T_INTEGER && shape[0] > 0 && shape[1] == 3)
+      << owner << ": " << file << " has no data set `triplets` of whole numbers,"
+      << " shape (count, 3)" << remedy;
+  if (H5LTfind_attribute(id, "images") == 1) {
+    long long expected = -1;
+    H5LTget_attribute_long_long(id, "/", "images", &expected);
+    CHECK_EQ(expected, images) << owner << ": " << file << " is of "
+        << expected << " images and the image database has " << images
+        << remedy;
+  }
+  std::vector<long long> indices(shape[0] * 3);
+  CHECK_GE(H5LTread_dataset(id, "triplets", H5T_NATIVE_LLONG, indices.data()), 0)
+      << owner << ": " << file << " cannot be read; it may be cut" << remedy;
+  H5Fclose(id);
+
+  for (size_t i = 0; i < indices.size(); ++i) {
+    CHECK(indices[i] >= 0 && indices[i] < images) << owner << ": triplet "
+        << i / 3 << " of " << file << " names image " << indices[i]
+        << "; the image database has " << images << ", from 0 on" << remedy;
+  }
+  return std::vector<int>(indices.begin(), indices.end());
+}
+
+}  // namespace caffe

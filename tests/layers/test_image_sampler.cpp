@@ -1,0 +1,133 @@
+#include <cmath>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "layers/image_sampler.hpp"
+
+namespace caffe {
+
+namespace {
+
+typedef std::vector<std::vector<int> > Labels;
+
+bool Similar(const std::vector<int>& a, const std::vector<int>& b) {
+  for (int i : a) {
+    for (int j : b) {
+      if (i == j) { return true; }
+    }
+  }
+  return false;
+}
+
+// Whether draws from `outcomes` equally likely values look uniform: their
+// chi-square lies within five standard deviations of its mean.
+void ExpectUniform(const std::map<int, int>& counts, int outcomes) {
+  double draws = 0, sum = 0;
+  for (const auto& entry : counts) { draws += entry.second; }
+  const double expected = draws / outcomes;
+  ASSERT_GT(expected, 5);
+  ASSERT_EQ(counts.size(), static_cast<size_t>(outcomes));
+  for (const auto& entry : counts) {
+    sum += (entry.second - expected) * (entry.second - expected) / expected;
+  }
+  EXPECT_LT(std::abs(sum - (outcomes - 1)), 5 * std::sqrt(2. * (outcomes - 1)));
+}
+
+// Ten images of three unequal classes with gaps between their numbers.
+const Labels kSingle = {{7}, {-1}, {7}, {3}, {7}, {3}, {-1}, {7}, {3}, {7}};
+// Some pairs share two labels, which must not make them likelier.
+const Labels kMultiHot = {{0, 1}, {0, 1}, {0, 1, 2}, {2}, {2, 3}, {3}, {4},
+                          {0, 4}, {1}, {3, 4}};
+
+void CheckTriplets(const Labels& labels) {
+  const ImageSampler sampler(labels);
+  const int images = labels.size();
+  std::map<int, int> queries;
+  std::vector<std::map<int, int> > similar(images), dissimilar(images);
+  for (int i = 0; i < 60000; ++i) {
+    RandomStream random({1, static_cast<uint64_t>(i)});
+    int triplet[3];
+    sampler.DrawTriplet(&random, triplet);
+    ASSERT_NE(triplet[0], triplet[1]);
+    ASSERT_TRUE(Similar(labels[triplet[0]], labels[triplet[1]]));
+    ASSERT_FALSE(Similar(labels[triplet[0]], labels[triplet[2]]));
+    ++queries[triplet[0]];
+    ++similar[triplet[0]][triplet[1]];
+    ++dissimilar[triplet[0]][triplet[2]];
+  }
+  ExpectUniform(queries, images);
+  for (int query = 0; query < images; ++query) {
+    int alike = 0;
+    for (const auto& other : labels) { alike += Similar(labels[query], other); }
+    if (alike > 2) { ExpectUniform(similar[query], alike - 1); }
+    if (images - alike > 1) { ExpectUniform(dissimilar[query], images - alike); }
+  }
+}
+
+}  // namespace
+
+TEST(ImageSamplerTest, SingleLabelTripletsAreUniform) { CheckTriplets(kSingle); }
+
+TEST(ImageSamplerTest, MultiHotTripletsAreUniform) { CheckTriplets(kMultiHot); }
+
+TEST(ImageSamplerTest, ClassesAndTheirImagesAreDifferentAndUniform) {
+  const ImageSampler sampler(kSingle);
+  ASSERT_EQ(sampler.classes(), 3);
+  EXPECT_EQ(sampler.label(0), -1);
+  EXPECT_EQ(sampler.members(2), 5);
+  std::map<int, int> classes, of_seven;
+  for (int i = 0; i < 20000; ++i) {
+    RandomStream random({2, static_cast<uint64_t>(i)});
+    std::vector<int> drawn;
+    sampler.DrawClasses(2, 2, &random, &drawn);
+    ASSERT_EQ(drawn.size(), 4u);
+    ASSERT_EQ(std::set<int>(drawn.begin(), drawn.end()).size(), 4u);
+    ASSERT_EQ(kSingle[drawn[0]], kSingle[drawn[1]]);
+    ASSERT_EQ(kSingle[drawn[2]], kSingle[drawn[3]]);
+    ASSERT_NE(kSingle[drawn[0]], kSingle[drawn[2]]);
+    ++classes[kSingle[drawn[0]][0]];
+    ++classes[kSingle[drawn[2]][0]];
+    for (int image : drawn) { of_seven[image] += kSingle[image][0] == 7; }
+  }
+  ExpectUniform(classes, 3);
+  for (auto entry = of_seven.begin(); entry != of_seven.end();) {
+    entry = entry->second ? std::next(entry) : of_seven.erase(entry);
+  }
+  ExpectUniform(of_seven, 5);
+}
+
+TEST(ImageSamplerTest, ImagesWithoutPartnersAreFound) {
+  EXPECT_EQ(ImageSampler(kSingle).FirstWithoutSimilar(), -1);
+  EXPECT_EQ(ImageSampler(kSingle).FirstWithoutDissimilar(), -1);
+  EXPECT_EQ(ImageSampler(kMultiHot).FirstWithoutSimilar(), -1);
+  EXPECT_EQ(ImageSampler(kMultiHot).FirstWithoutDissimilar(), -1);
+  EXPECT_EQ(ImageSampler({{0}, {0}, {1}}).FirstWithoutSimilar(), 2);
+  EXPECT_EQ(ImageSampler({{0}, {0}}).FirstWithoutDissimilar(), 0);
+  EXPECT_EQ(ImageSampler({{0}, {0, 1}, {1}, {0, 1}}).FirstWithoutDissimilar(),
+            1);
+}
+
+TEST(RandomStreamTest, BelowIsUniformAndKeysDiffer) {
+  std::map<int, int> counts;
+  RandomStream random({0});
+  for (int i = 0; i < 70000; ++i) { ++counts[random.Below(7)]; }
+  ExpectUniform(counts, 7);
+  std::set<uint64_t> firsts;
+  for (uint64_t a = 0; a < 30; ++a) {
+    for (uint64_t b = 0; b < 30; ++b) {
+      for (uint64_t c = 0; c < 30; ++c) {
+        firsts.insert(RandomStream({a, b, c}).Next());
+      }
+    }
+  }
+  EXPECT_EQ(firsts.size(), 27000u);
+  // The numbers are part of what a seed means, so they may never change.
+  // SplitMix64's well-known first number, and one behind a key.
+  EXPECT_EQ(RandomStream({}).Next(), 0xe220a8397b1dcdaf);
+  EXPECT_EQ(RandomStream({1, 2, 3}).Next(), 0x214d4c07ecfeaac5);
+}
+
+}  // namespace caffe

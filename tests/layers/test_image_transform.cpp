@@ -1,0 +1,187 @@
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <opencv2/imgcodecs/imgcodecs.hpp>
+
+#include "gtest/gtest.h"
+#include "google/protobuf/text_format.h"
+
+#include "layers/image_lmdb.hpp"
+#include "layers/image_transform.hpp"
+
+namespace caffe {
+
+namespace {
+
+TransformationParameter Parse(const std::string& text) {
+  TransformationParameter param;
+  CHECK(google::protobuf::TextFormat::ParseFromString(text, &param)) << text;
+  return param;
+}
+
+// The same image as a file, as OpenCV writes it.
+Datum Encoded(const Datum& raw, const std::string& ending,
+              bool declare_size = false) {
+  const int area = raw.height() * raw.width();
+  cv::Mat image(raw.height(), raw.width(),
+                raw.channels() == 3 ? CV_8UC3 : CV_8UC1);
+  for (int i = 0; i < area; ++i) {
+    for (int c = 0; c < raw.channels(); ++c) {       // RGB to OpenCV's BGR
+      image.data[i * raw.channels() + raw.channels() - 1 - c] =
+          raw.data()[c * area + i];
+    }
+  }
+  std::vector<unsigned char> file;
+  cv::imencode(ending, image, file);
+  Datum datum;
+  datum.set_encoded(true);
+  datum.set_label(raw.label());
+  datum.set_data(file.data(), file.size());
+  if (declare_size) {
+    datum.set_channels(raw.channels());
+    datum.set_height(raw.height());
+    datum.set_width(raw.width());
+  }
+  return datum;
+}
+
+class ImageTransformTest : public ::testing::Test {
+ protected:
+  // One image of a database with just this one.
+  void Write(const Datum& datum) {
+    database_.reset();
+    folder_.reset(new TemporaryFolder);
+    WriteLmdb(*folder_ / "db", std::vector<Datum>{datum});
+  }
+  const ImageDatabase& Open(
+      const std::string& decoding = "",
+      TripletDataParameter::ChannelOrder order = TripletDataParameter::RGB) {
+    database_.reset(new ImageDatabase("Test", *folder_ / "db", Parse(decoding),
+                                      order));
+    return *database_;
+  }
+  std::vector<float> Apply(const ImageTransform& transform, uint64_t key = 0) {
+    std::vector<float> values(
+        transform.channels() * transform.height() * transform.width());
+    Pixels pixels;
+    database_->Read(0, &pixels);
+    RandomStream random({key});
+    transform.Apply(pixels, &random, values.data());
+    return values;
+  }
+  std::vector<float> Plain(const ImageDatabase& database) {
+    return Apply(ImageTransform("Test", Parse(""), 0, TEST, database));
+  }
+
+  std::unique_ptr<TemporaryFolder> folder_;
+  std::unique_ptr<ImageDatabase> database_;
+};
+
+}  // namespace
+
+// Pads, crops and mirrors step by step on a whole padded image.
+TEST_F(ImageTransformTest, EqualsAPlainImplementation) {
+  const int height = 7, width = 6, pad = 3, crop = 5;
+  const Datum datum = RawImage(3, height, width, 40, 0);
+  Write(datum);
+  const ImageTransform transform(
+      "Test", Parse("crop_size: 5 mirror: true scale: 0.5 mean_value: 10"
+                    " mean_value: 20 mean_value: 30"), pad, TRAIN, Open());
+  ASSERT_EQ(transform.height(), crop);
+  ASSERT_EQ(transform.width(), crop);
+  std::set<std::vector<int> > seen;
+  for (uint64_t key = 0; key < 3000; ++key) {
+    RandomStream random({key});
+    const int mirror = random.Below(2);
+    const int top = random.Below(height + 2 * pad - crop + 1);
+    const int left = random.Below(width + 2 * pad - crop + 1);
+    seen.insert({mirror, top, left});
+    const std::vector<float> values = Apply(transform, key);
+    for (int c = 0; c < 3; ++c) {
+      for (int y = 0; y < crop; ++y) {
+        for (int x = 0; x < crop; ++x) {
+          int row = top + y - pad;
+          int column = left + (mirror ? crop - 1 - x : x) - pad;
+          if (row < 0) { row = -row; }
+          if (row >= height) { row = 2 * (height - 1) - row; }
+          if (column < 0) { column = -column; }
+          if (column >= width) { column = 2 * (width - 1) - column; }
+          const int pixel = static_cast<unsigned char>(
+              datum.data()[(c * height + row) * width + column]);
+          ASSERT_EQ(values[(c * crop + y) * crop + x],
+                    (pixel - 10.f * (c + 1)) * 0.5f);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(seen.size(), 2u * 9 * 8);       // every crop and mirror
+}
+
+TEST_F(ImageTransformTest, TestTakesTheMiddle) {
+  const Datum datum = RawImage(1, 6, 6, 0, 0);
+  Write(datum);
+  const ImageTransform whole("Test", Parse("crop_size: 6"), 2, TEST, Open());
+  const std::vector<float> values = Apply(whole, 5);
+  for (int i = 0; i < 36; ++i) {
+    EXPECT_EQ(values[i], static_cast<unsigned char>(datum.data()[i]));
+  }
+  const ImageTransform middle("Test", Parse("crop_size: 2"), 0, TEST,
+                              *database_);
+  EXPECT_EQ(Apply(middle, 5)[0], values[2 * 6 + 2]);
+}
+
+TEST_F(ImageTransformTest, EncodedEqualsRaw) {
+  for (int channels : {1, 3}) {
+    const Datum raw = RawImage(channels, 9, 11, 3, 0);
+    Write(raw);
+    const std::vector<float> expected = Plain(Open());
+    for (bool declared : {false, true}) {
+      Write(Encoded(raw, ".png", declared));
+      EXPECT_EQ(Plain(Open()), expected);
+    }
+  }
+}
+
+TEST_F(ImageTransformTest, ChannelOrderAndForcedChannels) {
+  const Datum raw = RawImage(3, 2, 2, 3, 0);
+  Write(Encoded(raw, ".png"));
+  const std::vector<float> rgb = Plain(Open());
+  const std::vector<float> bgr = Plain(Open("", TripletDataParameter::BGR));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(rgb[i], bgr[8 + i]);
+    EXPECT_EQ(rgb[8 + i], bgr[i]);
+  }
+  EXPECT_NE(rgb, bgr);
+  EXPECT_EQ(Open("force_gray: true").channels(), 1);
+  Write(Encoded(RawImage(1, 2, 2, 3, 0), ".png"));
+  EXPECT_EQ(Open().channels(), 1);
+  EXPECT_EQ(Open("force_color: true").channels(), 3);
+}
+
+TEST_F(ImageTransformTest, BadInput) {
+  Write(RawImage(3, 6, 8, 0, 0));
+  const ImageDatabase& database = Open();
+  const auto transform = [&](const std::string& text, int pad) {
+    ImageTransform("Layer 'x'", Parse(text), pad, TRAIN, database);
+  };
+  EXPECT_DEATH(transform("mean_file: 'mean.binaryproto'", 0),
+               "Layer 'x': a mean_file is not read here; .*mean_value");
+  EXPECT_DEATH(transform("mean_value: 1 mean_value: 2", 0),
+               "there are 2 mean_values; give one, or one for each of 3");
+  EXPECT_DEATH(transform("", 2), "pad: 2 is for random crops");
+  EXPECT_DEATH(transform("crop_size: 4", 6), "pad: 6 mirrors more.*6 x 8");
+  EXPECT_DEATH(transform("crop_size: 9", 1),
+               "crop_size: 9 is larger than the images, 6 x 8 with 1 more");
+  EXPECT_DEATH(transform("crop_size: 4294967295", 1), "crop_size: 4294967295");
+  Datum sixteen = Encoded(RawImage(1, 4, 4, 0, 0), ".png");
+  cv::Mat deep(4, 4, CV_16UC1, cv::Scalar(1000));
+  std::vector<unsigned char> file;
+  cv::imencode(".png", deep, file);
+  sixteen.set_data(file.data(), file.size());
+  Write(sixteen);
+  EXPECT_DEATH(Open(), "has 1 channels of 16 bits");
+}
+
+}  // namespace caffe
