@@ -3,6 +3,7 @@
 #   make                 packages, Python environment, Caffe with our layers
 #   make demo            the main job, end to end, on embedded data
 #   make test            all tests
+#   make bench           speed, beside others in the same run (CIFAR-10)
 #   make clean           remove what was built (data and snapshots stay)
 #
 # Settings: CUDA=1 builds the CUDA half too; CAFFE_SOURCE_DIR=/path/to/caffe
@@ -17,7 +18,7 @@ SKIP_PACKAGES ?= 0
 BUILD := $(if $(filter 1,$(CUDA)),build-cuda,build)
 DATASET ?= digits
 
-.PHONY: all demo test clean
+.PHONY: all demo test bench clean
 .DELETE_ON_ERROR:
 
 all: .venv/bin/caffe
@@ -74,6 +75,9 @@ else
 	@echo "The mutants of tests/break_layers.py are for the CPU build; skipped."
 endif
 	@$(PYTHON) -m pytest
+
+bench: all
+	@$(PYTHON) benchmarks/data_layers.py
 
 clean:
 	rm -rf build build-cuda .venv python/*.egg-info
