@@ -43,7 +43,14 @@ def parse_arguments():
     parser.add_argument("--output", type=pathlib.Path,
                         help="folder for the results (default: under results/)")
     parser.add_argument("--note", default="", help="a sentence for the page's top")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.codes:
+        for name in ("bits", "dataset", "variant", "model", "split", "protocol",
+                     "split_seed"):
+            if getattr(arguments, name) != parser.get_default(name):
+                raise UserError(f"--{name.replace('_', '-')} is about coding images; the "
+                                "codes of --codes say themselves what they are")
+    return arguments
 
 
 def main():
@@ -60,8 +67,6 @@ def main():
         coded, about, dataset = encode(arguments)
     result = measure(coded, about)
     print(report.summary(result))
-    if arguments.json:
-        report.write_json(arguments.json, result)
     write(arguments, coded, result, dataset)
 
 
@@ -142,23 +147,26 @@ def other_lengths(result):
 
 
 def write(arguments, coded, result, dataset):
-    """Everything under results/."""
+    """Everything under results/; all of it, or nothing where something fails."""
     name = f"{result['dataset']}_{result['method']}_{result['protocol']}"
     if result["seed"]:
         name += f"_seed{result['seed']}"
     name = "".join(c if c.isalnum() else "_" for c in name).replace("__", "_")
     folder = arguments.output or paths.RESULTS / f"{name.strip('_')}_{result['bits']}bit"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not arguments.codes:
-        codes.save(folder / "codes.h5", coded)
-    report.write_json(folder / "result.json", result)
-    report.write_csv(folder / "curves.csv", result)
     figures = report.draw(result, other_lengths(result))
-    for kind, figure in figures.items():
-        figure.savefig(folder / f"{kind}.png", dpi=160)
-        figure.savefig(folder / f"{kind}.pdf")
     rows = report.gallery(coded, dataset) if dataset is not None else ()
-    (folder / "report.html").write_text(report.page(result, figures, rows, dataset))
+    page = report.page(result, figures, rows, dataset)
+    with paths.files_written_whole(folder) as partial:
+        if not arguments.codes:
+            codes.save(partial / "codes.h5", coded)
+        report.write_json(partial / "result.json", result)
+        report.write_csv(partial / "curves.csv", result)
+        for kind, figure in figures.items():
+            figure.savefig(partial / f"{kind}.png", dpi=160)
+            figure.savefig(partial / f"{kind}.pdf")
+        (partial / "report.html").write_text(page)
+        if arguments.json:
+            report.write_json(arguments.json, result)
     print(f"codes, tables, plots and report: {folder / 'report.html'}")
 
 

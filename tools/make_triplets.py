@@ -64,8 +64,9 @@ def main():
     for part, members, count in parts:
         output = paths.ROOT / nets.database_of(arguments.dataset, part, arguments.layout)
         if arguments.output:
-            output = arguments.output if len(parts) == 1 else (
-                arguments.output.with_name(f"{arguments.output.name}_{part}"))
+            output = arguments.output.resolve()
+            if len(parts) > 1:
+                output = output.with_name(f"{output.name}_{part}")
         about = {"dataset": dataset.name, "source": dataset.source, "part": part,
                  "protocol": split.protocol, "split_seed": split.seed}
         write(arguments, dataset, members, count, about, output)
@@ -91,6 +92,8 @@ def check(arguments):
     if arguments.triplets > MAX_COUNT:
         raise UserError(f"{arguments.triplets:,} triplets: at most {MAX_COUNT:,} go "
                         "into a database")
+    if arguments.output and not arguments.output.resolve().name:
+        raise UserError(f"--output {arguments.output}: give the name of a new folder")
     if arguments.output is None and not splits.is_the_nets(
             arguments.protocol, arguments.split_seed):
         raise UserError("the nets in prototxt/ are for split seed 0 of the protocols "

@@ -59,7 +59,7 @@ MAX_BITS = 255          # distances are kept in a byte
 def save(path, codes):
     """Write a codes file, whole or not at all."""
     _check(path, codes)
-    with paths.written_whole(path) as partial, h5py.File(partial, "w") as file:
+    with paths.hdf5_written_whole(path) as file:
         for name in ARRAYS + OPTIONAL:
             if getattr(codes, name) is not None:
                 file[name] = getattr(codes, name)
@@ -90,7 +90,8 @@ def load(path):
                 **{name: _text(file.attrs[name])
                    for name in ("dataset", "method", *OPTIONAL_ATTRIBUTES)
                    if name in file.attrs},
-                bits=int(file.attrs["bits"]), seed=int(file.attrs["seed"]))
+                **{name: _whole_number(name, file.attrs[name])
+                   for name in ("bits", "seed")})
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
             OverflowError, MemoryError) as error:
         raise UserError(f"{path} is not a readable codes file: {error}") from error
@@ -101,6 +102,12 @@ def load(path):
 def _text(attribute):
     """Text, whichever of HDF5's two kinds of strings it was written as."""
     return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
+
+
+def _whole_number(name, attribute):
+    if int(attribute) != attribute:
+        raise ValueError(f"{name} is {attribute}, not a whole number")
+    return int(attribute)
 
 
 def _check(path, codes):
@@ -122,19 +129,31 @@ def _check(path, codes):
         if labels.ndim not in (1, 2) or len(labels) != len(packed):
             raise UserError(f"{path}: {side}_labels has shape {labels.shape} for "
                             f"{len(packed)} codes")
-        if labels.ndim == 1 and labels.dtype.kind not in "iu":
-            raise UserError(f"{path}: {side}_labels is {labels.dtype}; labels are int64 "
-                            "of shape (n,)")
+        if labels.ndim == 1 and not _is_int64(labels):
+            raise UserError(f"{path}: {side}_labels is {labels.dtype} with values that "
+                            "are no int64; labels are int64 of shape (n,)")
         if labels.ndim == 2 and (labels.shape[1] < 2 or labels.dtype.kind not in "iub"
-                                 or labels.size and labels.max() > 1):
+                                 or labels.size and (labels.min() < 0
+                                                     or labels.max() > 1)):
             raise UserError(f"{path}: {side}_labels has shape {labels.shape}; multi-hot "
                             "labels are 0 or 1, a column for each of two classes or "
                             "more; single labels have shape (n,)")
         if ids is not None and ids.shape != (len(packed),):
             raise UserError(f"{path}: {side}_ids has shape {ids.shape} for "
                             f"{len(packed)} codes")
+        if ids is not None and not _is_int64(ids):
+            raise UserError(f"{path}: {side}_ids is {ids.dtype}; ids are int64")
+        if ids is not None and len(np.unique(ids)) < len(ids):
+            raise UserError(f"{path}: {side}_ids names some image twice; every image "
+                            "has one code")
     if codes.query_labels.shape[1:] != codes.database_labels.shape[1:]:
         raise UserError(
             f"{path}: query_labels has shape {codes.query_labels.shape} and "
             f"database_labels {codes.database_labels.shape}; both must be one label "
             "an image, or both multi-hot with one number of classes")
+
+
+def _is_int64(values):
+    return values.dtype.kind in "iu" and (
+        values.dtype != np.uint64 or not values.size
+        or values.max() <= np.iinfo(np.int64).max)

@@ -13,7 +13,6 @@ import io
 import json
 import shutil
 
-import h5py
 import lmdb
 import numpy as np
 from PIL import Image
@@ -90,11 +89,9 @@ def write_images(path, images, labels, about, encoding="raw", triplets=None):
 
 
 def _write_list(path, triplets, images):
-    file = io.BytesIO()     # HDF5's own writing does not survive a full disk
-    with h5py.File(file, "w") as list_file:
-        list_file["triplets"] = triplets.astype(np.int32)
-        list_file.attrs["images"] = images
-    path.write_bytes(file.getvalue())
+    with paths.hdf5_written_whole(path) as file:
+        file["triplets"] = triplets.astype(np.int32)
+        file.attrs["images"] = images
 
 
 def write_dense(path, images, triplets, about):

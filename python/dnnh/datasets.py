@@ -71,13 +71,12 @@ def path_of(name):
 
 def save(dataset):
     """Write ``data/<name>.h5``."""
-    with paths.written_whole(path_of(dataset.name)) as partial:
-        with h5py.File(partial, "w") as file:
-            file["images"] = dataset.images
-            file["labels"] = dataset.labels
-            file.attrs["classes"] = json.dumps(dataset.classes)
-            file.attrs["source"] = dataset.source
-            file.attrs["train"] = dataset.train
+    with paths.hdf5_written_whole(path_of(dataset.name)) as file:
+        file["images"] = dataset.images
+        file["labels"] = dataset.labels
+        file.attrs["classes"] = json.dumps(dataset.classes)
+        file.attrs["source"] = dataset.source
+        file.attrs["train"] = dataset.train
 
 
 def load(name):
@@ -125,6 +124,10 @@ def _check(dataset):
             or labels.ndim == 2 and labels.shape[1] == classes):
         raise ValueError(f"labels is {labels.dtype} of shape {labels.shape} for "
                          f"{len(images)} images of {classes} classes")
+    if not all(isinstance(name, str) for name in dataset.classes):
+        raise ValueError(f"classes is {dataset.classes}, not names")
+    if not 0 <= dataset.train <= len(images):
+        raise ValueError(f"train is {dataset.train} of {len(images)} images")
 
 
 # --- digits --------------------------------------------------------------------
@@ -201,9 +204,12 @@ def _cifar10(images, labels, source):
 
 def _check_labels(where, labels):
     count = CIFAR10_BATCH
-    if len(labels) != count or labels.min() < 0 or labels.max() > 9:
-        raise UserError(f"{where}: {count:,} labels from 0 to 9 are expected; here "
-                        f"are {len(labels):,} from {labels.min()} to {labels.max()}")
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise UserError(f"{where}: {count:,} whole numbers are expected as labels; here "
+                        f"are {labels.dtype} of shape {labels.shape}")
+    if labels.min() < 0 or labels.max() > 9:
+        raise UserError(f"{where}: labels from 0 to 9 are expected; here are some from "
+                        f"{labels.min()} to {labels.max()}")
 
 
 def _cifar10_binary(tree, by_name):
@@ -250,7 +256,7 @@ def _cifar10_python(tree, by_name):
         try:
             batch = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
             pixels = batch[b"data"]
-            batch_labels = np.array(batch[b"labels"], dtype=np.int64)
+            batch_labels = np.asarray(batch[b"labels"])
         except Exception as error:   # a broken pickle can raise nearly anything
             raise UserError(f"{where} is not one of CIFAR-10's pickles: {error}"
                             ) from error
@@ -260,7 +266,7 @@ def _cifar10_python(tree, by_name):
                             f"({CIFAR10_BATCH}, 3072)")
         _check_labels(where, batch_labels)
         images.append(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-        labels.append(batch_labels)
+        labels.append(batch_labels.astype(np.int64))
     return _cifar10(np.concatenate(images), np.concatenate(labels),
                     "CIFAR-10, Python, official layout")
 
@@ -373,6 +379,8 @@ def open_tree(path):
         return _Tree(path, list(files), read, lambda: None)
     if not path.exists():
         raise UserError(f"{path} does not exist")
+    if not path.is_file():
+        raise UserError(f"{path} is a device or a pipe; name a folder or an archive")
     try:
         if zipfile.is_zipfile(path):
             archive = zipfile.ZipFile(path)

@@ -15,6 +15,10 @@ CHUNK = 1 << 18
 TIMEOUT = 30         # seconds without a byte
 
 
+class WrongFile(Exception):
+    """The server offers another file than the archive."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Archive:
     url: str
@@ -72,9 +76,12 @@ def fetch(name, url=None):
         _check_room(archive.size - have)
         try:
             _download(url, partial, have, archive.size)
+        except WrongFile as error:        # a page of a portal, or of excuses
+            raise UserError(f"{error}; it was not fetched. Try again, {by_hand}"
+                            ) from error
         except urllib.error.HTTPError as error:
             if error.code == 416:         # it cannot go on from here
-                partial.unlink()
+                partial.unlink(missing_ok=True)
             raise UserError(f"{url} could not be fetched ({error}); try again, "
                             f"{by_hand}") from error
         except (http.client.HTTPException, OSError, ValueError) as error:
@@ -108,6 +115,10 @@ def _download(url, partial, have, size):
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         if response.status != 206:        # the server starts from the beginning
             have = 0
+        announced = response.headers.get("Content-Length")
+        if announced is not None and have + int(announced) != size:
+            raise WrongFile(f"{url} has {have + int(announced):,} bytes, the archive "
+                            f"{size:,}")
         with partial.open("ab" if have else "wb") as file, tqdm(
                 total=size, initial=have, unit="B", unit_scale=True,
                 desc=f"fetching {partial.stem}") as progress:

@@ -20,6 +20,7 @@ def run(main):
     try:
         main()
     except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        # What libraries say may have several lines.
+        sys.exit("error: " + " ".join(str(error).split()))
     except KeyboardInterrupt:
         sys.exit("stopped")

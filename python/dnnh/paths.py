@@ -1,9 +1,14 @@
 """Where things lie in the repository, and files that appear whole or not at all."""
 
 import contextlib
+import glob
+import io
 import os
 import pathlib
 import shutil
+import tempfile
+
+import h5py
 
 from dnnh.errors import UserError
 
@@ -20,14 +25,20 @@ def written_whole(path):
     """Yield a path beside ``path`` to write to; rename it when all went well.
 
     Works for files and for folders. If the block raises, or the process is
-    killed, ``path`` is left as it was; a leftover of an earlier kill is removed
-    at the start. A folder is never replaced by a file.
+    killed, ``path`` is left as it was; leftovers of processes that were killed
+    are removed at the start. Two processes at once do not mix what they write:
+    the last one to finish has its way. A folder is never replaced by a file.
     """
     path = pathlib.Path(path).resolve()
+    if not path.name:
+        raise UserError(f"{path} is no place to write to; give a name in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path} is a device or a pipe; name a file to write")
-    partial = path.with_name(f".{path.name}.dnnh-partial")
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.dnnh-partial"):
+        if not _is_running(leftover.name.split(".")[-2]):
+            remove(leftover)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.dnnh-partial")
     remove(partial)
     try:
         yield partial
@@ -38,6 +49,48 @@ def written_whole(path):
         os.replace(partial, path)
     finally:
         remove(partial)
+
+
+def _is_running(process):
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:      # somebody else's
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def hdf5_written_whole(path):
+    """Yield an h5py.File to fill; ``path`` appears when all went well.
+
+    It is put together in memory: HDF5's own writing ends in a crash, not an
+    error, when the disk is full.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        yield file
+    with written_whole(path) as partial:
+        partial.write_bytes(content.getbuffer())
+
+
+@contextlib.contextmanager
+def files_written_whole(folder):
+    """Yield a folder to fill with files; they move to ``folder`` if all went well.
+
+    What else lies in ``folder`` stays.
+    """
+    folder = pathlib.Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".dnnh-partial-") as partial:
+        partial = pathlib.Path(partial)
+        yield partial
+        for path in sorted(partial.iterdir()):
+            if (folder / path.name).is_dir():
+                raise UserError(f"{folder / path.name} is a folder; name another place")
+        for path in sorted(partial.iterdir()):
+            os.replace(path, folder / path.name)
 
 
 def remove(path):

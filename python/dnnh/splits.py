@@ -121,7 +121,7 @@ def load_split(dataset, protocol="paper", seed=0):
         json.dumps(dataset.source).encode() + dataset.labels.tobytes()).hexdigest()
     if not path.exists():
         split = make_split(dataset, protocol, seed)
-        with paths.written_whole(path) as partial, h5py.File(partial, "w") as file:
+        with paths.hdf5_written_whole(path) as file:
             for name in ARRAYS:
                 file[name] = getattr(split, name)
             file.attrs["data"] = fingerprint

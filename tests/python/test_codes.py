@@ -41,6 +41,10 @@ def test_what_is_written_comes_back(tmp_path, coded):
     ({"database_ids": np.arange(3)}, r"database_ids has shape \(3,\) for 9"),
     ({"query_labels": np.ones((5, 2), np.uint8)}, "both must be one label"),
     ({"query_codes": np.zeros((5, 2))}, "query_codes is float64"),
+    ({"query_labels": np.full(5, 1 << 63, np.uint64)}, "values that are no int64"),
+    ({"query_labels": -np.ones((5, 3), int)}, "multi-hot labels are 0 or 1"),
+    ({"database_ids": np.full(9, 4)}, "database_ids names some image twice"),
+    ({"database_ids": np.linspace(0, 1, 9)}, "database_ids is float64; ids are int64"),
 ])
 def test_what_does_not_fit_is_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
@@ -54,6 +58,14 @@ def test_both_kinds_of_strings(tmp_path):
     with h5py.File(tmp_path / "c.h5", "a") as file:
         file.attrs["dataset"] = np.bytes_("nuswide")
     assert codes.load(tmp_path / "c.h5").dataset == "nuswide"
+
+
+def test_lengths_are_whole_numbers(tmp_path):
+    codes.save(tmp_path / "c.h5", GOOD)
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs["bits"] = 12.5
+    with pytest.raises(UserError, match="bits is 12.5, not a whole number"):
+        codes.load(tmp_path / "c.h5")
 
 
 def test_unreadable_files(tmp_path):

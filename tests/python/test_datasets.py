@@ -155,6 +155,12 @@ class RunsCode:
     (changed(python_files, "data_batch_1", pickle.dumps({b"data": 1})), "labels"),
     (changed(python_files, "data_batch_1", pickle.dumps(
         {b"data": np.zeros((BATCH, 3072)), b"labels": [0] * BATCH})), "uint8"),
+    *((changed(python_files, "data_batch_1", pickle.dumps(
+        {b"data": np.zeros((BATCH, 3072), np.uint8), b"labels": labels})), message)
+      for labels, message in (
+          ([], r"here are float64 of shape \(0,\)"), ([0.5] * BATCH, "here are float64"),
+          ([[0]] * BATCH, r"of shape \(20, 1\)"), ([[0], [1, 2]], "pickles"),
+          ([-1] * BATCH, "from -1 to -1"))),
     (changed(folder_files, "train/cat/data_batch_1_03.png", b""),
      "data_batch_1_03.png is not a readable image"),
     (changed(folder_files, "train/cat/data_batch_1_03.png", None),

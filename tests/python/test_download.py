@@ -77,11 +77,18 @@ def test_cut_then_resumed(server, resumable):
     assert left() == ["archive.tar.gz"]
 
 
-@pytest.mark.parametrize("content", [
-    CONTENT[:-1] + b"x", CONTENT + b"x"])
-def test_wrong_content_is_deleted(server, content):
-    server["content"] = content
+def test_wrong_content_is_deleted(server):
+    server["content"] = CONTENT[:-1] + b"x"
     with pytest.raises(UserError, match="md5.*it was deleted"):
+        download.fetch("cifar10")
+    assert left() == []
+
+
+@pytest.mark.parametrize("content", [CONTENT + b"x", b"<html>Please log in</html>"])
+def test_another_size_is_not_fetched(server, content):
+    server["content"] = content
+    with pytest.raises(UserError, match=f"has {len(content):,} bytes, the archive "
+                       "1,024,000; it was not fetched"):
         download.fetch("cifar10")
     assert left() == []
 

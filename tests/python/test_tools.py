@@ -45,7 +45,11 @@ def test_help_has_examples(tool):
     ("evaluate.py", ("--dataset", "digits", "--bits", 9), "no trained net 'digits_9bit'"),
     ("evaluate.py", ("--dataset", "digits", "--model", "nowhere"), "nowhere is not there"),
     ("evaluate.py", ("--codes", "README.md"), "README.md is not a readable codes file"),
+    ("evaluate.py", ("--codes", "README.md", "--bits", 12), "--bits is about coding"),
     ("plot_log.py", ("README.md",), "no figures of a training"),
+    ("get_data.py", ("cifar10", "--force", "--from", "/dev/zero"), "is a device"),
+    ("make_triplets.py", ("--dataset", "digits", "--output", "/"),
+     "--output /: give the name"),
 ])
 def test_a_users_mistake_is_one_sentence(tool, arguments, message):
     said = run(tool, *arguments, status=1)

@@ -1,0 +1,107 @@
+"""Files that appear whole or not at all, whoever else writes."""
+
+import multiprocessing
+import os
+
+import h5py
+import pytest
+
+from dnnh import paths
+from dnnh.errors import UserError
+
+
+def test_a_file_appears_whole(tmp_path):
+    with paths.written_whole(tmp_path / "new" / "a") as partial:
+        partial.write_text("half")
+        assert not (tmp_path / "new/a").exists()
+    assert (tmp_path / "new/a").read_text() == "half"
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(RuntimeError), paths.written_whole(tmp_path / "a") as partial:
+        partial.write_text("new")
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def killed(path):
+    with paths.written_whole(path) as partial:
+        partial.mkdir()
+        os._exit(9)
+
+
+def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
+    process = multiprocessing.get_context("fork").Process(
+        target=killed, args=(tmp_path / "a",))
+    process.start()
+    process.join()
+    living = tmp_path / ".a.1.dnnh-partial"        # process 1 always runs
+    living.write_text("")
+    other = tmp_path / ".ab.999999999.dnnh-partial"
+    other.write_text("")
+    assert len(list(tmp_path.iterdir())) == 3
+    with paths.written_whole(tmp_path / "a") as partial:
+        partial.write_text("x")
+    assert sorted(tmp_path.iterdir()) == sorted([living, other, tmp_path / "a"])
+
+
+def write_folder(path, name, meet):
+    with paths.written_whole(path) as partial:
+        partial.mkdir()
+        meet.wait()
+        (partial / name).write_text(name)
+        (partial / "who").write_text(name)
+        meet.wait()
+        if name == "second":
+            meet.wait()
+    if name == "first":
+        meet.wait()
+
+
+def test_two_writers_do_not_mix(tmp_path):
+    context = multiprocessing.get_context("fork")
+    meet = context.Barrier(2)
+    processes = [context.Process(target=write_folder, args=(tmp_path / "db", name, meet))
+                 for name in ("first", "second")]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert sorted(p.name for p in (tmp_path / "db").iterdir()) == ["second", "who"]
+    assert (tmp_path / "db/who").read_text() == "second"
+
+
+@pytest.mark.parametrize("path, message", [
+    ("/", "no place to write"), ("/dev/null", "is a device or a pipe")])
+def test_no_file(path, message):
+    with pytest.raises(UserError, match=message), paths.written_whole(path):
+        pass
+
+
+def test_hdf5_files_are_written_at_the_end(tmp_path):
+    with pytest.raises(RuntimeError), paths.hdf5_written_whole(tmp_path / "a") as file:
+        file["x"] = 1
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    with paths.hdf5_written_whole(tmp_path / "a") as file:
+        file["x"] = 1
+    with h5py.File(tmp_path / "a") as file:
+        assert file["x"][()] == 1
+
+
+def test_files_move_together(tmp_path):
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(RuntimeError), paths.files_written_whole(tmp_path) as partial:
+        (partial / "a").write_text("new")
+        raise RuntimeError
+    assert (tmp_path / "a").read_text() == "old"
+    with paths.files_written_whole(tmp_path) as partial:
+        (partial / "a").write_text("new")
+        (partial / "b").write_text("new")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {
+        "kept": "kept", "a": "new", "b": "new"}
