@@ -68,7 +68,7 @@ demo: all
 
 test: all
 	@cmake --build $(BUILD) --target sanitized_tests
-	@OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
 ifeq ($(BUILD),build)
 	@$(PYTHON) tests/break_layers.py
 else

@@ -1,7 +1,8 @@
 # The targets made from Caffe's source: caffe (library), caffe_tool (the
 # `caffe` program) and pycaffe. Caffe's source is compiled where it lies and
 # never edited; what today's compilers and libraries need is force-included
-# from cmake/compat/, file by file.
+# from cmake/compat/, file by file. One class is compiled from a copy with a
+# small addition (AddOtherLayout.cmake).
 
 # --- caffe.proto with our fields -------------------------------------------
 set(generated_dir ${PROJECT_BINARY_DIR}/generated)
@@ -36,6 +37,20 @@ add_custom_command(
   COMMENT "Compiling caffe.proto"
   VERBATIM)
 
+# --- SyncedMemory with other layouts -----------------------------------------
+set(other_layout_dir ${generated_dir}/other_layout)
+add_custom_command(
+  OUTPUT ${other_layout_dir}/caffe/syncedmem.hpp ${other_layout_dir}/caffe/syncedmem.cpp
+  COMMAND ${CMAKE_COMMAND}
+    -DCAFFE=${CAFFE_SOURCE_DIR} -DOUTPUT=${other_layout_dir}
+    -P ${PROJECT_SOURCE_DIR}/cmake/AddOtherLayout.cmake
+  DEPENDS
+    ${CAFFE_SOURCE_DIR}/include/caffe/syncedmem.hpp
+    ${CAFFE_SOURCE_DIR}/src/caffe/syncedmem.cpp
+    ${PROJECT_SOURCE_DIR}/cmake/AddOtherLayout.cmake
+  COMMENT "Adding other layouts to SyncedMemory"
+  VERBATIM)
+
 # --- the library -------------------------------------------------------------
 file(GLOB caffe_sources
   ${CAFFE_SOURCE_DIR}/src/caffe/*.cpp
@@ -50,10 +65,13 @@ if(DNNH_CUDA)
   list(APPEND caffe_sources ${caffe_cuda_sources})
 endif()
 
+list(REMOVE_ITEM caffe_sources ${CAFFE_SOURCE_DIR}/src/caffe/syncedmem.cpp)
 add_library(caffe SHARED
-  ${caffe_sources} ${generated_dir}/caffe/proto/caffe.pb.cc)
+  ${caffe_sources} ${generated_dir}/caffe/proto/caffe.pb.cc
+  ${other_layout_dir}/caffe/syncedmem.cpp ${other_layout_dir}/caffe/syncedmem.hpp)
+# The changed header must be found before Caffe's own.
 target_include_directories(caffe SYSTEM PUBLIC
-  ${generated_dir} ${CAFFE_SOURCE_DIR}/include
+  ${other_layout_dir} ${generated_dir} ${CAFFE_SOURCE_DIR}/include
   ${HDF5_INCLUDE_DIRS} ${OPENCV_INCLUDE_DIR})
 target_compile_definitions(caffe PUBLIC
   CAFFE_VERSION=1.0.0 USE_OPENCV USE_LMDB USE_HDF5)

@@ -32,6 +32,12 @@ SAMPLER = "image_sampler"
 TRANSFORM = "image_transform"
 DATABASE = "image_database"
 PREFETCHER = "prefetcher"
+ONEDNN = "onednn"
+CONVOLUTION = "onednn_convolution_layer"
+POOLING = "onednn_pooling_layer"
+RELU = "onednn_relu_layer"
+BATCH_NORM = "onednn_batch_norm_layer"
+SCALE = "onednn_scale_layer"
 
 # The tests that must notice.
 TESTS = {
@@ -39,6 +45,7 @@ TESTS = {
     THRESHOLD: "PiecewiseThreshold*", MONITOR: "CodeMonitor*",
     DATA: "TripletData*", SAMPLER: "ImageSampler*", TRANSFORM: "ImageTransform*",
     DATABASE: "ImageTransform*:TripletData*", PREFETCHER: "Prefetcher*",
+    **dict.fromkeys((ONEDNN, CONVOLUTION, POOLING, RELU, BATCH_NORM, SCALE), "Onednn*"),
 }
 
 # name: (source, its ending, what stands there, what is put in its place)
@@ -174,6 +181,40 @@ MUTANTS = {
         "return false;"),
     "database: a cut file is good enough": (
         DATABASE, "cpp", "CHECK_GE(file.st_size, expected)", "CHECK_GE(file.st_size, 0)"),
+    "onednn: plain values taken for new": (
+        ONEDNN, "cpp", "values->write_other_layout(std::make_shared<BlockedValues>(written));",
+        "values->add_other_layout(std::make_shared<BlockedValues>(written));"),
+    "onednn: another shape's values": (
+        ONEDNN, "cpp", "&& blocked->values().get_desc().dims() == dims ?", "?"),
+    "convolution: gradients not added up": (
+        CONVOLUTION, "cpp", "caffe_axpy(blobs_[0]->count(), 1.f,",
+        "caffe_cpu_axpby(blobs_[0]->count(), 1.f,\n"
+        "          static_cast<const float*>(weights_diff_.get_data_handle()), 0.f,\n"
+        "          blobs_[0]->mutable_cpu_diff());\n      if (0) caffe_axpy(0, 1.f,"),
+    "convolution: dilation forgotten": (
+        CONVOLUTION, "cpp", "dilations = {dilation[0] - 1, dilation[1] - 1}",
+        "dilations = {0, 0}"),
+    "convolution: a new shape not seen": (
+        CONVOLUTION, "cpp", "if (bottom[0]->shape() == shape_) { return; }",
+        "if (!shape_.empty()) { return; }"),
+    "pooling: padding not counted": (
+        POOLING, "cpp", "dnnl::algorithm::pooling_avg_include_padding",
+        "dnnl::algorithm::pooling_avg_exclude_padding"),
+    "pooling: what hangs over is counted": (
+        POOLING, "cpp", ": dnnl::algorithm::pooling_avg_exclude_padding",
+        ": dnnl::algorithm::pooling_avg_include_padding"),
+    "relu: slope forgotten": (
+        RELU, "cpp", "slope_(param.relu_param().negative_slope())", "slope_(0)"),
+    "batch norm: biased variance": (
+        BATCH_NORM, "cpp", "float(values) / (values - 1)", "1"),
+    "batch norm: inputs overwritten": (
+        BATCH_NORM, "cpp", "    onednn::Fit(layout_, &output_);\n    if (use",
+        "    output_ = input_;\n    if (use"),
+    "scale: infinities in the padding": (
+        SCALE, "cpp", "{dnnl::prop_kind::backward, layout, layout, 1.f, flags}",
+        "{dnnl::prop_kind::backward, layout, layout, 0.f, flags}"),
+    "scale: bias gradient of the factor": (
+        SCALE, "cpp", "Add(bias_diff_, 1)", "Add(factor_diff_, 1)"),
     "prefetcher: overwrites what is being used": (
         PREFETCHER, "cpp", "next_ < taken_ - held_ + slots_", "next_ < taken_ + slots_"),
     "prefetcher: hands out what is not full": (
@@ -232,7 +273,7 @@ def survives(name):
                 [BUILD / "tests/layers/test_layers",
                  f"--gtest_filter={TESTS[layer]}-*Bad*"],
                 env={**os.environ, "LD_LIBRARY_PATH": folder,
-                     "OPENBLAS_NUM_THREADS": "1"},
+                     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                 timeout=PATIENCE)
         except subprocess.TimeoutExpired:      # threads that wait for each other

@@ -1,5 +1,7 @@
 """The commands, run as a user runs them."""
 
+import dataclasses
+import os
 import pathlib
 import re
 import subprocess
@@ -76,7 +78,7 @@ def test_evaluate_reads_any_codes_file(tmp_path):
         "report.html", "result.json"]
 
 
-def train(folder, net, iterations, snapshot=None, expect=0):
+def train(folder, net, iterations, snapshot=None, expect=0, **environment):
     """Run `caffe train` as a user does; returns its log."""
     (folder / "net.prototxt").write_text(net)
     (folder / "solver.prototxt").write_text(
@@ -86,14 +88,19 @@ def train(folder, net, iterations, snapshot=None, expect=0):
     command = [ROOT / ".venv/bin/caffe", "train", "-solver", folder / "solver.prototxt"]
     if snapshot:
         command += ["-snapshot", snapshot]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, **environment})
     assert done.returncode == expect, done.stderr
     return done.stderr
 
 
-def digits_net(database, layout="fresh"):
+def losses(log):
+    return np.array(re.findall(r"Iteration \d+ .*loss = (\S+)", log), float)
+
+
+def digits_net(database, layout="fresh", variant=""):
     """The digits' net, its data layer reading ``database``."""
-    spec = nets.net_spec("digits", bits=12, layout=layout)
+    spec = nets.net_spec("digits", variant, bits=12, layout=layout)
     return nets.train_test(spec).replace(
         nets.database_of("digits", "train", layout), str(database))
 
@@ -141,6 +148,23 @@ def test_the_other_layouts_train_too(tmp_path):
             images[layout].append(net.blobs["images"].data.copy())
     assert np.array_equal(images["indexed"], images["dense"])
     assert np.any(images["dense"][0] != images["dense"][1])
+
+
+def test_onednn_trains_as_caffe_itself_does(tmp_path, monkeypatch):
+    """One seed, with the layers on oneDNN and with Caffe's own: a normalized net,
+    which learns something in 50 iterations."""
+    run("make_triplets.py", "--dataset", "digits", "--output", tmp_path / "images")
+    recipe = dataclasses.replace(nets.RECIPES["digits", ""], normalize=True)
+    monkeypatch.setitem(nets.RECIPES, ("digits", "bn"), recipe)
+    net = digits_net(tmp_path / "images", variant="bn")
+    stock, ours = (losses(train(tmp_path, net, 50, DNNH_ONEDNN=choice))
+                   for choice in ("0", "1"))
+    assert len(stock) == 50 and stock[-10:].mean() < 0.96 * stock[:5].mean()
+    assert np.abs(ours / stock - 1).max() < 1e-3
+    # What one wrote, the other goes on from.
+    stock, ours = (losses(train(tmp_path, net, 54, tmp_path / "net_iter_50.solverstate",
+                                DNNH_ONEDNN=choice)) for choice in ("0", "1"))
+    assert len(stock) == 4 and np.abs(ours / stock - 1).max() < 1e-3
 
 
 def test_a_missing_database_is_one_sentence(tmp_path):

@@ -1,0 +1,116 @@
+#ifndef DNNH_LAYERS_ONEDNN_HPP_
+#define DNNH_LAYERS_ONEDNN_HPP_
+
+#include <dnnl.hpp>
+
+#include <string>
+#include <unordered_map>
+
+#include "caffe/blob.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/layer_factory.hpp"
+#include "caffe/proto/caffe.pb.h"
+#include "caffe/syncedmem.hpp"
+
+namespace caffe {
+
+/**
+ * What the layers in onednn_*.cpp share. They take the place of Caffe's layers
+ * of the same type, in float on the CPU, and compute the same with oneDNN.
+ *
+ * Between them values stay in oneDNN's own layout, blocked by channels; see
+ * cmake/AddOtherLayout.cmake. Each layer keeps the memory that it writes to, so
+ * that nothing is allocated once the shapes are known.
+ *
+ * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own; `engine:
+ * CAFFE` says so for one layer, where its parameters have an engine.
+ */
+namespace onednn {
+
+const dnnl::engine& Engine();
+
+/// Runs a primitive and waits for it.
+void Run(const dnnl::primitive& primitive,
+         const std::unordered_map<int, dnnl::memory>& arguments);
+
+dnnl::memory::dims Dims(const Blob<float>& blob);
+
+/// The layout of Caffe's blobs: the last axis is dense.
+dnnl::memory::desc Plain(const dnnl::memory::dims& dims);
+
+/// Any layout that oneDNN finds best, for the descriptions of primitives.
+dnnl::memory::desc Any(const dnnl::memory::dims& dims);
+
+/// Plain values where they lie.
+dnnl::memory Wrap(const dnnl::memory::dims& dims, const float* values);
+
+/// The layout in which the values are at hand.
+dnnl::memory::desc LayoutOf(const SyncedMemory& values,
+                            const dnnl::memory::dims& dims);
+
+/// The given layout if it is blocked; one that is, if it is plain.
+dnnl::memory::desc Blocked(const dnnl::memory::desc& layout);
+
+/**
+ * @brief The values in the wanted layout.
+ *
+ * @param scratch memory of the caller, used if they must be reordered; the
+ *        result is then known to the next one who asks
+ */
+dnnl::memory Read(SyncedMemory* values, const dnnl::memory::dims& dims,
+                  const dnnl::memory::desc& wanted, dnnl::memory* scratch);
+
+/**
+ * @brief Where to write values in the given layout, all of them.
+ *
+ * @param buffer memory of the caller, used if the layout is not plain
+ */
+dnnl::memory Write(SyncedMemory* values, const dnnl::memory::desc& layout,
+                   dnnl::memory* buffer);
+
+/// Says that `memory` holds the values now.
+void Put(SyncedMemory* values, const dnnl::memory& memory);
+
+/// Makes `memory` one of the given layout, unless it is.
+void Fit(const dnnl::memory::desc& layout, dnnl::memory* memory);
+
+/// Copies from one layout to another.
+void Reorder(dnnl::memory from, dnnl::memory to);
+
+/// Says in the log why a layer stays with Caffe's own code.
+void LogFallback(const LayerParameter& param, const std::string& reason);
+
+/// Whether layers made now are to be ours: on the CPU, and not switched off.
+bool IsOn();
+
+/**
+ * @brief Puts our layer in the place of Caffe's, for float.
+ *
+ * @tparam Ours is made where IsOn() and Ours::Takes(param), Caffe's otherwise
+ */
+template <typename Ours>
+class ReplaceLayer {
+ public:
+  explicit ReplaceLayer(const char* type) {
+    LayerRegistry<float>::Creator& creator =
+        LayerRegistry<float>::Registry()[type];
+    CaffesOwn() = creator;
+    creator = &Create;
+  }
+
+ private:
+  static LayerRegistry<float>::Creator& CaffesOwn() {
+    static LayerRegistry<float>::Creator creator;
+    return creator;
+  }
+  static shared_ptr<Layer<float> > Create(const LayerParameter& param) {
+    return IsOn() && Ours::Takes(param)
+        ? shared_ptr<Layer<float> >(new Ours(param)) : CaffesOwn()(param);
+  }
+};
+
+}  // namespace onednn
+
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_ONEDNN_HPP_

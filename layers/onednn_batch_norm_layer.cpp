@@ -1,0 +1,124 @@
+#include <vector>
+
+#include "caffe/layers/batch_norm_layer.hpp"
+#include "caffe/util/math_functions.hpp"
+
+#include "layers/onednn.hpp"
+
+namespace caffe {
+
+using dnnl::memory;
+
+/**
+ * @brief Batch normalisation of images; see onednn.hpp.
+ *
+ * In place in the net, the inputs are kept all the same, for Backward: the
+ * outputs are written elsewhere, and the blob then points there. (Caffe's own
+ * layer keeps a copy of the outputs.)
+ */
+class OnednnBatchNormLayer : public BatchNormLayer<float> {
+ public:
+  explicit OnednnBatchNormLayer(const LayerParameter& param)
+      : BatchNormLayer<float>(param), is_ours_(false) {}
+  static bool Takes(const LayerParameter& param) { return true; }
+
+  void Reshape(const vector<Blob<float>*>& bottom,
+      const vector<Blob<float>*>& top) override {
+    BatchNormLayer<float>::Reshape(bottom, top);
+    const bool ours = bottom[0]->num_axes() == 4 && bottom[0]->count() > 0
+        && (phase_ == TEST || !use_global_stats_);
+    if (!ours && layout_) {
+      onednn::LogFallback(layer_param_, "its bottom is no batch of images");
+    }
+    is_ours_ = ours;
+  }
+
+ protected:
+  void Forward_cpu(const vector<Blob<float>*>& bottom,
+      const vector<Blob<float>*>& top) override {
+    if (!is_ours_) { return BatchNormLayer<float>::Forward_cpu(bottom, top); }
+    SyncedMemory* values = bottom[0]->data().get();
+    const memory::dims dims = onednn::Dims(*bottom[0]);
+    Prepare(onednn::Blocked(onednn::LayoutOf(*values, dims)));
+    input_ = onednn::Read(values, dims, layout_, &source_);
+    onednn::Fit(layout_, &output_);
+    if (use_global_stats_) { LoadStatistics(); }
+    onednn::Run(forward_, {{DNNL_ARG_SRC, input_}, {DNNL_ARG_DST, output_},
+                           {DNNL_ARG_MEAN, batch_mean_},
+                           {DNNL_ARG_VARIANCE, batch_variance_}});
+    if (!use_global_stats_) { AddStatistics(bottom[0]->count() / channels_); }
+    onednn::Put(top[0]->data().get(), output_);
+  }
+
+  void Backward_cpu(const vector<Blob<float>*>& top,
+      const vector<bool>& propagate_down,
+      const vector<Blob<float>*>& bottom) override {
+    if (!is_ours_ || use_global_stats_) {
+      CHECK(!is_ours_) << "BatchNorm layer '" << layer_param_.name()
+          << "': there is no gradient in the TEST phase";
+      return BatchNormLayer<float>::Backward_cpu(top, propagate_down, bottom);
+    }
+    if (!propagate_down[0]) { return; }
+    const memory top_diff = onednn::Read(top[0]->diff().get(),
+        onednn::Dims(*top[0]), layout_, &top_diff_);
+    onednn::Fit(layout_, &diff_);
+    onednn::Run(backward_, {{DNNL_ARG_SRC, input_}, {DNNL_ARG_MEAN, batch_mean_},
+                            {DNNL_ARG_VARIANCE, batch_variance_},
+                            {DNNL_ARG_DIFF_DST, top_diff},
+                            {DNNL_ARG_DIFF_SRC, diff_}});
+    onednn::Put(bottom[0]->diff().get(), diff_);
+  }
+
+ private:
+  void Prepare(const memory::desc& layout) {
+    if (layout == layout_) { return; }
+    const auto flags = use_global_stats_
+        ? dnnl::normalization_flags::use_global_stats
+        : dnnl::normalization_flags::none;
+    const dnnl::batch_normalization_forward::primitive_desc forward(
+        {use_global_stats_ ? dnnl::prop_kind::forward_inference
+                           : dnnl::prop_kind::forward_training,
+         layout, eps_, flags}, onednn::Engine());
+    forward_ = dnnl::batch_normalization_forward(forward);
+    if (!use_global_stats_) {
+      backward_ = dnnl::batch_normalization_backward({
+          {dnnl::prop_kind::backward_data, layout, layout, eps_, flags},
+          onednn::Engine(), forward});
+    }
+    batch_mean_ = onednn::Wrap({channels_}, mean_.mutable_cpu_data());
+    batch_variance_ = onednn::Wrap({channels_}, variance_.mutable_cpu_data());
+    layout_ = layout;
+  }
+
+  // As Caffe's own layer keeps them: sums that look back over some iterations,
+  // in blobs 0 and 1, and how many iterations that comes to, in blob 2.
+  void LoadStatistics() {
+    const float count = blobs_[2]->cpu_data()[0];
+    const float scale = count == 0 ? 0 : 1 / count;
+    caffe_cpu_scale(channels_, scale, blobs_[0]->cpu_data(),
+                    mean_.mutable_cpu_data());
+    caffe_cpu_scale(channels_, scale, blobs_[1]->cpu_data(),
+                    variance_.mutable_cpu_data());
+  }
+  void AddStatistics(int values) {
+    const float unbiased = values > 1 ? float(values) / (values - 1) : 1;
+    float* count = blobs_[2]->mutable_cpu_data();
+    count[0] = count[0] * moving_average_fraction_ + 1;
+    caffe_cpu_axpby(channels_, 1.f, mean_.cpu_data(), moving_average_fraction_,
+                    blobs_[0]->mutable_cpu_data());
+    caffe_cpu_axpby(channels_, unbiased, variance_.cpu_data(),
+                    moving_average_fraction_, blobs_[1]->mutable_cpu_data());
+  }
+
+  bool is_ours_;                 // else Caffe's own code runs
+  memory::desc layout_;          // what the primitives are for
+  dnnl::primitive forward_, backward_;
+  memory batch_mean_, batch_variance_;    // mean_ and variance_
+  memory input_;                 // kept for Backward
+  memory source_, output_, top_diff_, diff_;
+};
+
+static onednn::ReplaceLayer<OnednnBatchNormLayer> replace_batch_norm(
+    "BatchNorm");
+
+}  // namespace caffe

@@ -1,0 +1,173 @@
+#include <vector>
+
+#include "caffe/layers/conv_layer.hpp"
+#include "caffe/util/math_functions.hpp"
+
+#include "layers/onednn.hpp"
+
+namespace caffe {
+
+using dnnl::memory;
+
+/// Convolution of images, with groups and dilation; see onednn.hpp.
+class OnednnConvolutionLayer : public ConvolutionLayer<float> {
+ public:
+  explicit OnednnConvolutionLayer(const LayerParameter& param)
+      : ConvolutionLayer<float>(param), is_ours_(false) {}
+  static bool Takes(const LayerParameter& param) {
+    return param.convolution_param().engine()
+        == ConvolutionParameter_Engine_DEFAULT;
+  }
+
+  void Reshape(const vector<Blob<float>*>& bottom,
+      const vector<Blob<float>*>& top) override {
+    ConvolutionLayer<float>::Reshape(bottom, top);
+    if (bottom[0]->shape() == shape_) { return; }
+    shape_ = bottom[0]->shape();
+    is_ours_ = false;
+    if (bottom.size() > 1 || bottom[0]->num_axes() != 4
+        || channel_axis_ != 1 || bottom[0]->count() == 0) {
+      onednn::LogFallback(layer_param_, "it has several bottoms, or one that"
+          " is no batch of images");
+      return;
+    }
+    try {
+      Prepare(*bottom[0], *top[0]);
+      is_ours_ = true;
+    } catch (const dnnl::error& error) {
+      onednn::LogFallback(layer_param_, error.what());
+    }
+  }
+
+ protected:
+  void Forward_cpu(const vector<Blob<float>*>& bottom,
+      const vector<Blob<float>*>& top) override {
+    if (!is_ours_) { return ConvolutionLayer<float>::Forward_cpu(bottom, top); }
+    const memory source = onednn::Read(bottom[0]->data().get(),
+        source_dims_, forward_desc_.src_desc(), &source_);
+    const memory output = onednn::Write(top[0]->data().get(),
+        forward_desc_.dst_desc(), &output_);
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, source}, {DNNL_ARG_DST, output},
+        {DNNL_ARG_WEIGHTS, Weights(forward_desc_.weights_desc())}};
+    if (bias_term_) {
+      arguments[DNNL_ARG_BIAS] =
+          onednn::Wrap({num_output_}, blobs_[1]->cpu_data());
+    }
+    onednn::Run(forward_, arguments);
+  }
+
+  void Backward_cpu(const vector<Blob<float>*>& top,
+      const vector<bool>& propagate_down,
+      const vector<Blob<float>*>& bottom) override {
+    if (!is_ours_) {
+      return ConvolutionLayer<float>::Backward_cpu(top, propagate_down, bottom);
+    }
+    if (param_propagate_down_[0] || (bias_term_ && param_propagate_down_[1])) {
+      BackwardWeights(top[0], bottom[0]);
+    }
+    if (propagate_down[0]) {
+      const memory top_diff = onednn::Read(top[0]->diff().get(), top_dims_,
+          data_desc_.diff_dst_desc(), &top_diff_for_data_);
+      const memory diff = onednn::Write(bottom[0]->diff().get(),
+          data_desc_.diff_src_desc(), &diff_);
+      onednn::Run(data_, {
+          {DNNL_ARG_DIFF_DST, top_diff}, {DNNL_ARG_DIFF_SRC, diff},
+          {DNNL_ARG_WEIGHTS, Weights(data_desc_.weights_desc())}});
+    }
+  }
+
+ private:
+  void Prepare(const Blob<float>& bottom, const Blob<float>& top) {
+    const int* kernel = kernel_shape_.cpu_data();
+    const int* stride = stride_.cpu_data();
+    const int* pad = pad_.cpu_data();
+    const int* dilation = dilation_.cpu_data();
+    const memory::dims strides = {stride[0], stride[1]};
+    const memory::dims pads = {pad[0], pad[1]};
+    const memory::dims dilations = {dilation[0] - 1, dilation[1] - 1};
+    source_dims_ = onednn::Dims(bottom);
+    top_dims_ = onednn::Dims(top);
+    weights_dims_ = {num_output_, channels_ / group_, kernel[0], kernel[1]};
+    if (group_ > 1) {
+      weights_dims_[0] /= group_;
+      weights_dims_.insert(weights_dims_.begin(), group_);
+    }
+    // Images come plain, and oneDNN reads so few channels from there as fast.
+    const memory::desc source = channels_ <= 4 ? onednn::Plain(source_dims_)
+                                               : onednn::Any(source_dims_);
+    const memory::desc weights = onednn::Any(weights_dims_);
+    const memory::desc bias = bias_term_ ? onednn::Plain({num_output_})
+                                         : memory::desc();
+    const memory::desc output = onednn::Any(top_dims_);
+    const auto direct = dnnl::algorithm::convolution_direct;
+    forward_desc_ = dnnl::convolution_forward::primitive_desc(
+        {phase_ == TRAIN ? dnnl::prop_kind::forward_training
+                         : dnnl::prop_kind::forward_inference,
+         direct, source, weights, bias, output, strides, dilations, pads, pads},
+        onednn::Engine());
+    forward_ = dnnl::convolution_forward(forward_desc_);
+    weights_desc_ = dnnl::convolution_backward_weights::primitive_desc(
+        {direct, source, weights, bias, output, strides, dilations, pads, pads},
+        onednn::Engine(), forward_desc_);
+    weights_ = dnnl::convolution_backward_weights(weights_desc_);
+    data_desc_ = dnnl::convolution_backward_data::primitive_desc(
+        {direct, onednn::Any(source_dims_), weights, output, strides, dilations,
+         pads, pads}, onednn::Engine(), forward_desc_);
+    data_ = dnnl::convolution_backward_data(data_desc_);
+  }
+
+  // The weights in the given layout; they change with every iteration.
+  memory Weights(const memory::desc& layout) {
+    const memory plain = onednn::Wrap(weights_dims_, blobs_[0]->cpu_data());
+    if (layout == plain.get_desc()) { return plain; }
+    onednn::Fit(layout, &blocked_weights_);
+    onednn::Reorder(plain, blocked_weights_);
+    return blocked_weights_;
+  }
+
+  void BackwardWeights(Blob<float>* top, Blob<float>* bottom) {
+    const memory source = onednn::Read(bottom->data().get(), source_dims_,
+        weights_desc_.src_desc(), &source_);
+    const memory top_diff = onednn::Read(top->diff().get(), top_dims_,
+        weights_desc_.diff_dst_desc(), &top_diff_);
+    onednn::Fit(weights_desc_.diff_weights_desc(), &blocked_weights_diff_);
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, source}, {DNNL_ARG_DIFF_DST, top_diff},
+        {DNNL_ARG_DIFF_WEIGHTS, blocked_weights_diff_}};
+    if (bias_term_) {
+      onednn::Fit(onednn::Plain({num_output_}), &bias_diff_);
+      arguments[DNNL_ARG_DIFF_BIAS] = bias_diff_;
+    }
+    onednn::Run(weights_, arguments);
+    // Caffe adds up gradients; the solver clears them.
+    if (param_propagate_down_[0]) {
+      onednn::Fit(onednn::Plain(weights_dims_), &weights_diff_);
+      onednn::Reorder(blocked_weights_diff_, weights_diff_);
+      caffe_axpy(blobs_[0]->count(), 1.f,
+          static_cast<const float*>(weights_diff_.get_data_handle()),
+          blobs_[0]->mutable_cpu_diff());
+    }
+    if (bias_term_ && param_propagate_down_[1]) {
+      caffe_axpy(num_output_, 1.f,
+          static_cast<const float*>(bias_diff_.get_data_handle()),
+          blobs_[1]->mutable_cpu_diff());
+    }
+  }
+
+  bool is_ours_;                      // else Caffe's own code runs
+  vector<int> shape_;                 // of the bottom that all this is for
+  memory::dims source_dims_, weights_dims_, top_dims_;
+  dnnl::convolution_forward::primitive_desc forward_desc_;
+  dnnl::convolution_backward_weights::primitive_desc weights_desc_;
+  dnnl::convolution_backward_data::primitive_desc data_desc_;
+  dnnl::primitive forward_, weights_, data_;
+  memory output_, diff_;              // what top data, bottom diff are kept in
+  memory source_, top_diff_, top_diff_for_data_;    // for reordered inputs
+  memory blocked_weights_, blocked_weights_diff_, weights_diff_, bias_diff_;
+};
+
+static onednn::ReplaceLayer<OnednnConvolutionLayer> replace_convolution(
+    "Convolution");
+
+}  // namespace caffe

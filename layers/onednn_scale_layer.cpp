@@ -1,0 +1,127 @@
+#include <vector>
+
+#include "caffe/layers/scale_layer.hpp"
+#include "caffe/util/math_functions.hpp"
+
+#include "layers/onednn.hpp"
+
+namespace caffe {
+
+using dnnl::memory;
+
+/**
+ * @brief A factor and, if asked for, a bias for each channel of images; see
+ *        onednn.hpp.
+ *
+ * To oneDNN this is a batch normalisation with mean 0, variance 0 and epsilon 1.
+ * (Not variance 1 and epsilon 0: channels are padded to whole blocks with
+ * variance 0, which would become infinities there.) The inputs are kept as in
+ * OnednnBatchNormLayer.
+ */
+class OnednnScaleLayer : public ScaleLayer<float> {
+ public:
+  explicit OnednnScaleLayer(const LayerParameter& param)
+      : ScaleLayer<float>(param), is_ours_(false) {}
+  static bool Takes(const LayerParameter& param) {
+    return param.bottom_size() == 1 && param.scale_param().axis() == 1
+        && param.scale_param().num_axes() == 1;
+  }
+
+  void Reshape(const vector<Blob<float>*>& bottom,
+      const vector<Blob<float>*>& top) override {
+    ScaleLayer<float>::Reshape(bottom, top);
+    is_ours_ = bottom.size() == 1 && bottom[0]->num_axes() == 4
+        && bottom[0]->count() > 0;
+  }
+
+ protected:
+  void Forward_cpu(const vector<Blob<float>*>& bottom,
+      const vector<Blob<float>*>& top) override {
+    if (!is_ours_) { return ScaleLayer<float>::Forward_cpu(bottom, top); }
+    SyncedMemory* values = bottom[0]->data().get();
+    const memory::dims dims = onednn::Dims(*bottom[0]);
+    Prepare(onednn::Blocked(onednn::LayoutOf(*values, dims)));
+    input_ = onednn::Read(values, dims, layout_, &source_);
+    onednn::Fit(layout_, &output_);
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, input_}, {DNNL_ARG_DST, output_},
+        {DNNL_ARG_MEAN, zeros_}, {DNNL_ARG_VARIANCE, zeros_},
+        {DNNL_ARG_SCALE, Channels(blobs_[0]->cpu_data())}};
+    if (has_bias()) {
+      arguments[DNNL_ARG_SHIFT] = Channels(blobs_[1]->cpu_data());
+    }
+    onednn::Run(forward_, arguments);
+    onednn::Put(top[0]->data().get(), output_);
+  }
+
+  void Backward_cpu(const vector<Blob<float>*>& top,
+      const vector<bool>& propagate_down,
+      const vector<Blob<float>*>& bottom) override {
+    if (!is_ours_) {
+      return ScaleLayer<float>::Backward_cpu(top, propagate_down, bottom);
+    }
+    const memory top_diff = onednn::Read(top[0]->diff().get(),
+        onednn::Dims(*top[0]), layout_, &top_diff_);
+    onednn::Fit(layout_, &diff_);
+    onednn::Fit(onednn::Plain({input_.get_desc().dims()[1]}), &factor_diff_);
+    onednn::Fit(factor_diff_.get_desc(), &bias_diff_);
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, input_}, {DNNL_ARG_MEAN, zeros_},
+        {DNNL_ARG_VARIANCE, zeros_}, {DNNL_ARG_DIFF_DST, top_diff},
+        {DNNL_ARG_SCALE, Channels(blobs_[0]->cpu_data())},
+        {DNNL_ARG_DIFF_SRC, diff_}, {DNNL_ARG_DIFF_SCALE, factor_diff_}};
+    if (has_bias()) {
+      arguments[DNNL_ARG_SHIFT] = Channels(blobs_[1]->cpu_data());
+      arguments[DNNL_ARG_DIFF_SHIFT] = bias_diff_;
+    }
+    onednn::Run(backward_, arguments);
+    Add(factor_diff_, 0);
+    if (has_bias()) { Add(bias_diff_, 1); }
+    if (propagate_down[0]) { onednn::Put(bottom[0]->diff().get(), diff_); }
+  }
+
+ private:
+  bool has_bias() const { return layer_param_.scale_param().bias_term(); }
+
+  void Prepare(const memory::desc& layout) {
+    if (layout == layout_) { return; }
+    auto flags = dnnl::normalization_flags::use_global_stats
+        | dnnl::normalization_flags::use_scale;
+    if (has_bias()) { flags |= dnnl::normalization_flags::use_shift; }
+    const dnnl::batch_normalization_forward::primitive_desc forward(
+        {dnnl::prop_kind::forward_training, layout, 1.f, flags},
+        onednn::Engine());
+    forward_ = dnnl::batch_normalization_forward(forward);
+    backward_ = dnnl::batch_normalization_backward({
+        {dnnl::prop_kind::backward, layout, layout, 1.f, flags},
+        onednn::Engine(), forward});
+    zeros_blob_.ReshapeLike(*blobs_[0]);
+    caffe_set(zeros_blob_.count(), 0.f, zeros_blob_.mutable_cpu_data());
+    zeros_ = Channels(zeros_blob_.cpu_data());
+    layout_ = layout;
+  }
+
+  memory Channels(const float* values) const {
+    return onednn::Wrap({blobs_[0]->count()}, values);
+  }
+
+  // Caffe adds up gradients; the solver clears them.
+  void Add(const memory& diff, int blob) {
+    if (!param_propagate_down_[blob]) { return; }
+    caffe_axpy(blobs_[blob]->count(), 1.f,
+               static_cast<const float*>(diff.get_data_handle()),
+               blobs_[blob]->mutable_cpu_diff());
+  }
+
+  bool is_ours_;                 // else Caffe's own code runs
+  memory::desc layout_;          // what the primitives are for
+  dnnl::primitive forward_, backward_;
+  Blob<float> zeros_blob_;
+  memory zeros_;                 // the mean and the variance
+  memory input_;                 // kept for Backward
+  memory source_, output_, top_diff_, diff_, factor_diff_, bias_diff_;
+};
+
+static onednn::ReplaceLayer<OnednnScaleLayer> replace_scale("Scale");
+
+}  // namespace caffe
