@@ -78,6 +78,7 @@ endif
 
 bench: all
 	@$(PYTHON) benchmarks/data_layers.py
+	@$(PYTHON) benchmarks/steps.py
 
 clean:
 	rm -rf build build-cuda .venv python/*.egg-info

@@ -25,12 +25,14 @@ class OnednnBatchNormLayer : public BatchNormLayer<float> {
   void Reshape(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) override {
     BatchNormLayer<float>::Reshape(bottom, top);
-    const bool ours = bottom[0]->num_axes() == 4 && bottom[0]->count() > 0
+    if (bottom[0]->shape() == shape_) { return; }
+    shape_ = bottom[0]->shape();
+    is_ours_ = bottom[0]->num_axes() == 4 && bottom[0]->count() > 0
         && (phase_ == TEST || !use_global_stats_);
-    if (!ours && layout_) {
-      onednn::LogFallback(layer_param_, "its bottom is no batch of images");
+    if (!is_ours_) {
+      onednn::LogFallback(layer_param_, "its bottom is no batch of images, or it"
+          " trains with statistics that stand");
     }
-    is_ours_ = ours;
   }
 
  protected:
@@ -53,11 +55,11 @@ class OnednnBatchNormLayer : public BatchNormLayer<float> {
   void Backward_cpu(const vector<Blob<float>*>& top,
       const vector<bool>& propagate_down,
       const vector<Blob<float>*>& bottom) override {
-    if (!is_ours_ || use_global_stats_) {
-      CHECK(!is_ours_) << "BatchNorm layer '" << layer_param_.name()
-          << "': there is no gradient in the TEST phase";
+    if (!is_ours_) {
       return BatchNormLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
+    CHECK(!use_global_stats_) << "BatchNorm layer '" << layer_param_.name()
+        << "': no gradient is computed in the TEST phase";
     if (!propagate_down[0]) { return; }
     const memory top_diff = onednn::Read(top[0]->diff().get(),
         onednn::Dims(*top[0]), layout_, &top_diff_);
@@ -111,6 +113,7 @@ class OnednnBatchNormLayer : public BatchNormLayer<float> {
   }
 
   bool is_ours_;                 // else Caffe's own code runs
+  vector<int> shape_;            // of the bottom that was looked at
   memory::desc layout_;          // what the primitives are for
   dnnl::primitive forward_, backward_;
   memory batch_mean_, batch_variance_;    // mean_ and variance_

@@ -30,8 +30,12 @@ class OnednnScaleLayer : public ScaleLayer<float> {
   void Reshape(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) override {
     ScaleLayer<float>::Reshape(bottom, top);
-    is_ours_ = bottom.size() == 1 && bottom[0]->num_axes() == 4
-        && bottom[0]->count() > 0;
+    if (bottom[0]->shape() == shape_) { return; }
+    shape_ = bottom[0]->shape();
+    is_ours_ = bottom[0]->num_axes() == 4 && bottom[0]->count() > 0;
+    if (!is_ours_) {
+      onednn::LogFallback(layer_param_, "its bottom is no batch of images");
+    }
   }
 
  protected:
@@ -114,6 +118,7 @@ class OnednnScaleLayer : public ScaleLayer<float> {
   }
 
   bool is_ours_;                 // else Caffe's own code runs
+  vector<int> shape_;            // of the bottom that was looked at
   memory::desc layout_;          // what the primitives are for
   dnnl::primitive forward_, backward_;
   Blob<float> zeros_blob_;
