@@ -123,8 +123,9 @@ def caffe_step(spec, triplets, _):
         net.forward()
         middle = time.perf_counter()
         net.backward()
+        end = time.perf_counter()
         net.clear_param_diffs()
-        return middle - start, time.perf_counter() - start
+        return middle - start, end - start
     return step
 
 
@@ -163,15 +164,23 @@ def torch_step(spec, triplets, channels_last):
     recipe.tower(tower, nets.FEATURES_PER_BIT * bits)
     net = torch.nn.Sequential(*tower.modules)
     weights = torch.randn(bits, nets.FEATURES_PER_BIT, requires_grad=True)
-    images = torch.rand(3 * triplets, recipe.channels, recipe.size, recipe.size)
+    normalize = torch.nn.BatchNorm1d(bits, affine=False) if recipe.normalize else None
+    images = torch.randint(
+        0, 256, (3 * triplets, recipe.channels, recipe.size, recipe.size)).float()
     if channels_last:
         net = net.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
 
     def step():
         start = time.perf_counter()
-        features = net(images).reshape(-1, bits, nets.FEATURES_PER_BIT)
-        query, similar, dissimilar = torch.sigmoid((features * weights).sum(-1)).chunk(3)
+        pixels = (images - recipe.pixel_mean) * recipe.pixel_scale
+        features = net(pixels).reshape(-1, bits, nets.FEATURES_PER_BIT)
+        encoded = (features * weights).sum(-1)
+        if normalize:
+            encoded = normalize(encoded) * 0.5
+        # Epsilon is 0.5 at first: the piece-wise threshold is a clamp to [0, 1].
+        codes = torch.sigmoid(encoded).clamp(0, 1)
+        query, similar, dissimilar = codes.chunk(3)
         loss = torch.relu((query - similar).pow(2).sum(1)
                           - (query - dissimilar).pow(2).sum(1) + 1).mean()
         middle = time.perf_counter()

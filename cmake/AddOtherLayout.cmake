@@ -6,6 +6,7 @@
 # the next: going back to plain in between costs much of what they gain. So
 # SyncedMemory gets an `other_layout`. Whoever asks for plain values, as every
 # layer of Caffe's, pycaffe and snapshots do, gets them: they are put back then.
+# (A pointer that was asked for before the last pass is not told.)
 # This is the only change to Caffe's code; each place that it touches must be
 # found exactly once.
 function(insert text_name place addition)
@@ -42,10 +43,6 @@ insert(header "  size_t size() const { return size_; }\n" "
     other_layout_ = other;
     plain_is_old_ = true;
     head_ = HEAD_AT_CPU;
-  }
-  // What is here is now there in another layout too.
-  void add_other_layout(std::shared_ptr<OtherLayout> other) {
-    other_layout_ = other;
   }
   bool plain_is_old() const { return plain_is_old_; }
 ")

@@ -28,14 +28,24 @@ int Decoding(const TransformationParameter& param) {
       : cv::IMREAD_UNCHANGED;
 }
 
-// OpenCV fills up a JPEG that ends too early and says nothing.
+// OpenCV fills up a JPEG that ends too early and says nothing. Its segments are
+// skipped by their length (one may hold a thumbnail with an end of its own), up
+// to the scan; behind that there must be an end. What follows it is no matter.
 bool IsCutJpeg(const std::string& file) {
   const unsigned char* bytes = reinterpret_cast<const unsigned char*>(
       file.data());
-  size_t size = file.size();
-  if (size < 4 || bytes[0] != 0xff || bytes[1] != 0xd8) { return false; }
-  while (size > 2 && bytes[size - 1] == 0) { --size; }    // padding
-  return bytes[size - 2] != 0xff || bytes[size - 1] != 0xd9;
+  const size_t size = file.size();
+  if (size < 2 || bytes[0] != 0xff || bytes[1] != 0xd8) { return false; }
+  const unsigned char scan = 0xda;
+  size_t at = 2;
+  while (at + 4 <= size && bytes[at] == 0xff && bytes[at + 1] != scan) {
+    const bool fill = bytes[at + 1] == 0xff;       // a marker may have several
+    at += fill ? 1 : 2 + 256 * bytes[at + 2] + bytes[at + 3];
+  }
+  for (; at + 2 <= size; ++at) {
+    if (bytes[at] == 0xff && bytes[at + 1] == 0xd9) { return false; }
+  }
+  return true;
 }
 
 }  // namespace
@@ -46,6 +56,8 @@ ImageDatabase::ImageDatabase(const std::string& owner,
     : owner_(owner), source_(source), decoding_(Decoding(decoding)),
       rgb_(order == TripletDataParameter::RGB), environment_(NULL),
       transaction_(NULL), classes_(0), channels_(0), height_(0), width_(0) {
+  CHECK(!(decoding.force_color() && decoding.force_gray())) << owner_
+      << ": force_color and force_gray are both set; choose one";
   Open();
   ReadRecords();
 }
@@ -109,6 +121,13 @@ void ImageDatabase::ReadRecords() {
       width_ = pixels.width;
     } else {
       Unpack(index, &pixels);
+      // An encoded image may say its size beside the file.
+      const Datum& datum = pixels.datum;
+      CHECK(!datum.encoded() || datum.height() == 0 || datum.width() == 0
+            || (datum.height() == height_ && datum.width() == width_)) << owner_
+          << ": " << Describe(index) << " is " << datum.height() << " x "
+          << datum.width() << " and the first one " << height_ << " x "
+          << width_ << "; all images need one size";
     }
     ReadLabels(index, pixels.datum);
   }

@@ -33,7 +33,11 @@ struct Pixels {
  * (channels x height x width) or, with `encoded` set, a JPEG, PNG or other file
  * that OpenCV reads. `label` has its class, or `float_data` a 0 or 1 for each
  * class (multi-hot). All images have one size. Images are numbered from 0 in
- * the order of their keys.
+ * the order of their keys. Every record is read once at the start, for its label
+ * and size.
+ *
+ * The database must not be written to while it is open (it is opened without a
+ * lock); replacing its folder by another, as tools/make_triplets.py does, is fine.
  *
  * What is wrong with the database ends the program with a sentence that begins
  * with `owner` and names the file and the key.

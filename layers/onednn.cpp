@@ -74,8 +74,17 @@ memory::desc LayoutOf(const SyncedMemory& values, const memory::dims& dims) {
 
 memory::desc Blocked(const memory::desc& layout) {
   if (layout != Plain(layout.dims())) { return layout; }
+  // What oneDNN's fast code reads: one vector of the processor a block.
+  static const bool wide =
+      dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
   return memory::desc(layout.dims(), memory::data_type::f32,
-                      memory::format_tag::nChw16c);
+      wide ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
+}
+
+memory Values(const Blob<float>& blob) {
+  const memory::dims dims = Dims(blob);
+  const BlockedValues* blocked = BlockedOf(*blob.data(), dims);
+  return blocked ? blocked->values() : Wrap(dims, blob.cpu_data());
 }
 
 memory Read(SyncedMemory* values, const memory::dims& dims,
@@ -84,19 +93,30 @@ memory Read(SyncedMemory* values, const memory::dims& dims,
   if (blocked && blocked->values().get_desc() == wanted) {
     return blocked->values();
   }
-  const bool plain_is_old = values->plain_is_old();
-  const memory source = blocked && plain_is_old ? blocked->values()
-      : Wrap(dims, static_cast<const float*>(values->cpu_data()));
-  if (source.get_desc() == wanted) { return source; }
-  Fit(wanted, scratch);
-  Reorder(source, *scratch);
-  const auto other = std::make_shared<BlockedValues>(*scratch);
-  if (blocked && plain_is_old) {
-    values->write_other_layout(other);
+  if (!blocked || !values->plain_is_old()) {
+    // The copy is not left with the blob: Caffe's layers and pycaffe may write
+    // through a pointer that they have, and nobody would know.
+    const memory plain =
+        Wrap(dims, static_cast<const float*>(values->cpu_data()));
+    if (plain.get_desc() == wanted) { return plain; }
+    Fit(wanted, scratch);
+    Reorder(plain, *scratch);
+  } else if (wanted == Plain(dims)) {
+    return Wrap(dims, static_cast<const float*>(values->cpu_data()));
   } else {
-    values->add_other_layout(other);
+    Fit(wanted, scratch);
+    Reorder(blocked->values(), *scratch);
   }
   return *scratch;
+}
+
+memory Overwrite(SyncedMemory* values, const memory& source) {
+  if (source.get_desc() == Plain(source.get_desc().dims())) {
+    values->mutable_cpu_data();
+  } else {
+    Put(values, source);
+  }
+  return source;
 }
 
 memory Write(SyncedMemory* values, const memory::desc& layout, memory* buffer) {

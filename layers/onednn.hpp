@@ -5,6 +5,7 @@
 
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
@@ -20,7 +21,11 @@ namespace caffe {
  *
  * Between them values stay in oneDNN's own layout, blocked by channels; see
  * cmake/AddOtherLayout.cmake. Each layer keeps the memory that it writes to, so
- * that nothing is allocated once the shapes are known.
+ * that no blob is allocated once the shapes are known.
+ *
+ * A pointer to a blob's plain values is good until the next pass: whoever keeps
+ * one longer, and does not ask the blob again, sees old values in blobs between
+ * these layers.
  *
  * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own; `engine:
  * CAFFE` says so for one layer, where its parameters have an engine.
@@ -51,11 +56,13 @@ dnnl::memory::desc LayoutOf(const SyncedMemory& values,
 /// The given layout if it is blocked; one that is, if it is plain.
 dnnl::memory::desc Blocked(const dnnl::memory::desc& layout);
 
+/// The values in the layout in which they are at hand.
+dnnl::memory Values(const Blob<float>& blob);
+
 /**
  * @brief The values in the wanted layout.
  *
- * @param scratch memory of the caller, used if they must be reordered; the
- *        result is then known to the next one who asks
+ * @param scratch memory of the caller, used if they must be reordered
  */
 dnnl::memory Read(SyncedMemory* values, const dnnl::memory::dims& dims,
                   const dnnl::memory::desc& wanted, dnnl::memory* scratch);
@@ -68,6 +75,9 @@ dnnl::memory Read(SyncedMemory* values, const dnnl::memory::dims& dims,
 dnnl::memory Write(SyncedMemory* values, const dnnl::memory::desc& layout,
                    dnnl::memory* buffer);
 
+/// Where to write values over themselves: `memory`, which Read or Values gave.
+dnnl::memory Overwrite(SyncedMemory* values, const dnnl::memory& memory);
+
 /// Says that `memory` holds the values now.
 void Put(SyncedMemory* values, const dnnl::memory& memory);
 
@@ -77,16 +87,77 @@ void Fit(const dnnl::memory::desc& layout, dnnl::memory* memory);
 /// Copies from one layout to another.
 void Reorder(dnnl::memory from, dnnl::memory to);
 
+/// Whether layers made now are to be ours: on the CPU, and not switched off.
+bool IsOn();
+
 /// Says in the log why a layer stays with Caffe's own code.
 void LogFallback(const LayerParameter& param, const std::string& reason);
 
-/// Whether layers made now are to be ours: on the CPU, and not switched off.
-bool IsOn();
+/// Whether a primitive is oneDNN's plain reference code, slower than Caffe's.
+template <typename PrimitiveDesc>
+bool IsReference(const PrimitiveDesc& desc) {
+  return std::string(desc.impl_info_str()).find("ref") != std::string::npos;
+}
+
+/**
+ * @brief A layer of Caffe's that runs on oneDNN where it can.
+ *
+ * @tparam Stock Caffe's layer, whose code runs otherwise
+ */
+template <typename Stock>
+class OnednnLayer : public Stock {
+ public:
+  explicit OnednnLayer(const LayerParameter& param)
+      : Stock(param), is_ours_(false), said_(false) {}
+
+  void Reshape(const vector<Blob<float>*>& bottom,
+      const vector<Blob<float>*>& top) override {
+    Stock::Reshape(bottom, top);
+    if (is_known_ && bottom[0]->shape() == shape_) { return; }
+    is_known_ = true;
+    shape_ = bottom[0]->shape();
+    const std::string reason = bottom[0]->count() == 0 ? "its bottom is empty"
+                                                       : WhyNot(bottom, top);
+    is_ours_ = reason.empty();
+    if (!is_ours_) { FallBack(reason); }
+  }
+
+ protected:
+  /// Why this layer stays with Caffe's code for these shapes; empty if not.
+  virtual std::string WhyNot(const vector<Blob<float>*>& bottom,
+                             const vector<Blob<float>*>& top) = 0;
+
+  /// Makes the primitives; false if oneDNN has none. Caffe's code runs then.
+  template <typename Make>
+  bool Prepare(const Make& make) {
+    try {
+      if (make()) { return true; }
+      FallBack("oneDNN has nothing but reference code for it here");
+    } catch (const dnnl::error& error) {
+      FallBack(error.what());
+    }
+    return false;
+  }
+
+  bool is_ours() const { return is_ours_; }
+
+ private:
+  void FallBack(const std::string& reason) {
+    is_ours_ = false;
+    if (!said_) { LogFallback(this->layer_param_, reason); }
+    said_ = true;
+  }
+
+  bool is_ours_, said_;
+  bool is_known_ = false;
+  vector<int> shape_;       // of the bottom that is_ours_ is about
+};
 
 /**
  * @brief Puts our layer in the place of Caffe's, for float.
  *
- * @tparam Ours is made where IsOn() and Ours::Takes(param), Caffe's otherwise
+ * @tparam Ours is made where IsOn() and Ours::IsAskedFor(param), Caffe's
+ *         otherwise
  */
 template <typename Ours>
 class ReplaceLayer {
@@ -104,7 +175,7 @@ class ReplaceLayer {
     return creator;
   }
   static shared_ptr<Layer<float> > Create(const LayerParameter& param) {
-    return IsOn() && Ours::Takes(param)
+    return IsOn() && Ours::IsAskedFor(param)
         ? shared_ptr<Layer<float> >(new Ours(param)) : CaffesOwn()(param);
   }
 };

@@ -1,3 +1,4 @@
+#include <string>
 #include <vector>
 
 #include "caffe/layers/batch_norm_layer.hpp"
@@ -16,32 +17,28 @@ using dnnl::memory;
  * outputs are written elsewhere, and the blob then points there. (Caffe's own
  * layer keeps a copy of the outputs.)
  */
-class OnednnBatchNormLayer : public BatchNormLayer<float> {
+class OnednnBatchNormLayer
+    : public onednn::OnednnLayer<BatchNormLayer<float> > {
  public:
   explicit OnednnBatchNormLayer(const LayerParameter& param)
-      : BatchNormLayer<float>(param), is_ours_(false) {}
-  static bool Takes(const LayerParameter& param) { return true; }
-
-  void Reshape(const vector<Blob<float>*>& bottom,
-      const vector<Blob<float>*>& top) override {
-    BatchNormLayer<float>::Reshape(bottom, top);
-    if (bottom[0]->shape() == shape_) { return; }
-    shape_ = bottom[0]->shape();
-    is_ours_ = bottom[0]->num_axes() == 4 && bottom[0]->count() > 0
-        && (phase_ == TEST || !use_global_stats_);
-    if (!is_ours_) {
-      onednn::LogFallback(layer_param_, "its bottom is no batch of images, or it"
-          " trains with statistics that stand");
-    }
-  }
+      : OnednnLayer(param) {}
+  static bool IsAskedFor(const LayerParameter& param) { return true; }
 
  protected:
+  std::string WhyNot(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
+    return bottom[0]->num_axes() == 4 ? "" : "its bottom is no batch of images";
+  }
+
   void Forward_cpu(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) override {
-    if (!is_ours_) { return BatchNormLayer<float>::Forward_cpu(bottom, top); }
     SyncedMemory* values = bottom[0]->data().get();
     const memory::dims dims = onednn::Dims(*bottom[0]);
-    Prepare(onednn::Blocked(onednn::LayoutOf(*values, dims)));
+    if (!is_ours() || !Prepare([&] {
+          return MakePrimitives(
+              onednn::Blocked(onednn::LayoutOf(*values, dims))); })) {
+      return BatchNormLayer<float>::Forward_cpu(bottom, top);
+    }
     input_ = onednn::Read(values, dims, layout_, &source_);
     onednn::Fit(layout_, &output_);
     if (use_global_stats_) { LoadStatistics(); }
@@ -55,11 +52,11 @@ class OnednnBatchNormLayer : public BatchNormLayer<float> {
   void Backward_cpu(const vector<Blob<float>*>& top,
       const vector<bool>& propagate_down,
       const vector<Blob<float>*>& bottom) override {
-    if (!is_ours_) {
+    if (!is_ours()) {
       return BatchNormLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
-    CHECK(!use_global_stats_) << "BatchNorm layer '" << layer_param_.name()
-        << "': no gradient is computed in the TEST phase";
+    CHECK(input_) << "BatchNorm layer '" << layer_param_.name()
+        << "': Backward needs a Forward before it";
     if (!propagate_down[0]) { return; }
     const memory top_diff = onednn::Read(top[0]->diff().get(),
         onednn::Dims(*top[0]), layout_, &top_diff_);
@@ -72,24 +69,25 @@ class OnednnBatchNormLayer : public BatchNormLayer<float> {
   }
 
  private:
-  void Prepare(const memory::desc& layout) {
-    if (layout == layout_) { return; }
+  // False if oneDNN has nothing but reference code.
+  bool MakePrimitives(const memory::desc& layout) {
+    if (layout == layout_) { return true; }
     const auto flags = use_global_stats_
         ? dnnl::normalization_flags::use_global_stats
         : dnnl::normalization_flags::none;
     const dnnl::batch_normalization_forward::primitive_desc forward(
-        {use_global_stats_ ? dnnl::prop_kind::forward_inference
-                           : dnnl::prop_kind::forward_training,
-         layout, eps_, flags}, onednn::Engine());
+        {dnnl::prop_kind::forward_training, layout, eps_, flags},
+        onednn::Engine());
+    const dnnl::batch_normalization_backward::primitive_desc backward(
+        {dnnl::prop_kind::backward_data, layout, layout, eps_, flags},
+        onednn::Engine(), forward);
+    if (onednn::IsReference(forward)) { return false; }
     forward_ = dnnl::batch_normalization_forward(forward);
-    if (!use_global_stats_) {
-      backward_ = dnnl::batch_normalization_backward({
-          {dnnl::prop_kind::backward_data, layout, layout, eps_, flags},
-          onednn::Engine(), forward});
-    }
+    backward_ = dnnl::batch_normalization_backward(backward);
     batch_mean_ = onednn::Wrap({channels_}, mean_.mutable_cpu_data());
     batch_variance_ = onednn::Wrap({channels_}, variance_.mutable_cpu_data());
     layout_ = layout;
+    return true;
   }
 
   // As Caffe's own layer keeps them: sums that look back over some iterations,
@@ -112,8 +110,6 @@ class OnednnBatchNormLayer : public BatchNormLayer<float> {
                     moving_average_fraction_, blobs_[1]->mutable_cpu_data());
   }
 
-  bool is_ours_;                 // else Caffe's own code runs
-  vector<int> shape_;            // of the bottom that was looked at
   memory::desc layout_;          // what the primitives are for
   dnnl::primitive forward_, backward_;
   memory batch_mean_, batch_variance_;    // mean_ and variance_

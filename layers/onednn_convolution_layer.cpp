@@ -1,3 +1,4 @@
+#include <string>
 #include <vector>
 
 #include "caffe/layers/conv_layer.hpp"
@@ -10,46 +11,41 @@ namespace caffe {
 using dnnl::memory;
 
 /// Convolution of images, with groups and dilation; see onednn.hpp.
-class OnednnConvolutionLayer : public ConvolutionLayer<float> {
+class OnednnConvolutionLayer
+    : public onednn::OnednnLayer<ConvolutionLayer<float> > {
  public:
   explicit OnednnConvolutionLayer(const LayerParameter& param)
-      : ConvolutionLayer<float>(param), is_ours_(false) {}
-  static bool Takes(const LayerParameter& param) {
+      : OnednnLayer(param) {}
+  static bool IsAskedFor(const LayerParameter& param) {
     return param.convolution_param().engine()
         == ConvolutionParameter_Engine_DEFAULT;
   }
 
-  void Reshape(const vector<Blob<float>*>& bottom,
-      const vector<Blob<float>*>& top) override {
-    ConvolutionLayer<float>::Reshape(bottom, top);
-    if (bottom[0]->shape() == shape_) { return; }
-    shape_ = bottom[0]->shape();
-    is_ours_ = false;
-    if (bottom.size() > 1 || bottom[0]->num_axes() != 4
-        || channel_axis_ != 1 || bottom[0]->count() == 0) {
-      onednn::LogFallback(layer_param_, "it has several bottoms, or one that"
-          " is no batch of images");
-      return;
+ protected:
+  std::string WhyNot(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
+    if (bottom.size() > 1 || bottom[0]->num_axes() != 4 || channel_axis_ != 1) {
+      return "it has several bottoms, or one that is no batch of images";
     }
     try {
-      Prepare(*bottom[0], *top[0]);
-      is_ours_ = true;
+      MakePrimitives(*bottom[0], *top[0]);
+      return onednn::IsReference(forward_desc_)
+          ? "oneDNN has nothing but reference code for it here" : "";
     } catch (const dnnl::error& error) {
-      onednn::LogFallback(layer_param_, error.what());
+      return error.what();
     }
   }
 
- protected:
   void Forward_cpu(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) override {
-    if (!is_ours_) { return ConvolutionLayer<float>::Forward_cpu(bottom, top); }
+    if (!is_ours()) { return ConvolutionLayer<float>::Forward_cpu(bottom, top); }
     const memory source = onednn::Read(bottom[0]->data().get(),
         source_dims_, forward_desc_.src_desc(), &source_);
     const memory output = onednn::Write(top[0]->data().get(),
         forward_desc_.dst_desc(), &output_);
     std::unordered_map<int, memory> arguments = {
         {DNNL_ARG_SRC, source}, {DNNL_ARG_DST, output},
-        {DNNL_ARG_WEIGHTS, Weights(forward_desc_.weights_desc())}};
+        {DNNL_ARG_WEIGHTS, Weights(forward_desc_.weights_desc(), &weights_for_forward_)}};
     if (bias_term_) {
       arguments[DNNL_ARG_BIAS] =
           onednn::Wrap({num_output_}, blobs_[1]->cpu_data());
@@ -60,7 +56,7 @@ class OnednnConvolutionLayer : public ConvolutionLayer<float> {
   void Backward_cpu(const vector<Blob<float>*>& top,
       const vector<bool>& propagate_down,
       const vector<Blob<float>*>& bottom) override {
-    if (!is_ours_) {
+    if (!is_ours()) {
       return ConvolutionLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
     if (param_propagate_down_[0] || (bias_term_ && param_propagate_down_[1])) {
@@ -73,12 +69,12 @@ class OnednnConvolutionLayer : public ConvolutionLayer<float> {
           data_desc_.diff_src_desc(), &diff_);
       onednn::Run(data_, {
           {DNNL_ARG_DIFF_DST, top_diff}, {DNNL_ARG_DIFF_SRC, diff},
-          {DNNL_ARG_WEIGHTS, Weights(data_desc_.weights_desc())}});
+          {DNNL_ARG_WEIGHTS, Weights(data_desc_.weights_desc(), &weights_for_data_)}});
     }
   }
 
  private:
-  void Prepare(const Blob<float>& bottom, const Blob<float>& top) {
+  void MakePrimitives(const Blob<float>& bottom, const Blob<float>& top) {
     const int* kernel = kernel_shape_.cpu_data();
     const int* stride = stride_.cpu_data();
     const int* pad = pad_.cpu_data();
@@ -118,17 +114,13 @@ class OnednnConvolutionLayer : public ConvolutionLayer<float> {
   }
 
   // The weights in the given layout; they change with every iteration.
-  memory Weights(const memory::desc& layout) {
-    const memory plain = onednn::Wrap(weights_dims_, blobs_[0]->cpu_data());
-    if (layout == plain.get_desc()) { return plain; }
-    onednn::Fit(layout, &blocked_weights_);
-    onednn::Reorder(plain, blocked_weights_);
-    return blocked_weights_;
+  memory Weights(const memory::desc& layout, memory* blocked) {
+    return onednn::Read(blobs_[0]->data().get(), weights_dims_, layout, blocked);
   }
 
   void BackwardWeights(Blob<float>* top, Blob<float>* bottom) {
     const memory source = onednn::Read(bottom->data().get(), source_dims_,
-        weights_desc_.src_desc(), &source_);
+        weights_desc_.src_desc(), &source_for_weights_);
     const memory top_diff = onednn::Read(top->diff().get(), top_dims_,
         weights_desc_.diff_dst_desc(), &top_diff_);
     onednn::Fit(weights_desc_.diff_weights_desc(), &blocked_weights_diff_);
@@ -155,16 +147,16 @@ class OnednnConvolutionLayer : public ConvolutionLayer<float> {
     }
   }
 
-  bool is_ours_;                      // else Caffe's own code runs
-  vector<int> shape_;                 // of the bottom that all this is for
   memory::dims source_dims_, weights_dims_, top_dims_;
   dnnl::convolution_forward::primitive_desc forward_desc_;
   dnnl::convolution_backward_weights::primitive_desc weights_desc_;
   dnnl::convolution_backward_data::primitive_desc data_desc_;
   dnnl::primitive forward_, weights_, data_;
   memory output_, diff_;              // what top data, bottom diff are kept in
-  memory source_, top_diff_, top_diff_for_data_;    // for reordered inputs
-  memory blocked_weights_, blocked_weights_diff_, weights_diff_, bias_diff_;
+  // For what must be reordered.
+  memory source_, source_for_weights_, top_diff_, top_diff_for_data_;
+  memory weights_for_forward_, weights_for_data_;
+  memory blocked_weights_diff_, weights_diff_, bias_diff_;
 };
 
 static onednn::ReplaceLayer<OnednnConvolutionLayer> replace_convolution(

@@ -18,64 +18,22 @@ using dnnl::memory;
  * all of a window or only what is in the image, which covers all cases but
  * padding with windows that hang over.
  */
-class OnednnPoolingLayer : public PoolingLayer<float> {
+class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float> > {
  public:
   explicit OnednnPoolingLayer(const LayerParameter& param)
-      : PoolingLayer<float>(param), is_ours_(false) {}
-  static bool Takes(const LayerParameter& param) {
+      : OnednnLayer(param) {}
+  static bool IsAskedFor(const LayerParameter& param) {
     return param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT;
   }
 
-  void Reshape(const vector<Blob<float>*>& bottom,
-      const vector<Blob<float>*>& top) override {
-    PoolingLayer<float>::Reshape(bottom, top);
-    if (bottom[0]->shape() == shape_) { return; }
-    shape_ = bottom[0]->shape();
-    layout_ = memory::desc();
-    const std::string reason = WhyNot(*bottom[0], top);
-    is_ours_ = reason.empty();
-    if (!is_ours_) { onednn::LogFallback(layer_param_, reason); }
-  }
-
  protected:
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-      const vector<Blob<float>*>& top) override {
-    if (!is_ours_) { return PoolingLayer<float>::Forward_cpu(bottom, top); }
-    const memory::dims dims = onednn::Dims(*bottom[0]);
-    Prepare(onednn::LayoutOf(*bottom[0]->data(), dims), *top[0]);
-    const memory source = onednn::Read(bottom[0]->data().get(), dims, layout_,
-                                       NULL);
-    const memory output = onednn::Write(top[0]->data().get(),
-                                        forward_desc_.dst_desc(), &output_);
-    onednn::Run(forward_, {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, output},
-                           {DNNL_ARG_WORKSPACE, workspace_}});
-  }
-
-  void Backward_cpu(const vector<Blob<float>*>& top,
-      const vector<bool>& propagate_down,
-      const vector<Blob<float>*>& bottom) override {
-    if (!is_ours_) {
-      return PoolingLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    }
-    if (!propagate_down[0]) { return; }
-    const memory top_diff = onednn::Read(top[0]->diff().get(),
-        onednn::Dims(*top[0]), backward_desc_.diff_dst_desc(), &top_diff_);
-    const memory diff = onednn::Write(bottom[0]->diff().get(),
-        backward_desc_.diff_src_desc(), &diff_);
-    onednn::Run(backward_, {{DNNL_ARG_DIFF_DST, top_diff},
-                            {DNNL_ARG_DIFF_SRC, diff},
-                            {DNNL_ARG_WORKSPACE, workspace_}});
-  }
-
- private:
-  // Empty if oneDNN can do it.
-  std::string WhyNot(const Blob<float>& bottom,
-                     const vector<Blob<float>*>& top) {
+  std::string WhyNot(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
+    layout_ = memory::desc();
     const PoolingParameter_PoolMethod method =
         layer_param_.pooling_param().pool();
-    if (method == PoolingParameter_PoolMethod_STOCHASTIC || top.size() > 1
-        || bottom.count() == 0) {
-      return "it is stochastic, has a mask as second top, or no images";
+    if (method == PoolingParameter_PoolMethod_STOCHASTIC || top.size() > 1) {
+      return "it is stochastic, or has a mask as second top";
     }
     over_h_ = (pooled_height_ - 1) * stride_h_ + kernel_h_ - height_ - pad_h_;
     over_w_ = (pooled_width_ - 1) * stride_w_ + kernel_w_ - width_ - pad_w_;
@@ -91,8 +49,39 @@ class OnednnPoolingLayer : public PoolingLayer<float> {
     return "";
   }
 
-  void Prepare(const memory::desc& layout, const Blob<float>& top) {
-    if (layout == layout_) { return; }
+  void Forward_cpu(const vector<Blob<float>*>& bottom,
+      const vector<Blob<float>*>& top) override {
+    if (!is_ours()) { return PoolingLayer<float>::Forward_cpu(bottom, top); }
+    const memory source = onednn::Values(*bottom[0]);
+    if (!Prepare([&] { return MakePrimitives(source.get_desc(), *top[0]); })) {
+      return PoolingLayer<float>::Forward_cpu(bottom, top);
+    }
+    const memory output = onednn::Write(top[0]->data().get(),
+                                        forward_desc_.dst_desc(), &output_);
+    onednn::Run(forward_, {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, output},
+                           {DNNL_ARG_WORKSPACE, workspace_}});
+  }
+
+  void Backward_cpu(const vector<Blob<float>*>& top,
+      const vector<bool>& propagate_down,
+      const vector<Blob<float>*>& bottom) override {
+    if (!is_ours()) {
+      return PoolingLayer<float>::Backward_cpu(top, propagate_down, bottom);
+    }
+    if (!propagate_down[0]) { return; }
+    const memory top_diff = onednn::Read(top[0]->diff().get(),
+        onednn::Dims(*top[0]), backward_desc_.diff_dst_desc(), &top_diff_);
+    const memory diff = onednn::Write(bottom[0]->diff().get(),
+        backward_desc_.diff_src_desc(), &diff_);
+    onednn::Run(backward_, {{DNNL_ARG_DIFF_DST, top_diff},
+                            {DNNL_ARG_DIFF_SRC, diff},
+                            {DNNL_ARG_WORKSPACE, workspace_}});
+  }
+
+ private:
+  // False if oneDNN has nothing but reference code.
+  bool MakePrimitives(const memory::desc& layout, const Blob<float>& top) {
+    if (layout == layout_) { return true; }
     const bool max = layer_param_.pooling_param().pool()
         == PoolingParameter_PoolMethod_MAX;
     const dnnl::algorithm method = max ? dnnl::algorithm::pooling_max
@@ -107,17 +96,20 @@ class OnednnPoolingLayer : public PoolingLayer<float> {
         {dnnl::prop_kind::forward_training, method, layout, output, stride,
          kernel, before, behind}, onednn::Engine());
     backward_desc_ = dnnl::pooling_backward::primitive_desc(
-        {method, onednn::Any(layout.dims()), forward_desc_.dst_desc(), stride,
+        {method, layout, forward_desc_.dst_desc(), stride,
          kernel, before, behind}, onednn::Engine(), forward_desc_);
+    if (onednn::IsReference(forward_desc_)
+        || onednn::IsReference(backward_desc_)) {
+      return false;
+    }
     forward_ = dnnl::pooling_forward(forward_desc_);
     backward_ = dnnl::pooling_backward(backward_desc_);
     // Where the maximum of each window was.
     workspace_ = memory(forward_desc_.workspace_desc(), onednn::Engine());
     layout_ = layout;
+    return true;
   }
 
-  bool is_ours_;                      // else Caffe's own code runs
-  vector<int> shape_;                 // of the bottom that all this is for
   int over_h_, over_w_;               // by how much windows hang over the image
   memory::desc layout_;               // what the primitives are for
   dnnl::pooling_forward::primitive_desc forward_desc_;

@@ -1,3 +1,4 @@
+#include <string>
 #include <vector>
 
 #include "caffe/layers/relu_layer.hpp"
@@ -9,81 +10,70 @@ namespace caffe {
 using dnnl::memory;
 
 /**
- * @brief ReLU on blobs in any layout; max(0, x), or negative_slope x below 0.
+ * @brief ReLU on blobs in any layout: x, or negative_slope x below 0.
  *
- * In place, as in all our nets, Backward sees the outputs in place of the
- * inputs, which tell above from below just as well.
+ * A loop of our own, since oneDNN turns a NaN into 0, which hides a training
+ * that has diverged; Caffe keeps it. In place, as in all our nets, Backward sees
+ * the outputs instead of the inputs, which tell above from below just as well.
  */
-class OnednnReLULayer : public ReLULayer<float> {
+class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float> > {
  public:
   explicit OnednnReLULayer(const LayerParameter& param)
-      : ReLULayer<float>(param), slope_(param.relu_param().negative_slope()) {}
-  static bool Takes(const LayerParameter& param) {
-    return param.relu_param().engine() == ReLUParameter_Engine_DEFAULT
-        && param.relu_param().negative_slope() >= 0;
+      : OnednnLayer(param), slope_(param.relu_param().negative_slope()) {}
+  static bool IsAskedFor(const LayerParameter& param) {
+    return param.relu_param().engine() == ReLUParameter_Engine_DEFAULT;
   }
 
  protected:
+  // From a negative slope the outputs do not tell above from below.
+  std::string WhyNot(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
+    return slope_ < 0 ? "its slope is negative"
+        : bottom[0]->num_axes() < 1 ? "its bottom has no axes" : "";
+  }
+
   void Forward_cpu(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) override {
-    if (bottom[0]->count() == 0) { return; }
-    const memory::dims dims = onednn::Dims(*bottom[0]);
-    const memory::desc layout = onednn::LayoutOf(*bottom[0]->data(), dims);
-    Prepare(layout);
-    const memory source = onednn::Read(bottom[0]->data().get(), dims, layout,
-                                       NULL);
-    memory output = source;
-    if (bottom[0] != top[0]) {
-      output = onednn::Write(top[0]->data().get(), layout, &output_);
-    } else if (layout == onednn::Plain(dims)) {
-      bottom[0]->mutable_cpu_data();
-    } else {
-      onednn::Put(bottom[0]->data().get(), source);
-    }
-    onednn::Run(forward_, {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, output}});
+    if (!is_ours()) { return ReLULayer<float>::Forward_cpu(bottom, top); }
+    const memory source = onednn::Values(*bottom[0]);
+    const memory output = bottom[0] == top[0]
+        ? onednn::Overwrite(bottom[0]->data().get(), source)
+        : onednn::Write(top[0]->data().get(), source.get_desc(), &output_);
+    const float* x = static_cast<const float*>(source.get_data_handle());
+    float* y = static_cast<float*>(output.get_data_handle());
+    const int64_t count = source.get_desc().get_size() / sizeof(float);
+    const float slope = slope_;
+#pragma omp parallel for simd
+    for (int64_t i = 0; i < count; ++i) { y[i] = x[i] < 0 ? slope * x[i] : x[i]; }
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
       const vector<bool>& propagate_down,
       const vector<Blob<float>*>& bottom) override {
-    if (!propagate_down[0] || bottom[0]->count() == 0) { return; }
-    const memory::dims dims = onednn::Dims(*bottom[0]);
-    // The inputs' layout, which is Forward's.
-    const memory::desc layout = onednn::LayoutOf(*bottom[0]->data(), dims);
-    Prepare(layout);
-    const memory source = onednn::Read(bottom[0]->data().get(), dims, layout,
-                                       NULL);
-    const memory top_diff = onednn::Read(top[0]->diff().get(), dims, layout,
-                                         &top_diff_);
-    memory diff = top_diff;
-    if (bottom[0] != top[0]) {
-      diff = onednn::Write(bottom[0]->diff().get(), layout, &diff_);
-    } else if (layout == onednn::Plain(dims)) {
-      bottom[0]->mutable_cpu_diff();
-    } else {
-      onednn::Put(bottom[0]->diff().get(), top_diff);
+    if (!is_ours()) {
+      return ReLULayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
-    onednn::Run(backward_, {{DNNL_ARG_SRC, source},
-                            {DNNL_ARG_DIFF_DST, top_diff},
-                            {DNNL_ARG_DIFF_SRC, diff}});
+    if (!propagate_down[0]) { return; }
+    // The inputs' layout, which is Forward's.
+    const memory source = onednn::Values(*bottom[0]);
+    const memory top_diff = onednn::Read(top[0]->diff().get(),
+        onednn::Dims(*top[0]), source.get_desc(), &top_diff_);
+    const memory diff = bottom[0] == top[0]
+        ? onednn::Overwrite(bottom[0]->diff().get(), top_diff)
+        : onednn::Write(bottom[0]->diff().get(), source.get_desc(), &diff_);
+    const float* x = static_cast<const float*>(source.get_data_handle());
+    const float* dy = static_cast<const float*>(top_diff.get_data_handle());
+    float* dx = static_cast<float*>(diff.get_data_handle());
+    const int64_t count = source.get_desc().get_size() / sizeof(float);
+    const float slope = slope_;
+#pragma omp parallel for simd
+    for (int64_t i = 0; i < count; ++i) {
+      dx[i] = dy[i] * ((x[i] > 0) + slope * (x[i] <= 0));
+    }
   }
 
  private:
-  void Prepare(const memory::desc& layout) {
-    if (layout == layout_) { return; }
-    const dnnl::eltwise_forward::primitive_desc forward(
-        {dnnl::prop_kind::forward_training, dnnl::algorithm::eltwise_relu,
-         layout, slope_, 0}, onednn::Engine());
-    forward_ = dnnl::eltwise_forward(forward);
-    backward_ = dnnl::eltwise_backward({
-        {dnnl::algorithm::eltwise_relu, layout, layout, slope_, 0},
-        onednn::Engine(), forward});
-    layout_ = layout;
-  }
-
   const float slope_;
-  memory::desc layout_;          // what the primitives are for
-  dnnl::primitive forward_, backward_;
   memory output_, top_diff_, diff_;
 };
 

@@ -1,3 +1,4 @@
+#include <string>
 #include <vector>
 
 #include "caffe/layers/scale_layer.hpp"
@@ -18,33 +19,29 @@ using dnnl::memory;
  * variance 0, which would become infinities there.) The inputs are kept as in
  * OnednnBatchNormLayer.
  */
-class OnednnScaleLayer : public ScaleLayer<float> {
+class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float> > {
  public:
   explicit OnednnScaleLayer(const LayerParameter& param)
-      : ScaleLayer<float>(param), is_ours_(false) {}
-  static bool Takes(const LayerParameter& param) {
-    return param.bottom_size() == 1 && param.scale_param().axis() == 1
-        && param.scale_param().num_axes() == 1;
-  }
-
-  void Reshape(const vector<Blob<float>*>& bottom,
-      const vector<Blob<float>*>& top) override {
-    ScaleLayer<float>::Reshape(bottom, top);
-    if (bottom[0]->shape() == shape_) { return; }
-    shape_ = bottom[0]->shape();
-    is_ours_ = bottom[0]->num_axes() == 4 && bottom[0]->count() > 0;
-    if (!is_ours_) {
-      onednn::LogFallback(layer_param_, "its bottom is no batch of images");
-    }
-  }
+      : OnednnLayer(param) {}
+  static bool IsAskedFor(const LayerParameter& param) { return true; }
 
  protected:
+  std::string WhyNot(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
+    return bottom.size() == 1 && bottom[0]->num_axes() == 4 && axis_ == 1
+        && blobs_[0]->num_axes() == 1 ? ""
+        : "it has two bottoms, or no factor for each channel of images";
+  }
+
   void Forward_cpu(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) override {
-    if (!is_ours_) { return ScaleLayer<float>::Forward_cpu(bottom, top); }
     SyncedMemory* values = bottom[0]->data().get();
     const memory::dims dims = onednn::Dims(*bottom[0]);
-    Prepare(onednn::Blocked(onednn::LayoutOf(*values, dims)));
+    if (!is_ours() || !Prepare([&] {
+          return MakePrimitives(
+              onednn::Blocked(onednn::LayoutOf(*values, dims))); })) {
+      return ScaleLayer<float>::Forward_cpu(bottom, top);
+    }
     input_ = onednn::Read(values, dims, layout_, &source_);
     onednn::Fit(layout_, &output_);
     std::unordered_map<int, memory> arguments = {
@@ -61,9 +58,11 @@ class OnednnScaleLayer : public ScaleLayer<float> {
   void Backward_cpu(const vector<Blob<float>*>& top,
       const vector<bool>& propagate_down,
       const vector<Blob<float>*>& bottom) override {
-    if (!is_ours_) {
+    if (!is_ours()) {
       return ScaleLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
+    CHECK(input_) << "Scale layer '" << layer_param_.name()
+        << "': Backward needs a Forward before it";
     const memory top_diff = onednn::Read(top[0]->diff().get(),
         onednn::Dims(*top[0]), layout_, &top_diff_);
     onednn::Fit(layout_, &diff_);
@@ -87,14 +86,16 @@ class OnednnScaleLayer : public ScaleLayer<float> {
  private:
   bool has_bias() const { return layer_param_.scale_param().bias_term(); }
 
-  void Prepare(const memory::desc& layout) {
-    if (layout == layout_) { return; }
+  // False if oneDNN has nothing but reference code.
+  bool MakePrimitives(const memory::desc& layout) {
+    if (layout == layout_) { return true; }
     auto flags = dnnl::normalization_flags::use_global_stats
         | dnnl::normalization_flags::use_scale;
     if (has_bias()) { flags |= dnnl::normalization_flags::use_shift; }
     const dnnl::batch_normalization_forward::primitive_desc forward(
         {dnnl::prop_kind::forward_training, layout, 1.f, flags},
         onednn::Engine());
+    if (onednn::IsReference(forward)) { return false; }
     forward_ = dnnl::batch_normalization_forward(forward);
     backward_ = dnnl::batch_normalization_backward({
         {dnnl::prop_kind::backward, layout, layout, 1.f, flags},
@@ -103,6 +104,7 @@ class OnednnScaleLayer : public ScaleLayer<float> {
     caffe_set(zeros_blob_.count(), 0.f, zeros_blob_.mutable_cpu_data());
     zeros_ = Channels(zeros_blob_.cpu_data());
     layout_ = layout;
+    return true;
   }
 
   memory Channels(const float* values) const {
@@ -117,8 +119,6 @@ class OnednnScaleLayer : public ScaleLayer<float> {
                blobs_[blob]->mutable_cpu_diff());
   }
 
-  bool is_ours_;                 // else Caffe's own code runs
-  vector<int> shape_;            // of the bottom that was looked at
   memory::desc layout_;          // what the primitives are for
   dnnl::primitive forward_, backward_;
   Blob<float> zeros_blob_;

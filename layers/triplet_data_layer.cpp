@@ -192,9 +192,14 @@ std::vector<int> TripletDataLayer<Dtype>::ChooseImages(uint64_t batch) const {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
   std::vector<int> chosen(images_);
   if (param.has_classes()) {
-    RandomStream random({CLASSES, param.seed(), batch, rank_});
-    sampler_->DrawClasses(param.classes(), param.images_per_class(), &random,
-                          &chosen);
+    // Solvers share out the classes of one draw, where there are enough.
+    const bool shared =
+        solvers_ * param.classes() <= static_cast<uint64_t>(sampler_->classes());
+    RandomStream random({CLASSES, param.seed(), batch, shared ? 0 : rank_});
+    sampler_->DrawClasses(param.classes() * (shared ? solvers_ : 1),
+                          param.images_per_class(), &random, &chosen);
+    if (shared) { chosen.erase(chosen.begin(), chosen.begin() + rank_ * images_); }
+    chosen.resize(images_);
   }
   for (int t = 0; t < triplets_; ++t) {
     // Its position in the batch of all solvers, and in the whole training.

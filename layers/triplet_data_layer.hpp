@@ -30,11 +30,15 @@ namespace caffe {
  *
  * Everything random follows from the seed, the number of the batch and the
  * position in it. That number is a blob of the layer, which snapshots keep: a
- * run that is resumed sees what the uninterrupted one would have seen. Solvers
- * that train together take different positions of one large batch.
+ * run that is resumed sees what the uninterrupted one would have seen (and one
+ * that starts with -weights goes on in that stream). Solvers that train together
+ * take different positions of one large batch: other triplets, or other classes
+ * where there are enough for all, else other draws.
  *
  * In TEST the number starts from 0 after every bout of training, so that each
- * test sees the same images.
+ * test sees the same images. For that the layer must have the name of the one
+ * that trains, whose blob it then shares; and no layer of another type may have
+ * that name.
  *
  * @param param provides TripletDataParameter triplet_data_param (dnnh.proto),
  *        and TransformationParameter transform_param. Because of the blob the

@@ -14,7 +14,11 @@ std::vector<int> ReadTripletList(const std::string& owner,
                                  const std::string& file, int images) {
   const std::string remedy = "; write the list with 'python"
       " tools/make_triplets.py --layout indexed'";
-  H5Eset_auto(H5E_DEFAULT, NULL, NULL);     // we say it ourselves
+  // We say it ourselves. What is wrong ends the program; else it is put back.
+  H5E_auto2_t report;
+  void* report_data;
+  H5Eget_auto2(H5E_DEFAULT, &report, &report_data);
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   const hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
   CHECK_GE(id, 0) << owner << ": " << file << " is not there or no HDF5 file"
       << remedy;
@@ -40,6 +44,7 @@ std::vector<int> ReadTripletList(const std::string& owner,
   CHECK_GE(H5LTread_dataset(id, "triplets", H5T_NATIVE_LLONG, indices.data()), 0)
       << owner << ": " << file << " cannot be read; it may be cut" << remedy;
   H5Fclose(id);
+  H5Eset_auto2(H5E_DEFAULT, report, report_data);
 
   for (size_t i = 0; i < indices.size(); ++i) {
     CHECK(indices[i] >= 0 && indices[i] < images) << owner << ": triplet "

@@ -194,9 +194,6 @@ MUTANTS = {
     "convolution: dilation forgotten": (
         CONVOLUTION, "cpp", "dilations = {dilation[0] - 1, dilation[1] - 1}",
         "dilations = {0, 0}"),
-    "convolution: a new shape not seen": (
-        CONVOLUTION, "cpp", "if (bottom[0]->shape() == shape_) { return; }",
-        "if (!shape_.empty()) { return; }"),
     "pooling: padding not counted": (
         POOLING, "cpp", "dnnl::algorithm::pooling_avg_include_padding",
         "dnnl::algorithm::pooling_avg_exclude_padding"),
@@ -205,6 +202,11 @@ MUTANTS = {
         ": dnnl::algorithm::pooling_avg_include_padding"),
     "relu: slope forgotten": (
         RELU, "cpp", "slope_(param.relu_param().negative_slope())", "slope_(0)"),
+    "relu: hides NaN": (
+        RELU, "cpp", "x[i] < 0 ? slope * x[i] : x[i]", "x[i] > 0 ? x[i] : slope * 0"),
+    "onednn: copies of plain values kept": (
+        ONEDNN, "cpp", "    Reorder(plain, *scratch);\n",
+        "    Reorder(plain, *scratch);\n    Put(values, *scratch);\n"),
     "batch norm: biased variance": (
         BATCH_NORM, "cpp", "float(values) / (values - 1)", "1"),
     "batch norm: inputs overwritten": (

@@ -50,9 +50,11 @@ def write_images(path, images, labels, about, encoding="raw", triplets=None):
     Raises
     ------
     UserError
-        If the disk has no room, or ``path`` is something else than a database.
+        If the disk has no room, ``path`` is something else than a database, or
+        images and labels do not fit.
     """
     from caffe.proto.caffe_pb2 import Datum
+    _check_images(images, labels)
     count, height, width, channels = images.shape
     multi_hot = np.ndim(labels) == 2
     shape = f"{channels} x {height} x {width}"
@@ -74,7 +76,8 @@ def write_images(path, images, labels, about, encoding="raw", triplets=None):
             datum.data = images[index].transpose(2, 0, 1).tobytes()
         else:
             file = io.BytesIO()
-            Image.fromarray(np.squeeze(images[index])).save(file, **ENCODINGS[encoding])
+            image = images[index][..., 0] if channels == 1 else images[index]
+            Image.fromarray(image).save(file, **ENCODINGS[encoding])
             datum.encoded = True
             datum.data = file.getvalue()
         return datum.SerializeToString()
@@ -86,6 +89,21 @@ def write_images(path, images, labels, about, encoding="raw", triplets=None):
     # An encoded image is rarely larger than its bytes, and then by little.
     size = images[0].nbytes + 1024 + (5 * labels.shape[1] if multi_hot else 0)
     _write(path, count, size, record, layout, "image", write_list)
+
+
+def _check_images(images, labels):
+    if images.dtype != np.uint8 or images.ndim != 4 or not images.size or (
+            images.shape[3] not in (1, 3)):
+        raise UserError(f"images is {images.dtype} of shape {images.shape}; images are "
+                        "uint8 of shape (n, height, width, channels), 1 or 3 channels")
+    labels = np.asarray(labels)
+    if len(labels) != len(images) or labels.dtype.kind not in "iu" or not (
+            labels.ndim == 1 and np.abs(labels.astype(np.int64)).max() < 1 << 31
+            or labels.ndim == 2 and labels.shape[1] and labels.min() >= 0
+            and labels.max() <= 1):
+        raise UserError(f"labels is {labels.dtype} of shape {labels.shape} for "
+                        f"{len(images)} images; labels are int64 (n,) below 2^31, or "
+                        "uint8 multi-hot (n, classes) of 0 and 1")
 
 
 def _write_list(path, triplets, images):

@@ -246,8 +246,8 @@ base_lr: 0.02
 lr_policy: "multistep"
 gamma: 0.2
 stepvalue: 4000
-stepvalue: 5200
-max_iter: 6000
+stepvalue: 6000
+max_iter: 6600
 display: 20
 snapshot: 200
 """

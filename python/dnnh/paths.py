@@ -45,8 +45,12 @@ def written_whole(path):
         if path.is_dir():   # a folder cannot be renamed over a full one
             if not partial.is_dir():
                 raise UserError(f"{path} is a folder; name a file to write")
-            remove(path)
-        os.replace(partial, path)
+            old = partial.with_name(f"{partial.name}.old")
+            os.replace(path, old)
+            os.replace(partial, path)
+            remove(old)
+        else:
+            os.replace(partial, path)
     finally:
         remove(partial)
 

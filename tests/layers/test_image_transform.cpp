@@ -144,6 +144,15 @@ TEST_F(ImageTransformTest, EncodedEqualsRaw) {
   }
 }
 
+TEST_F(ImageTransformTest, WhatFollowsAJpegIsNoMatter) {
+  Datum datum = Encoded(RawImage(3, 16, 16, 3, 0), ".jpg");
+  Write(datum);
+  const std::vector<float> expected = Plain(Open());
+  datum.set_data(datum.data() + "\r\n and so on");
+  Write(datum);
+  EXPECT_EQ(Plain(Open()), expected);
+}
+
 TEST_F(ImageTransformTest, ChannelOrderAndForcedChannels) {
   const Datum raw = RawImage(3, 2, 2, 3, 0);
   Write(Encoded(raw, ".png"));
@@ -175,6 +184,7 @@ TEST_F(ImageTransformTest, BadInput) {
   EXPECT_DEATH(transform("crop_size: 9", 1),
                "crop_size: 9 is larger than the images, 6 x 8 with 1 more");
   EXPECT_DEATH(transform("crop_size: 4294967295", 1), "crop_size: 4294967295");
+  EXPECT_DEATH(Open("force_gray: true force_color: true"), "choose one");
   Datum sixteen = Encoded(RawImage(1, 4, 4, 0, 0), ".png");
   cv::Mat deep(4, 4, CV_16UC1, cv::Scalar(1000));
   std::vector<unsigned char> file;

@@ -298,6 +298,24 @@ TYPED_TEST(TripletDataLayerTest, SolversShareTheWork) {
   }
 }
 
+TYPED_TEST(TripletDataLayerTest, SolversShareTheClasses) {
+  const auto alone = this->Make("classes: 4 images_per_class: 3");
+  this->Run(alone.get(), 2);
+  const std::vector<int> expected = this->Numbers();
+  std::vector<int> together;
+  Caffe::set_solver_count(2);
+  for (int rank = 0; rank < 2; ++rank) {
+    Caffe::set_solver_rank(rank);
+    const auto layer = this->Make("classes: 2 images_per_class: 3");
+    this->Run(layer.get(), 2);
+    const std::vector<int> numbers = this->Numbers();
+    together.insert(together.end(), numbers.begin(), numbers.end());
+  }
+  Caffe::set_solver_count(1);
+  Caffe::set_solver_rank(0);
+  EXPECT_EQ(together, expected);
+}
+
 // In TEST the blob is shared with a net that trains.
 TYPED_TEST(TripletDataLayerTest, EveryTestSeesTheSame) {
   const auto test = this->Make("batch_size: 5", "phase: TEST");
@@ -437,7 +455,9 @@ TYPED_TEST(TripletDataLayerTest, BrokenImage) {
         "batch_size: 20 source: '" + (this->folder_ / "broken") + "'");
     this->Run(layer.get(), 20);
   }, "'images': image 7 \\(key '00000007'\\) of .*broken is broken: OpenCV");
-  images[7].set_data("\xff\xd8\xff\xe0 a JPEG without an end");
+  // A JPEG without an end, but for that of the thumbnail in its header.
+  images[7].set_data(std::string("\xff\xd8\xff\xe1\x00\x06\xff\xd9..\xff\xda"
+                                 "\x00\x03.pixels", 22));
   WriteLmdb(this->folder_ / "cut", images);
   EXPECT_DEATH({
     const auto layer = this->Make(

@@ -166,3 +166,24 @@ def test_a_list_lies_beside_the_images(tmp_path, images):
     # Written again without one, the old list is gone.
     databases.write_images(tmp_path / "db", images, LABELS, {})
     assert not (tmp_path / "db/triplets.h5").exists()
+
+
+@pytest.mark.parametrize("change, labels, message", [
+    (lambda i: i[:0], LABELS[:0], "uint8 of shape"),
+    (lambda i: i.astype(float), LABELS, "images is float64"),
+    (lambda i: i[..., :2], LABELS, "1 or 3 channels"),
+    (lambda i: i, LABELS[:-1], "for 100 images"),
+    (lambda i: i, LABELS.astype(float), "labels is float64"),
+    (lambda i: i, LABELS + (1 << 40), "below 2"),
+    (lambda i: i, np.full((100, 3), 2), "0 and 1")])
+def test_images_that_do_not_fit(tmp_path, images, change, labels, message):
+    with pytest.raises(UserError, match=message):
+        databases.write_images(tmp_path / "db", change(images), labels, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_one_pixel_high(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 1, 6, 3), dtype=np.uint8)
+    databases.write_images(tmp_path / "db", images, np.array([0, 0, 1, 1]), {}, "png")
+    pixels, _ = read_by_layer(tmp_path / "db", images)
+    assert pixels.shape[1:] == (3, 1, 6)
