@@ -67,17 +67,14 @@ memory Wrap(const memory::dims& dims, const float* values) {
   return memory(Plain(dims), Engine(), const_cast<float*>(values));
 }
 
-memory::desc LayoutOf(const SyncedMemory& values, const memory::dims& dims) {
-  const BlockedValues* blocked = BlockedOf(values, dims);
-  return blocked ? blocked->values().get_desc() : Plain(dims);
-}
-
-memory::desc Blocked(const memory::desc& layout) {
-  if (layout != Plain(layout.dims())) { return layout; }
+memory::desc BlockedLayoutOf(const Blob<float>& blob) {
+  const memory::dims dims = Dims(blob);
+  const BlockedValues* blocked = BlockedOf(*blob.data(), dims);
+  if (blocked) { return blocked->values().get_desc(); }
   // What oneDNN's fast code reads: one vector of the processor a block.
   static const bool wide =
       dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
-  return memory::desc(layout.dims(), memory::data_type::f32,
+  return memory::desc(dims, memory::data_type::f32,
       wide ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
 }
 
@@ -93,20 +90,15 @@ memory Read(SyncedMemory* values, const memory::dims& dims,
   if (blocked && blocked->values().get_desc() == wanted) {
     return blocked->values();
   }
-  if (!blocked || !values->plain_is_old()) {
-    // The copy is not left with the blob: Caffe's layers and pycaffe may write
-    // through a pointer that they have, and nobody would know.
-    const memory plain =
-        Wrap(dims, static_cast<const float*>(values->cpu_data()));
-    if (plain.get_desc() == wanted) { return plain; }
-    Fit(wanted, scratch);
-    Reorder(plain, *scratch);
-  } else if (wanted == Plain(dims)) {
-    return Wrap(dims, static_cast<const float*>(values->cpu_data()));
-  } else {
-    Fit(wanted, scratch);
-    Reorder(blocked->values(), *scratch);
-  }
+  const bool from_blocked =
+      blocked && values->plain_is_old() && wanted != Plain(dims);
+  const memory source = from_blocked ? blocked->values()
+      : Wrap(dims, static_cast<const float*>(values->cpu_data()));
+  if (source.get_desc() == wanted) { return source; }
+  // The copy is not left with the blob: Caffe's layers and pycaffe may write
+  // through a pointer that they have, and nobody would know.
+  Fit(wanted, scratch);
+  Reorder(source, *scratch);
   return *scratch;
 }
 

@@ -49,12 +49,9 @@ dnnl::memory::desc Any(const dnnl::memory::dims& dims);
 /// Plain values where they lie.
 dnnl::memory Wrap(const dnnl::memory::dims& dims, const float* values);
 
-/// The layout in which the values are at hand.
-dnnl::memory::desc LayoutOf(const SyncedMemory& values,
-                            const dnnl::memory::dims& dims);
-
-/// The given layout if it is blocked; one that is, if it is plain.
-dnnl::memory::desc Blocked(const dnnl::memory::desc& layout);
+/// The layout in which a batch of images is at hand, if that is a blocked one;
+/// else the one that oneDNN is fastest with.
+dnnl::memory::desc BlockedLayoutOf(const Blob<float>& blob);
 
 /// The values in the layout in which they are at hand.
 dnnl::memory Values(const Blob<float>& blob);

@@ -32,14 +32,12 @@ class OnednnBatchNormLayer
 
   void Forward_cpu(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) override {
-    SyncedMemory* values = bottom[0]->data().get();
-    const memory::dims dims = onednn::Dims(*bottom[0]);
     if (!is_ours() || !Prepare([&] {
-          return MakePrimitives(
-              onednn::Blocked(onednn::LayoutOf(*values, dims))); })) {
+          return MakePrimitives(onednn::BlockedLayoutOf(*bottom[0])); })) {
       return BatchNormLayer<float>::Forward_cpu(bottom, top);
     }
-    input_ = onednn::Read(values, dims, layout_, &source_);
+    input_ = onednn::Read(bottom[0]->data().get(), onednn::Dims(*bottom[0]),
+                          layout_, &source_);
     onednn::Fit(layout_, &output_);
     if (use_global_stats_) { LoadStatistics(); }
     onednn::Run(forward_, {{DNNL_ARG_SRC, input_}, {DNNL_ARG_DST, output_},

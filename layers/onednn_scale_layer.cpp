@@ -35,14 +35,12 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float> > {
 
   void Forward_cpu(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) override {
-    SyncedMemory* values = bottom[0]->data().get();
-    const memory::dims dims = onednn::Dims(*bottom[0]);
     if (!is_ours() || !Prepare([&] {
-          return MakePrimitives(
-              onednn::Blocked(onednn::LayoutOf(*values, dims))); })) {
+          return MakePrimitives(onednn::BlockedLayoutOf(*bottom[0])); })) {
       return ScaleLayer<float>::Forward_cpu(bottom, top);
     }
-    input_ = onednn::Read(values, dims, layout_, &source_);
+    input_ = onednn::Read(bottom[0]->data().get(), onednn::Dims(*bottom[0]),
+                          layout_, &source_);
     onednn::Fit(layout_, &output_);
     std::unordered_map<int, memory> arguments = {
         {DNNL_ARG_SRC, input_}, {DNNL_ARG_DST, output_},

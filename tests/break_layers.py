@@ -206,8 +206,8 @@ MUTANTS = {
     "relu: hides NaN": (
         RELU, "cpp", "x[i] < 0 ? slope * x[i] : x[i]", "x[i] > 0 ? x[i] : slope * 0"),
     "onednn: copies of plain values kept": (
-        ONEDNN, "cpp", "    Reorder(plain, *scratch);\n",
-        "    Reorder(plain, *scratch);\n    Put(values, *scratch);\n"),
+        ONEDNN, "cpp", "  Reorder(source, *scratch);\n",
+        "  Reorder(source, *scratch);\n  Put(values, *scratch);\n"),
     "batch norm: biased variance": (
         BATCH_NORM, "cpp", "float(values) / (values - 1)", "1"),
     "batch norm: inputs overwritten": (
