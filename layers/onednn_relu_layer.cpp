@@ -44,7 +44,11 @@ class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float> > {
     const int64_t count = source.get_desc().get_size() / sizeof(float);
     const float slope = slope_;
 #pragma omp parallel for simd
-    for (int64_t i = 0; i < count; ++i) { y[i] = x[i] < 0 ? slope * x[i] : x[i]; }
+    for (int64_t i = 0; i < count; ++i) {
+      // Both sides always, so that the compiler selects instead of branching.
+      const float below = slope * x[i];
+      y[i] = x[i] < 0 ? below : x[i];
+    }
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
@@ -68,7 +72,7 @@ class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float> > {
     const float slope = slope_;
 #pragma omp parallel for simd
     for (int64_t i = 0; i < count; ++i) {
-      dx[i] = dy[i] * ((x[i] > 0) + slope * (x[i] <= 0));
+      dx[i] = dy[i] * (x[i] > 0 ? 1.f : x[i] <= 0 ? slope : 0.f);
     }
   }
 
