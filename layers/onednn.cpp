@@ -12,6 +12,12 @@ using dnnl::memory;
 
 namespace {
 
+// From the environment; empty if it is not there.
+std::string Setting(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
 class BlockedValues : public OtherLayout {
  public:
   explicit BlockedValues(const memory& values) : values_(values) {}
@@ -51,16 +57,21 @@ memory::dims Dims(const Blob<float>& blob) {
   return memory::dims(blob.shape().begin(), blob.shape().end());
 }
 
-memory::desc Plain(const memory::dims& dims) {
+memory::desc Plain(const memory::dims& dims, memory::data_type type) {
   memory::dims strides(dims.size(), 1);
   for (int i = static_cast<int>(dims.size()) - 2; i >= 0; --i) {
     strides[i] = strides[i + 1] * dims[i + 1];
   }
-  return memory::desc(dims, memory::data_type::f32, strides);
+  return memory::desc(dims, type, strides);
 }
 
-memory::desc Any(const memory::dims& dims) {
-  return memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
+memory::desc Any(const memory::dims& dims, memory::data_type type) {
+  return memory::desc(dims, type, memory::format_tag::any);
+}
+
+memory::desc WithType(memory::desc layout, memory::data_type type) {
+  layout.data.data_type = memory::convert_to_c(type);
+  return layout;
 }
 
 memory Wrap(const memory::dims& dims, const float* values) {
@@ -140,14 +151,34 @@ void Reorder(memory from, memory to) {
   Run(dnnl::reorder(from, to), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }
 
+void AddToDiff(const memory& gradient, Blob<float>* blob) {
+  dnnl::primitive_attr add;
+  dnnl::post_ops sum;
+  sum.append_sum();
+  add.set_post_ops(sum);
+  const memory diff = Wrap(gradient.get_desc().dims(), blob->mutable_cpu_diff());
+  Run(dnnl::reorder(gradient, diff, add),
+      {{DNNL_ARG_FROM, gradient}, {DNNL_ARG_TO, diff}});
+}
+
 void LogFallback(const LayerParameter& param, const std::string& reason) {
   LOG(INFO) << param.type() << " layer '" << param.name()
       << "' stays with Caffe's own code: " << reason;
 }
 
 bool IsOn() {
-  const char* choice = std::getenv("DNNH_ONEDNN");
-  return Caffe::mode() == Caffe::CPU && !(choice && std::string(choice) == "0");
+  return Caffe::mode() == Caffe::CPU && Setting("DNNH_ONEDNN") != "0";
+}
+
+memory::data_type Arithmetic() {
+  const std::string setting = Setting("DNNH_BFLOAT16");
+  if (setting.empty() || setting == "0") { return memory::data_type::f32; }
+  if (dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_bf16) {
+    return memory::data_type::bf16;
+  }
+  LOG_FIRST_N(WARNING, 1) << "DNNH_BFLOAT16 is without effect: this processor has"
+      << " no instructions for bfloat16 (AVX512_BF16)";
+  return memory::data_type::f32;
 }
 
 }  // namespace onednn

@@ -13,6 +13,8 @@
 #include "caffe/proto/caffe.pb.h"
 #include "caffe/syncedmem.hpp"
 
+#include "layers/elements.hpp"
+
 namespace caffe {
 
 /**
@@ -28,64 +30,88 @@ namespace caffe {
  * these layers.
  *
  * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own; `engine:
- * CAFFE` says so for one layer, where its parameters have an engine.
+ * CAFFE` says so for one layer, where its parameters have an engine. With
+ * DNNH_BFLOAT16=1, convolutions multiply in bfloat16 where the processor has
+ * instructions for it, and what lies between these layers has that type too;
+ * weights, their gradients and all plain values stay float.
  */
 namespace onednn {
+
+using dnnl::memory;
 
 const dnnl::engine& Engine();
 
 /// Runs a primitive and waits for it.
 void Run(const dnnl::primitive& primitive,
-         const std::unordered_map<int, dnnl::memory>& arguments);
+         const std::unordered_map<int, memory>& arguments);
 
-dnnl::memory::dims Dims(const Blob<float>& blob);
+memory::dims Dims(const Blob<float>& blob);
 
 /// The layout of Caffe's blobs: the last axis is dense.
-dnnl::memory::desc Plain(const dnnl::memory::dims& dims);
+memory::desc Plain(const memory::dims& dims,
+                   memory::data_type type = memory::data_type::f32);
 
 /// Any layout that oneDNN finds best, for the descriptions of primitives.
-dnnl::memory::desc Any(const dnnl::memory::dims& dims);
+memory::desc Any(const memory::dims& dims,
+                 memory::data_type type = memory::data_type::f32);
+
+/// The same layout for values of another type.
+memory::desc WithType(memory::desc layout, memory::data_type type);
+
+/// Calls `use` with a value of the C++ type of the elements: float or Bfloat16.
+template <typename Use>
+void WithElements(const memory::desc& layout, const Use& use) {
+  layout.data_type() == memory::data_type::bf16 ? use(Bfloat16()) : use(float());
+}
 
 /// Plain values where they lie.
-dnnl::memory Wrap(const dnnl::memory::dims& dims, const float* values);
+memory Wrap(const memory::dims& dims, const float* values);
 
 /// The layout in which a batch of images is at hand, if that is a blocked one;
 /// else the one that oneDNN is fastest with.
-dnnl::memory::desc BlockedLayoutOf(const Blob<float>& blob);
+memory::desc BlockedLayoutOf(const Blob<float>& blob);
 
 /// The values in the layout in which they are at hand.
-dnnl::memory Values(const Blob<float>& blob);
+memory Values(const Blob<float>& blob);
 
 /**
  * @brief The values in the wanted layout.
  *
  * @param scratch memory of the caller, used if they must be reordered
  */
-dnnl::memory Read(SyncedMemory* values, const dnnl::memory::dims& dims,
-                  const dnnl::memory::desc& wanted, dnnl::memory* scratch);
+memory Read(SyncedMemory* values, const memory::dims& dims,
+                  const memory::desc& wanted, memory* scratch);
 
 /**
  * @brief Where to write values in the given layout, all of them.
  *
  * @param buffer memory of the caller, used if the layout is not plain
  */
-dnnl::memory Write(SyncedMemory* values, const dnnl::memory::desc& layout,
-                   dnnl::memory* buffer);
+memory Write(SyncedMemory* values, const memory::desc& layout,
+                   memory* buffer);
 
 /// Where to write values over themselves: `memory`, which Read or Values gave.
-dnnl::memory Overwrite(SyncedMemory* values, const dnnl::memory& memory);
+memory Overwrite(SyncedMemory* values, const memory& memory);
 
 /// Says that `memory` holds the values now.
-void Put(SyncedMemory* values, const dnnl::memory& memory);
+void Put(SyncedMemory* values, const memory& memory);
 
 /// Makes `memory` one of the given layout, unless it is.
-void Fit(const dnnl::memory::desc& layout, dnnl::memory* memory);
+void Fit(const memory::desc& layout, memory* memory);
 
 /// Copies from one layout to another.
-void Reorder(dnnl::memory from, dnnl::memory to);
+void Reorder(memory from, memory to);
+
+/// Adds plain gradients in memory, or in another layout, to those of a blob:
+/// Caffe adds up the gradients of weights, and the solver clears them.
+void AddToDiff(const memory& gradient, Blob<float>* blob);
 
 /// Whether layers made now are to be ours: on the CPU, and not switched off.
 bool IsOn();
+
+/// What layers made now compute in: bf16 where it is asked for and the processor
+/// has it, else f32.
+memory::data_type Arithmetic();
 
 /// Says in the log why a layer stays with Caffe's own code.
 void LogFallback(const LayerParameter& param, const std::string& reason);

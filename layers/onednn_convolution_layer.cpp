@@ -2,7 +2,6 @@
 #include <vector>
 
 #include "caffe/layers/conv_layer.hpp"
-#include "caffe/util/math_functions.hpp"
 
 #include "layers/onednn.hpp"
 
@@ -27,13 +26,11 @@ class OnednnConvolutionLayer
     if (bottom.size() > 1 || bottom[0]->num_axes() != 4 || channel_axis_ != 1) {
       return "it has several bottoms, or one that is no batch of images";
     }
-    try {
-      MakePrimitives(*bottom[0], *top[0]);
-      return onednn::IsReference(forward_desc_)
-          ? "oneDNN has nothing but reference code for it here" : "";
-    } catch (const dnnl::error& error) {
-      return error.what();
+    std::string reason = WhyNotIn(onednn::Arithmetic(), *bottom[0], *top[0]);
+    if (!reason.empty() && onednn::Arithmetic() != memory::data_type::f32) {
+      reason = WhyNotIn(memory::data_type::f32, *bottom[0], *top[0]);
     }
+    return reason;
   }
 
   void Forward_cpu(const vector<Blob<float>*>& bottom,
@@ -74,7 +71,20 @@ class OnednnConvolutionLayer
   }
 
  private:
-  void MakePrimitives(const Blob<float>& bottom, const Blob<float>& top) {
+  std::string WhyNotIn(memory::data_type type, const Blob<float>& bottom,
+                       const Blob<float>& top) {
+    try {
+      MakePrimitives(type, bottom, top);
+      return onednn::IsReference(forward_desc_)
+          ? "oneDNN has nothing but reference code for it here" : "";
+    } catch (const dnnl::error& error) {
+      return error.what();
+    }
+  }
+
+  // `type` is that of all values but biases and the weights' gradient.
+  void MakePrimitives(memory::data_type type, const Blob<float>& bottom,
+                      const Blob<float>& top) {
     const int* kernel = kernel_shape_.cpu_data();
     const int* stride = stride_.cpu_data();
     const int* pad = pad_.cpu_data();
@@ -90,12 +100,13 @@ class OnednnConvolutionLayer
       weights_dims_.insert(weights_dims_.begin(), group_);
     }
     // Images come plain, and oneDNN reads so few channels from there as fast.
-    const memory::desc source = channels_ <= 4 ? onednn::Plain(source_dims_)
-                                               : onednn::Any(source_dims_);
-    const memory::desc weights = onednn::Any(weights_dims_);
+    const memory::desc source = channels_ <= 4
+        ? onednn::Plain(source_dims_, type) : onednn::Any(source_dims_, type);
+    const memory::desc weights = onednn::Any(weights_dims_, type);
+    const memory::desc weights_diff = onednn::Any(weights_dims_);
     const memory::desc bias = bias_term_ ? onednn::Plain({num_output_})
                                          : memory::desc();
-    const memory::desc output = onednn::Any(top_dims_);
+    const memory::desc output = onednn::Any(top_dims_, type);
     const auto direct = dnnl::algorithm::convolution_direct;
     forward_desc_ = dnnl::convolution_forward::primitive_desc(
         {phase_ == TRAIN ? dnnl::prop_kind::forward_training
@@ -104,12 +115,12 @@ class OnednnConvolutionLayer
         onednn::Engine());
     forward_ = dnnl::convolution_forward(forward_desc_);
     weights_desc_ = dnnl::convolution_backward_weights::primitive_desc(
-        {direct, source, weights, bias, output, strides, dilations, pads, pads},
-        onednn::Engine(), forward_desc_);
+        {direct, source, weights_diff, bias, output, strides, dilations, pads,
+         pads}, onednn::Engine(), forward_desc_);
     weights_ = dnnl::convolution_backward_weights(weights_desc_);
     data_desc_ = dnnl::convolution_backward_data::primitive_desc(
-        {direct, onednn::Any(source_dims_), weights, output, strides, dilations,
-         pads, pads}, onednn::Engine(), forward_desc_);
+        {direct, onednn::Any(source_dims_, type), weights, output, strides,
+         dilations, pads, pads}, onednn::Engine(), forward_desc_);
     data_ = dnnl::convolution_backward_data(data_desc_);
   }
 
@@ -123,27 +134,20 @@ class OnednnConvolutionLayer
         weights_desc_.src_desc(), &source_for_weights_);
     const memory top_diff = onednn::Read(top->diff().get(), top_dims_,
         weights_desc_.diff_dst_desc(), &top_diff_);
-    onednn::Fit(weights_desc_.diff_weights_desc(), &blocked_weights_diff_);
+    onednn::Fit(weights_desc_.diff_weights_desc(), &weights_diff_);
     std::unordered_map<int, memory> arguments = {
         {DNNL_ARG_SRC, source}, {DNNL_ARG_DIFF_DST, top_diff},
-        {DNNL_ARG_DIFF_WEIGHTS, blocked_weights_diff_}};
+        {DNNL_ARG_DIFF_WEIGHTS, weights_diff_}};
     if (bias_term_) {
       onednn::Fit(onednn::Plain({num_output_}), &bias_diff_);
       arguments[DNNL_ARG_DIFF_BIAS] = bias_diff_;
     }
     onednn::Run(weights_, arguments);
-    // Caffe adds up gradients; the solver clears them.
     if (param_propagate_down_[0]) {
-      onednn::Fit(onednn::Plain(weights_dims_), &weights_diff_);
-      onednn::Reorder(blocked_weights_diff_, weights_diff_);
-      caffe_axpy(blobs_[0]->count(), 1.f,
-          static_cast<const float*>(weights_diff_.get_data_handle()),
-          blobs_[0]->mutable_cpu_diff());
+      onednn::AddToDiff(weights_diff_, blobs_[0].get());
     }
     if (bias_term_ && param_propagate_down_[1]) {
-      caffe_axpy(num_output_, 1.f,
-          static_cast<const float*>(bias_diff_.get_data_handle()),
-          blobs_[1]->mutable_cpu_diff());
+      onednn::AddToDiff(bias_diff_, blobs_[1].get());
     }
   }
 
@@ -156,7 +160,7 @@ class OnednnConvolutionLayer
   // For what must be reordered.
   memory source_, source_for_weights_, top_diff_, top_diff_for_data_;
   memory weights_for_forward_, weights_for_data_;
-  memory blocked_weights_diff_, weights_diff_, bias_diff_;
+  memory weights_diff_, bias_diff_;
 };
 
 static onednn::ReplaceLayer<OnednnConvolutionLayer> replace_convolution(

@@ -86,7 +86,8 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float> > {
     const dnnl::algorithm method = max ? dnnl::algorithm::pooling_max
         : pad_h_ || pad_w_ ? dnnl::algorithm::pooling_avg_include_padding
                            : dnnl::algorithm::pooling_avg_exclude_padding;
-    const memory::desc output = onednn::Any(onednn::Dims(top));
+    const memory::desc output =
+        onednn::Any(onednn::Dims(top), layout.data_type());
     const memory::dims stride = {stride_h_, stride_w_};
     const memory::dims kernel = {kernel_h_, kernel_w_};
     const memory::dims before = {pad_h_, pad_w_};

@@ -9,6 +9,29 @@ namespace caffe {
 
 using dnnl::memory;
 
+namespace {
+
+// Both sides are computed, so that the compiler selects instead of branching.
+template <typename Element>
+DNNH_WITH_AVX2 void Rectify(const Element* x, float slope, int64_t count,
+                            Element* y) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = x[i], below = slope * value;
+    y[i] = value < 0 ? below : value;
+  }
+}
+
+template <typename Element>
+DNNH_WITH_AVX2 void Derive(const Element* x, const Element* dy, float slope,
+                           int64_t count, Element* dx) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = x[i];
+    dx[i] = dy[i] * (value > 0 ? 1.f : value <= 0 ? slope : 0.f);
+  }
+}
+
+}  // namespace
+
 /**
  * @brief ReLU on blobs in any layout: x, or negative_slope x below 0.
  *
@@ -39,16 +62,15 @@ class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float> > {
     const memory output = bottom[0] == top[0]
         ? onednn::Overwrite(bottom[0]->data().get(), source)
         : onednn::Write(top[0]->data().get(), source.get_desc(), &output_);
-    const float* x = static_cast<const float*>(source.get_data_handle());
-    float* y = static_cast<float*>(output.get_data_handle());
-    const int64_t count = source.get_desc().get_size() / sizeof(float);
-    const float slope = slope_;
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < count; ++i) {
-      // Both sides always, so that the compiler selects instead of branching.
-      const float below = slope * x[i];
-      y[i] = x[i] < 0 ? below : x[i];
-    }
+    onednn::WithElements(source.get_desc(), [&](auto element) {
+      using Element = decltype(element);
+      const Element* x = static_cast<const Element*>(source.get_data_handle());
+      Element* y = static_cast<Element*>(output.get_data_handle());
+      const int64_t count = source.get_desc().get_size() / sizeof(Element);
+      ForRanges(count, [&](int64_t begin, int64_t length) {
+        Rectify(x + begin, slope_, length, y + begin);
+      });
+    });
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
@@ -65,15 +87,16 @@ class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float> > {
     const memory diff = bottom[0] == top[0]
         ? onednn::Overwrite(bottom[0]->diff().get(), top_diff)
         : onednn::Write(bottom[0]->diff().get(), source.get_desc(), &diff_);
-    const float* x = static_cast<const float*>(source.get_data_handle());
-    const float* dy = static_cast<const float*>(top_diff.get_data_handle());
-    float* dx = static_cast<float*>(diff.get_data_handle());
-    const int64_t count = source.get_desc().get_size() / sizeof(float);
-    const float slope = slope_;
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < count; ++i) {
-      dx[i] = dy[i] * (x[i] > 0 ? 1.f : x[i] <= 0 ? slope : 0.f);
-    }
+    onednn::WithElements(source.get_desc(), [&](auto element) {
+      using Element = decltype(element);
+      const Element* x = static_cast<const Element*>(source.get_data_handle());
+      const Element* dy = static_cast<const Element*>(top_diff.get_data_handle());
+      Element* dx = static_cast<Element*>(diff.get_data_handle());
+      const int64_t count = source.get_desc().get_size() / sizeof(Element);
+      ForRanges(count, [&](int64_t begin, int64_t length) {
+        Derive(x + begin, dy + begin, slope_, length, dx + begin);
+      });
+    });
   }
 
  private:

@@ -63,22 +63,29 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float> > {
         << "': Backward needs a Forward before it";
     const memory top_diff = onednn::Read(top[0]->diff().get(),
         onednn::Dims(*top[0]), layout_, &top_diff_);
-    onednn::Fit(layout_, &diff_);
+    SyncedMemory* bottom_diff = bottom[0]->diff().get();
+    if (!propagate_down[0]) { onednn::Fit(layout_, &diff_); }
+    const memory diff = !propagate_down[0] ? diff_
+        : bottom[0] == top[0] ? onednn::Overwrite(bottom_diff, top_diff)
+                              : onednn::Write(bottom_diff, layout_, &diff_);
     onednn::Fit(onednn::Plain({input_.get_desc().dims()[1]}), &factor_diff_);
     onednn::Fit(factor_diff_.get_desc(), &bias_diff_);
     std::unordered_map<int, memory> arguments = {
         {DNNL_ARG_SRC, input_}, {DNNL_ARG_MEAN, zeros_},
         {DNNL_ARG_VARIANCE, zeros_}, {DNNL_ARG_DIFF_DST, top_diff},
         {DNNL_ARG_SCALE, Channels(blobs_[0]->cpu_data())},
-        {DNNL_ARG_DIFF_SRC, diff_}, {DNNL_ARG_DIFF_SCALE, factor_diff_}};
+        {DNNL_ARG_DIFF_SRC, diff}, {DNNL_ARG_DIFF_SCALE, factor_diff_}};
     if (has_bias()) {
       arguments[DNNL_ARG_SHIFT] = Channels(blobs_[1]->cpu_data());
       arguments[DNNL_ARG_DIFF_SHIFT] = bias_diff_;
     }
     onednn::Run(backward_, arguments);
-    Add(factor_diff_, 0);
-    if (has_bias()) { Add(bias_diff_, 1); }
-    if (propagate_down[0]) { onednn::Put(bottom[0]->diff().get(), diff_); }
+    if (param_propagate_down_[0]) {
+      onednn::AddToDiff(factor_diff_, blobs_[0].get());
+    }
+    if (has_bias() && param_propagate_down_[1]) {
+      onednn::AddToDiff(bias_diff_, blobs_[1].get());
+    }
   }
 
  private:
@@ -107,14 +114,6 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float> > {
 
   memory Channels(const float* values) const {
     return onednn::Wrap({blobs_[0]->count()}, values);
-  }
-
-  // Caffe adds up gradients; the solver clears them.
-  void Add(const memory& diff, int blob) {
-    if (!param_propagate_down_[blob]) { return; }
-    caffe_axpy(blobs_[blob]->count(), 1.f,
-               static_cast<const float*>(diff.get_data_handle()),
-               blobs_[blob]->mutable_cpu_diff());
   }
 
   memory::desc layout_;          // what the primitives are for
