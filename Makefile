@@ -77,8 +77,10 @@ endif
 	@$(PYTHON) -m pytest
 
 bench: all
-	@$(PYTHON) benchmarks/data_layers.py
 	@$(PYTHON) benchmarks/steps.py
+	@$(PYTHON) benchmarks/coding.py
+	@$(PYTHON) benchmarks/ranking.py
+	@$(PYTHON) benchmarks/data_layers.py
 
 clean:
 	rm -rf build build-cuda .venv python/*.egg-info

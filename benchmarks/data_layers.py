@@ -1,4 +1,5 @@
-"""How fast images come: TripletData beside Caffe's Data and ImageData layers.
+"""How fast images are written to databases, and how fast they come from there:
+TripletData beside Caffe's Data and ImageData layers.
 
   python benchmarks/data_layers.py
   python benchmarks/data_layers.py --rounds 3 --seconds 1
@@ -11,7 +12,6 @@ in a training step of the net `cifar10_bn`, whose layers run as `caffe train` ru
 """
 
 import argparse
-import json
 import pathlib
 import resource
 import statistics
@@ -19,11 +19,12 @@ import tempfile
 import time
 
 import caffe
+import figures
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import databases, datasets, errors, nets, splits
+from dnnh import databases, datasets, errors, nets, splits, triplets
 
 BATCH = 63                     # 21 triplets
 COUNTS = {32: 5000, 256: 500}  # images, by their side
@@ -35,29 +36,49 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="a layer, a round")
-    parser.add_argument("--json", type=pathlib.Path, help="write the figures here too")
     arguments = parser.parse_args()
     caffe.set_mode_cpu()
     dataset = datasets.load("cifar10")
     training = splits.load_split(dataset).training
-    figures = {"images_per_second": {}}
+    measured = {"images_per_second": {}}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        measured["written_per_second"] = writing(folder, dataset, training)
         for side in COUNTS:
             sources = write_sources(folder, dataset, training, side)
-            figures["images_per_second"][side] = race(
+            measured["images_per_second"][side] = race(
                 make_layers(folder, sources, side), arguments)
-        figures["step"] = step(folder, arguments)
-    for side, rates in figures["images_per_second"].items():
-        print(f"\n{side}x{side}, images a second" + " " * 17 + "median   (min to max)")
-        for name, rate in rates.items():
-            print(f"  {name:36} {statistics.median(rate):8,.0f}   "
-                  f"({min(rate):,.0f} to {max(rate):,.0f})")
-    print("\nA training step of cifar10_bn, 63 images")
-    for name, value in figures["step"].items():
-        print(f"  {name:50} {value:.5f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        measured["step"] = step(folder, arguments)
+    texts = ["Written to LMDB, 32x32\n\n" + figures.table(
+        ["what", "a second"],
+        [[what, f"{rate:,.0f}"] for what, rate in measured["written_per_second"].items()])]
+    texts += [f"Read from there, {side}x{side}, images a second\n\n" + figures.table(
+        ["layer", "median", "lowest", "highest"],
+        [[name] + [f"{value:,.0f}" for value in (
+            statistics.median(rate), min(rate), max(rate))]
+         for name, rate in rates.items()])
+        for side, rates in measured["images_per_second"].items()]
+    texts.append("A training step of `cifar10_bn`, 63 images\n\n" + figures.table(
+        ["what", ""], [[what, f"{value:.5f}"] for what, value in measured["step"].items()]))
+    figures.publish("data_layers", "\n\n".join(texts), measured)
+
+
+def writing(folder, dataset, training):
+    """Records a second, by layout and encoding."""
+    images, labels = dataset.images[training], dataset.labels[training]
+    drawn = triplets.draw_triplets(labels, 20000)
+    writers = {
+        **{f"images, {encoding}": (len(images), lambda path, encoding=encoding:
+                                   databases.write_images(path, images, labels, {}, encoding))
+           for encoding in databases.ENCODINGS},
+        "triplets, raw": (len(drawn), lambda path:
+                          databases.write_dense(path, images, drawn, {}))}
+    rates = {}
+    for i, (what, (count, write)) in enumerate(writers.items()):
+        start = time.perf_counter()
+        write(folder / f"written_{i}")
+        rates[what] = count / (time.perf_counter() - start)
+    return rates
 
 
 def write_sources(folder, dataset, training, side):

@@ -1,23 +1,26 @@
-"""Seconds of a training step, and of its forward pass: Caffe's own layers, ours, PyTorch.
+"""Seconds of a training step, and of coding images: Caffe's own layers, ours, PyTorch.
 
   python benchmarks/steps.py
   python benchmarks/steps.py --nets cifar10_bn --triplets 21 --threads 1
 
-Forward and backward of whole nets, 64 triplets (192 images) a step unless said
-otherwise. Each program runs in a process of its own; they take turns, round after
-round, and the median of all rounds counts. PyTorch takes part if it is installed, with
-the same layers, in plain and in channels_last layout; no weights are updated.
+Whole nets, forward and backward, 64 triplets (192 images; 16 triplets for the net of
+256x256 images) a step unless said otherwise; and forward alone, as images are coded,
+without dropout and gradients. Each program runs in a process of its own; they take turns,
+round after round, and the median of all rounds counts. PyTorch takes part if it is
+installed, with the same layers, in its plain and its channels_last layout and compiled;
+no weights are updated. Where the processor has instructions for bfloat16, both run in
+that as well. The second table has the layers of our nets, one by one.
 """
 
 import argparse
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
 
+import figures
 from tqdm import tqdm
 
 from dnnh import errors, nets
@@ -25,108 +28,212 @@ from dnnh.errors import UserError
 
 NETS = {"cifar10": ("cifar10", ""), "cifar10_bn": ("cifar10", "bn"),
         "cifar10_lai": ("cifar10", "lai"), "nuswide": ("nuswide", "")}
-CONTENDERS = ("Caffe's own layers", "ours", "PyTorch", "PyTorch, channels_last")
+TRIPLETS = {"nuswide": 16}     # in a step; 64 in the others
+
+STOCK, OURS = "Caffe's own layers", "ours"
+# What runs, and its settings, by name; all in float32, then all in bfloat16.
+CONTENDERS = {
+    "float32": {
+        STOCK: ("caffe", {"DNNH_ONEDNN": "0"}),
+        OURS: ("caffe", {}),
+        "PyTorch": ("torch", {}),
+        "PyTorch, channels_last": ("torch", {"LAYOUT": "channels_last"}),
+        "PyTorch, channels_last, compiled": (
+            "torch", {"LAYOUT": "channels_last", "COMPILED": "1"})},
+    "bfloat16": {
+        OURS: ("caffe", {"DNNH_BFLOAT16": "1"}),
+        "PyTorch, channels_last": (
+            "torch", {"LAYOUT": "channels_last", "BFLOAT16": "1"}),
+        "PyTorch, channels_last, compiled": (
+            "torch", {"LAYOUT": "channels_last", "COMPILED": "1", "BFLOAT16": "1"})}}
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="+", choices=sorted(NETS),
-                        default=["cifar10", "cifar10_bn"])
-    parser.add_argument("--triplets", type=int, default=64)
+    parser.add_argument("--nets", nargs="+", choices=sorted(NETS), default=list(NETS))
+    parser.add_argument("--triplets", type=int, help="in a step (default: 64; nuswide 16)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=5, help="a program, a round")
-    parser.add_argument("--json", type=pathlib.Path, help="write the figures here too")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=3, help="a program, a round")
+    parser.add_argument("--name", default="steps", help="of the files that are written")
     arguments = parser.parse_args()
-    if min(arguments.triplets, arguments.threads, arguments.rounds, arguments.steps) < 1:
+    if min(arguments.triplets or 1, arguments.threads, arguments.rounds,
+           arguments.steps) < 1:
         raise UserError("--triplets, --threads, --rounds and --steps are 1 or more")
-
-    contenders = CONTENDERS if _has_torch() else CONTENDERS[:2]
-    figures = {}
-    for net in arguments.nets:
-        times = {name: [] for name in contenders}
-        for _ in tqdm(range(arguments.rounds), desc=net, unit="round"):
-            for name in contenders:
-                times[name] += measure(name, net, arguments)
-        figures[net] = {
-            name: {"forward": statistics.median(forward for forward, _ in steps),
-                   "step": statistics.median(step for _, step in steps)}
-            for name, steps in times.items()}
-    print(f"\n{3 * arguments.triplets} images a step, {arguments.threads} threads; "
-          "seconds, and how many times ours\n")
-    print("| net | program | forward | | step | |\n|---|---|---|---|---|---|")
-    for net, rows in figures.items():
-        for name, row in rows.items():
-            print(f"| `{net}` | {name} | {row['forward']:.3f} | "
-                  f"{row['forward'] / rows['ours']['forward']:.2f} | {row['step']:.3f} | "
-                  f"{row['step'] / rows['ours']['step']:.2f} |")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    contenders = {precision: {name: how for name, how in programs.items()
+                              if how[0] == "caffe" or _has_torch()}
+                  for precision, programs in CONTENDERS.items()
+                  if precision == "float32" or "bfloat16" in figures.machine()}
+    measured = {net: race(net, contenders, arguments) for net in arguments.nets}
+    figures.publish(arguments.name, "\n\n".join(
+        text for net in arguments.nets
+        for text in (_net_text(net, measured[net], arguments),
+                     _layers_text(net, measured[net]))),
+        {"threads": arguments.threads, "nets": measured})
 
 
 def _has_torch():
     try:
         import torch  # noqa: F401
     except ImportError:
-        print("PyTorch is not installed and takes no part")
         return False
     return True
 
 
-def measure(contender, net, arguments):
-    """(seconds forward, seconds of the step) of each step of one process."""
-    environment = {**os.environ, "DNNH_ONEDNN": str(int(contender == "ours")),
-                   "OMP_NUM_THREADS": str(arguments.threads),
+def race(net, contenders, arguments):
+    """Medians over all rounds, by precision and program."""
+    turns = {(precision, name): [] for precision, programs in contenders.items()
+             for name in programs}
+    with tqdm(total=arguments.rounds * len(turns), desc=net, unit="turn") as progress:
+        for _ in range(arguments.rounds):
+            for precision, name in turns:
+                progress.set_postfix_str(f"{name}, {precision}")
+                turns[precision, name].append(
+                    measure(*contenders[precision][name], net, arguments))
+                progress.update()
+    return {precision: {name: _median(turns[precision, name]) for name in programs}
+            for precision, programs in contenders.items()}
+
+
+def _median(turns):
+    def over_all(kind):
+        return statistics.median(value for turn in turns for value in turn[kind])
+    figures_of = {kind: over_all(kind) for kind in ("coding", "forward", "step")}
+    figures_of["peak_mib"] = max(turn["peak_mib"] for turn in turns)
+    if "layers" in turns[0]:
+        figures_of["layers"] = {
+            layer: [statistics.median(turn["layers"][layer][way] for turn in turns)
+                    for way in (0, 1)] for layer in turns[0]["layers"]}
+    return figures_of
+
+
+def _triplets(net, arguments):
+    return arguments.triplets or TRIPLETS.get(net, 64)
+
+
+def _net_text(net, measured, arguments):
+    rows = []
+    for precision, programs in measured.items():
+        ours = programs[OURS]
+        rows += [[precision, name] + [cell for kind in ("coding", "step") for cell in (
+                    f"{row[kind]:.3f}", f"{row[kind] / ours[kind]:.2f}")]
+                 + [f"{row['peak_mib']:,.0f}"] for name, row in programs.items()]
+    return (f"`{net}`: {3 * _triplets(net, arguments)} images, {arguments.threads} "
+            "threads; seconds, how many times ours, and the most memory of the process in "
+            "MiB\n\n" + figures.table(
+                ["arithmetic", "program", "coding", "", "step", "", "memory"], rows))
+
+
+def _layers_text(net, measured):
+    kinds = {"Caffe's own": measured["float32"][STOCK], "ours": measured["float32"][OURS]}
+    if "bfloat16" in measured:
+        kinds["ours, bfloat16"] = measured["bfloat16"][OURS]
+    rows = []
+    for layer in kinds["ours"]["layers"]:
+        cells = [1000 * kind["layers"][layer][way]
+                 for way in (0, 1) for kind in kinds.values()]
+        if max(cells) >= 0.5:
+            rows.append([f"`{layer}`"] + [f"{cell:.1f}" for cell in cells])
+    return (f"Layers of `{net}` that take half a millisecond or more; milliseconds "
+            "forward, then backward\n\n"
+            + figures.table(["layer", *kinds, *kinds], rows))
+
+
+def measure(program, settings, net, arguments):
+    """The figures of one process; see child."""
+    environment = {**os.environ, **settings, "OMP_NUM_THREADS": str(arguments.threads),
                    "OPENBLAS_NUM_THREADS": str(arguments.threads)}
-    program = "torch" if contender.startswith("PyTorch") else "caffe"
     command = [sys.executable, __file__, "--child", program, net,
-               str(arguments.triplets), str(arguments.steps),
-               str(int(contender.endswith("channels_last")))]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+               str(_triplets(net, arguments)), str(arguments.steps)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        raise UserError(f"{contender} failed on {net}; its message is above")
+        raise UserError(f"{program} failed on {net} with {settings}:\n"
+                        + done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])
 
 
 # --- one program, in a process of its own ----------------------------------------
 
-def child(program, net, triplets, steps, channels_last):
-    """Print the times of some steps, after two that do not count."""
+def child(program, net, triplets, steps):
+    """Print the times of some steps, after two of each that do not count."""
+    import resource
     spec = nets.net_spec(*NETS[net])
-    step = (caffe_step if program == "caffe" else torch_step)(
-        spec, int(triplets), channels_last == "1")
-    print(json.dumps([step() for _ in range(int(steps) + 2)][2:]))
+    make = CaffeNet if program == "caffe" else TorchNet
+    runner = make(spec, int(triplets))
+    steps = int(steps)
+    times = [runner.step() for _ in range(steps + 2)][2:]
+    result = {"forward": [forward for forward, _ in times],
+              "step": [step for _, step in times]}
+    if program == "caffe":
+        result["layers"] = runner.layers(steps)
+    result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    runner.prepare_coding()
+    result["coding"] = [runner.code() for _ in range(steps + 2)][2:]
+    print(json.dumps(result))
 
 
-def caffe_step(spec, triplets, _):
-    """Caffe's net, its images being one random batch."""
+def seconds(action):
     import time
-    os.environ["GLOG_minloglevel"] = "2"
-    import caffe
-    import numpy as np
-    recipe = spec.recipe
-    text = nets.train_test(spec)
-    text = text[text.index('layer {\n  name: "pixels"'):]
-    shape = (3 * triplets, recipe.channels, recipe.size, recipe.size)
-    text = nets.layer("images", "Input", [], ["images"],
-                      "input_param { shape { " + " ".join(f"dim: {n}" for n in shape)
-                      + " } }") + "\n" + text
-    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-        file.write(text)
-        file.flush()
-        net = caffe.Net(file.name, caffe.TRAIN)
-    net.blobs["images"].data[...] = np.random.default_rng(0).integers(0, 256, shape)
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
 
-    def step():
-        start = time.perf_counter()
-        net.forward()
-        middle = time.perf_counter()
-        net.backward()
-        end = time.perf_counter()
-        net.clear_param_diffs()
-        return middle - start, end - start
-    return step
+
+class CaffeNet:
+    """Caffe's net, its images being one random batch."""
+
+    def __init__(self, spec, triplets):
+        os.environ["GLOG_minloglevel"] = "2"
+        import caffe
+        self.caffe = caffe
+        recipe = spec.recipe
+        text = nets.train_test(spec)
+        text = text[text.index('layer {\n  name: "pixels"'):]
+        self.shape = (3 * triplets, recipe.channels, recipe.size, recipe.size)
+        images = nets.layer("images", "Input", [], ["images"],
+                            "input_param { shape { "
+                            + " ".join(f"dim: {n}" for n in self.shape) + " } }")
+        self.spec = spec
+        self.net = self._net(images + "\n" + text, caffe.TRAIN)
+
+    def _net(self, text, phase):
+        import numpy as np
+        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+            file.write(text)
+            file.flush()
+            net = self.caffe.Net(file.name, phase)
+        net.blobs["images"].reshape(*self.shape)
+        net.reshape()
+        net.blobs["images"].data[...] = np.random.default_rng(0).integers(
+            0, 256, self.shape)
+        return net
+
+    def step(self):
+        forward = seconds(self.net.forward)
+        backward = seconds(self.net.backward)
+        self.net.clear_param_diffs()
+        return forward, forward + backward
+
+    def layers(self, steps):
+        """Seconds [forward, backward] of each layer, medians."""
+        count = len(self.net._layer_names)
+        times = [[[], []] for _ in range(count)]
+        for _ in range(steps):
+            for i in range(count):
+                times[i][0].append(seconds(lambda i=i: self.net._forward(i, i)))
+            for i in reversed(range(count)):
+                times[i][1].append(seconds(lambda i=i: self.net._backward(i, i)))
+            self.net.clear_param_diffs()
+        return {name: [statistics.median(way) for way in ways]
+                for name, ways in zip(self.net._layer_names, times)}
+
+    def prepare_coding(self):
+        self.net = self._net(nets.deploy(self.spec), self.caffe.TEST)
+
+    def code(self):
+        return seconds(self.net.forward)
 
 
 class TorchTower:
@@ -153,43 +260,66 @@ class TorchTower:
         self.modules.append(nn.Dropout(ratio))
 
 
-def torch_step(spec, triplets, channels_last):
+class TorchNet:
     """The same tower, divide-and-encode and loss in PyTorch."""
-    import time
 
-    import torch
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    recipe, bits = spec.recipe, spec.bits
-    tower = TorchTower(recipe.channels, recipe.normalize)
-    recipe.tower(tower, nets.FEATURES_PER_BIT * bits)
-    net = torch.nn.Sequential(*tower.modules)
-    weights = torch.randn(bits, nets.FEATURES_PER_BIT, requires_grad=True)
-    normalize = torch.nn.BatchNorm1d(bits, affine=False) if recipe.normalize else None
-    images = torch.randint(
-        0, 256, (3 * triplets, recipe.channels, recipe.size, recipe.size)).float()
-    if channels_last:
-        net = net.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
+    def __init__(self, spec, triplets):
+        import torch
+        self.torch = torch
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        self.bfloat16 = "BFLOAT16" in os.environ
+        recipe, bits = spec.recipe, spec.bits
+        tower = TorchTower(recipe.channels, recipe.normalize)
+        recipe.tower(tower, nets.FEATURES_PER_BIT * bits)
+        net = torch.nn.Sequential(*tower.modules)
+        self.weights = torch.randn(bits, nets.FEATURES_PER_BIT, requires_grad=True)
+        normalize = (torch.nn.BatchNorm1d(bits, affine=False) if recipe.normalize
+                     else None)
+        images = torch.randint(0, 256, (
+            3 * triplets, recipe.channels, recipe.size, recipe.size)).float()
+        if os.environ.get("LAYOUT") == "channels_last":
+            net = net.to(memory_format=torch.channels_last)
+            images = images.contiguous(memory_format=torch.channels_last)
+        self.net, self.normalize, self.images = net, normalize, images
 
-    def step():
-        start = time.perf_counter()
-        pixels = (images - recipe.pixel_mean) * recipe.pixel_scale
-        features = net(pixels).reshape(-1, bits, nets.FEATURES_PER_BIT)
-        encoded = (features * weights).sum(-1)
-        if normalize:
-            encoded = normalize(encoded) * 0.5
-        # Epsilon is 0.5 at first: the piece-wise threshold is a clamp to [0, 1].
-        codes = torch.sigmoid(encoded).clamp(0, 1)
-        query, similar, dissimilar = codes.chunk(3)
-        loss = torch.relu((query - similar).pow(2).sum(1)
-                          - (query - dissimilar).pow(2).sum(1) + 1).mean()
-        middle = time.perf_counter()
-        loss.backward()
-        end = time.perf_counter()
-        net.zero_grad()
-        weights.grad = None
-        return middle - start, end - start
-    return step
+        def codes(images):
+            pixels = (images - recipe.pixel_mean) * recipe.pixel_scale
+            features = net(pixels).reshape(-1, bits, nets.FEATURES_PER_BIT).float()
+            encoded = (features * self.weights).sum(-1)
+            if normalize:
+                encoded = normalize(encoded) * 0.5
+            # Epsilon is 0.5 at first: the piece-wise threshold is a clamp to [0, 1].
+            return torch.sigmoid(encoded).clamp(0, 1)
+        self.codes = torch.compile(codes) if "COMPILED" in os.environ else codes
+
+    def _autocast(self):
+        return self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bfloat16)
+
+    def step(self):
+        loss = []
+
+        def forward():
+            with self._autocast():
+                query, similar, dissimilar = self.codes(self.images).chunk(3)
+            loss.append(self.torch.relu(
+                (query - similar).pow(2).sum(1) - (query - dissimilar).pow(2).sum(1)
+                + 1).mean())
+        forward_seconds = seconds(forward)
+        backward_seconds = seconds(loss[0].backward)
+        self.net.zero_grad()
+        self.weights.grad = None
+        return forward_seconds, forward_seconds + backward_seconds
+
+    def prepare_coding(self):
+        self.net.eval()
+        if self.normalize:
+            self.normalize.eval()
+
+    def code(self):
+        def forward():
+            with self.torch.inference_mode(), self._autocast():
+                self.codes(self.images)
+        return seconds(forward)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ class OnednnConvolutionLayer
     : public onednn::OnednnLayer<ConvolutionLayer<float> > {
  public:
   explicit OnednnConvolutionLayer(const LayerParameter& param)
-      : OnednnLayer(param) {}
+      : OnednnLayer(param), arithmetic_(onednn::Arithmetic()) {}
   static bool IsAskedFor(const LayerParameter& param) {
     return param.convolution_param().engine()
         == ConvolutionParameter_Engine_DEFAULT;
@@ -26,8 +26,8 @@ class OnednnConvolutionLayer
     if (bottom.size() > 1 || bottom[0]->num_axes() != 4 || channel_axis_ != 1) {
       return "it has several bottoms, or one that is no batch of images";
     }
-    std::string reason = WhyNotIn(onednn::Arithmetic(), *bottom[0], *top[0]);
-    if (!reason.empty() && onednn::Arithmetic() != memory::data_type::f32) {
+    std::string reason = WhyNotIn(arithmetic_, *bottom[0], *top[0]);
+    if (!reason.empty() && arithmetic_ != memory::data_type::f32) {
       reason = WhyNotIn(memory::data_type::f32, *bottom[0], *top[0]);
     }
     return reason;
@@ -99,8 +99,9 @@ class OnednnConvolutionLayer
       weights_dims_[0] /= group_;
       weights_dims_.insert(weights_dims_.begin(), group_);
     }
-    // Images come plain, and oneDNN reads so few channels from there as fast.
-    const memory::desc source = channels_ <= 4
+    // Images come plain, and in training oneDNN reads so few channels from there
+    // as fast. (Coding, it keeps channels last, and is fastest if all do.)
+    const memory::desc source = channels_ <= 4 && phase_ == TRAIN
         ? onednn::Plain(source_dims_, type) : onednn::Any(source_dims_, type);
     const memory::desc weights = onednn::Any(weights_dims_, type);
     const memory::desc weights_diff = onednn::Any(weights_dims_);
@@ -151,6 +152,7 @@ class OnednnConvolutionLayer
     }
   }
 
+  const memory::data_type arithmetic_;
   memory::dims source_dims_, weights_dims_, top_dims_;
   dnnl::convolution_forward::primitive_desc forward_desc_;
   dnnl::convolution_backward_weights::primitive_desc weights_desc_;

@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -50,8 +53,10 @@ class OnednnLayersTest : public ::testing::Test {
     caffe_rng_gaussian<float>(blob->count(), 0, 1, values);
   }
 
+  // `tolerance` is a share of the greatest value: sums of some thousand products
+  // in another order, unless said otherwise.
   static void ExpectNear(const Blob<float>& a, const Blob<float>& b, bool diff,
-                         const std::string& what) {
+                         const std::string& what, double tolerance = 2e-5) {
     ASSERT_EQ(a.shape(), b.shape()) << what;
     const float* values = diff ? a.cpu_diff() : a.cpu_data();
     const float* expected = diff ? b.cpu_diff() : b.cpu_data();
@@ -61,8 +66,7 @@ class OnednnLayersTest : public ::testing::Test {
       worst = std::max(worst, std::abs(double(values[i]) - expected[i]));
       ASSERT_TRUE(std::isfinite(values[i])) << what;
     }
-    // Sums of some thousand products in another order.
-    EXPECT_LE(worst, 2e-5 * scale) << what << ", of at most " << scale;
+    EXPECT_LE(worst, tolerance * scale) << what << ", of at most " << scale;
   }
 
   static void Pass(Net<float>* net, bool backward, unsigned seed) {
@@ -137,7 +141,7 @@ class OnednnLayersTest : public ::testing::Test {
 TEST_F(OnednnLayersTest, AreOurs) {
   LayerParameter param;
   for (const char* type : {"Convolution", "ReLU", "Pooling", "BatchNorm",
-                           "Scale"}) {
+                           "Scale", "Dropout"}) {
     param.set_type(type);
     param.clear_bottom();
     param.add_bottom("x");
@@ -210,6 +214,91 @@ TEST_F(OnednnLayersTest, ReLUs) {
     Compare(Convolution("num_output: 20 kernel_size: 3 ")
             + "layer { name: 'r' bottom: 'y' top: 'y' " + relu + " }",
             {2, 8, 6, 6});
+  }
+}
+
+// With Caffe's own masks, as the seed is the same.
+TEST_F(OnednnLayersTest, Dropouts) {
+  const std::string dropout =
+      " type: 'Dropout' dropout_param { dropout_ratio: 0.3 } } ";
+  for (Phase phase : {TRAIN, TEST}) {
+    Compare("layer { name: 'd' bottom: 'x' top: 'y'" + dropout, {2, 3, 4, 5}, phase);
+    Compare("layer { name: 'd' bottom: 'x' top: 'y'" + dropout, {700, 90}, phase);
+    for (int outputs : {32, 20}) {
+      Compare(Convolution("kernel_size: 3 num_output: " + std::to_string(outputs))
+              + "layer { name: 'd' bottom: 'y' top: 'y'" + dropout,
+              {2, 8, 30, 30}, phase);
+    }
+  }
+  // In place there is nothing to do in TEST, and no reason to go back to plain.
+  const auto net = Make(Convolution("num_output: 32 kernel_size: 3")
+      + "layer { name: 'd' bottom: 'y' top: 'y'" + dropout, true, {2, 8, 6, 6}, TEST);
+  net->Forward();
+  EXPECT_TRUE(net->blob_by_name("y")->data()->plain_is_old()
+              || dnnl::get_effective_cpu_isa() < dnnl::cpu_isa::avx2);
+}
+
+TEST_F(OnednnLayersTest, Bfloat16RoundsToTheNearest) {
+  const auto round = [](float value) {
+    Bfloat16 rounded;
+    rounded = value;
+    return static_cast<float>(rounded);
+  };
+  // 8 bits: between 1 and 2 in steps of 1/128.
+  EXPECT_EQ(round(1 + 1 / 128.f), 1 + 1 / 128.f);
+  EXPECT_EQ(round(1 + 1.1f / 256), 1 + 1 / 128.f);
+  EXPECT_EQ(round(1 + 0.9f / 256), 1);
+  EXPECT_EQ(round(1 + 1 / 256.f), 1) << "to even, down";
+  EXPECT_EQ(round(1 + 3 / 256.f), 1 + 2 / 128.f) << "to even, up";
+  EXPECT_EQ(round(-3.f), -3.f);
+  EXPECT_TRUE(std::isinf(round(std::numeric_limits<float>::max())));
+  EXPECT_TRUE(std::isnan(round(NAN)));
+  EXPECT_TRUE(std::isnan(round(__builtin_bit_cast(float, 0x7f800001u))));
+  EXPECT_TRUE(std::isnan(round(__builtin_bit_cast(float, 0xffffffffu))));
+}
+
+// All layers, in bfloat16: the same to its 8 bits, but where a value near 0 comes
+// to lie on the other side in ReLU. Weights and their gradients are float.
+TEST_F(OnednnLayersTest, Bfloat16IsNearCaffesOwn) {
+  if (dnnl::get_effective_cpu_isa() < dnnl::cpu_isa::avx512_core_bf16) {
+    GTEST_SKIP() << "this processor has no instructions for bfloat16";
+  }
+  const std::string layers =
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+      " convolution_param { num_output: 32 kernel_size: 3 pad: 1 weight_filler {"
+      " type: 'msra' } } }"
+      "layer { name: 'n' type: 'BatchNorm' bottom: 'c' top: 'c' }"
+      "layer { name: 's' type: 'Scale' bottom: 'c' top: 'c' scale_param {"
+      " bias_term: true } }"
+      "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' relu_param {"
+      " negative_slope: 0.1 } }"
+      "layer { name: 'p' type: 'Pooling' bottom: 'c' top: 'p' pooling_param {"
+      " pool: AVE kernel_size: 3 stride: 2 } }"
+      "layer { name: 'd' type: 'Dropout' bottom: 'p' top: 'p' }"
+      "layer { name: 'c2' type: 'Convolution' bottom: 'p' top: 'y'"
+      " convolution_param { num_output: 16 kernel_size: 1 weight_filler {"
+      " type: 'msra' } } }";
+  setenv("DNNH_BFLOAT16", "1", 1);
+  const auto ours = Make(layers, true, {8, 16, 12, 12}, TRAIN);
+  unsetenv("DNNH_BFLOAT16");
+  const auto stock = Make(layers, false, {8, 16, 12, 12}, TRAIN);
+  for (unsigned pass = 0; pass < 2; ++pass) {
+    Pass(ours.get(), true, pass);
+    Pass(stock.get(), true, pass);
+    EXPECT_TRUE(ours->blob_by_name("c")->data()->plain_is_old());
+    const float* y = ours->blob_by_name("y")->cpu_data();
+    const int count = ours->blob_by_name("y")->count();
+    EXPECT_TRUE(std::all_of(y, y + count, [](float value) {
+      return __builtin_bit_cast(uint32_t, value) << 16 == 0;
+    })) << "this was no bfloat16";
+    ExpectNear(*ours->blob_by_name("y"), *stock->blob_by_name("y"), false, "y", 0.02);
+    for (size_t i = 0; i < ours->params().size(); ++i) {
+      if (i == 1) { continue; }    // a bias before a normalisation: all rounding
+      ExpectNear(*ours->params()[i], *stock->params()[i], true,
+                 "gradient " + std::to_string(i), 0.08);
+    }
+    ExpectNear(*ours->blob_by_name("x"), *stock->blob_by_name("x"), true,
+               "gradient of x", 0.15);
   }
 }
 

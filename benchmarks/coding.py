@@ -1,0 +1,95 @@
+"""Images a second from pixels to packed codes: Caffe's own layers, ours.
+
+  python benchmarks/coding.py
+  python benchmarks/coding.py --images 2000 --rounds 1
+
+Codes CIFAR-10's first 10,000 images with the released 48-bit net, as tools/evaluate.py
+does. Each program runs in a process of its own; they take turns, and the median counts.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+import figures
+import numpy as np
+from tqdm import tqdm
+
+from dnnh import encoder, errors, models, nets, paths
+from dnnh.errors import UserError
+
+CONTENDERS = {"Caffe's own layers": {"DNNH_ONEDNN": "0"}, "ours": {},
+              "ours, bfloat16": {"DNNH_BFLOAT16": "1"}}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=10000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    if min(arguments.images, arguments.rounds, arguments.threads) < 1:
+        raise UserError("--images, --rounds and --threads are 1 or more")
+    names = [name for name in CONTENDERS
+             if "bfloat16" not in name or "bfloat16" in figures.machine()]
+    turns = {name: [] for name in names}
+    for _ in tqdm(range(arguments.rounds), desc="coding", unit="round"):
+        for name in names:
+            turns[name].append(measure(name, arguments))
+    rates = {name: statistics.median(turn["rate"] for turn in turns[name])
+             for name in names}
+    differing = {name: _bits_that_differ(turns[names[0]][0]["codes"],
+                                         turns[name][0]["codes"]) for name in names}
+    rows = [[name, f"{rates[name]:,.0f}", f"{rates[name] / rates[names[0]]:.2f}",
+             f"{arguments.images / rates[name]:.1f}", f"{differing[name]:.4%}"]
+            for name in names]
+    figures.publish(
+        "coding", f"{arguments.images:,} images of 32x32, 48 bits, {arguments.threads} "
+        "threads; the last column against Caffe's own layers\n\n" + figures.table(
+            ["program", "images a second", "ratio", "seconds", "bits that differ"], rows),
+        {"images_per_second": rates, "bits_that_differ": differing})
+
+
+def _bits_that_differ(a, b):
+    a, b = (np.frombuffer(bytes.fromhex(codes), np.uint8) for codes in (a, b))
+    return np.bitwise_count(a ^ b).sum() / (8 * len(a))
+
+
+def measure(name, arguments):
+    environment = {**os.environ, **CONTENDERS[name],
+                   "OMP_NUM_THREADS": str(arguments.threads),
+                   "OPENBLAS_NUM_THREADS": str(arguments.threads)}
+    done = subprocess.run(
+        [sys.executable, __file__, "--child", str(arguments.images)], env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise UserError(f"{name} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(count):
+    """Print the rate and the codes; the first batches, with their set-up, not timed."""
+    import time
+
+    from dnnh import datasets
+    spec = nets.net_spec("cifar10", "bn")
+    weights, _ = models.find_model(spec, paths.MODELS / f"{spec.name}.caffemodel")
+    net = encoder.Encoder(nets.deploy(spec), pathlib.Path(weights))
+    images = datasets.load("cifar10").images[:int(count)]
+    net.encode(images[:2 * encoder.BATCH])
+    start = time.perf_counter()
+    codes = net.encode(images)
+    seconds = time.perf_counter() - start
+    print(json.dumps({"rate": len(images) / seconds, "codes": codes.tobytes().hex()}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2])
+    else:
+        errors.run(main)

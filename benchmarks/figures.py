@@ -1,0 +1,46 @@
+"""What all benchmarks share: the machine's name, turns, and the files they write."""
+
+import json
+import os
+import pathlib
+import platform
+
+from dnnh import paths
+
+FOLDER = paths.ROOT / "results" / "benchmarks"
+
+
+def machine():
+    """What the figures depend on, in one line."""
+    model, flags = platform.machine(), set()
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            model = value.strip()
+        elif key.strip() == "flags":
+            flags = set(value.split())
+    vectors = [name for name, flag in (
+        ("AVX-512", "avx512f"), ("AVX2", "avx2"), ("SSE", "sse2")) if flag in flags][:1]
+    vectors += ["bfloat16"] if "avx512_bf16" in flags else []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return (f"{model} ({', '.join(vectors)}), {os.cpu_count()} cores, "
+            f"{memory / 2**30:.0f} GiB")
+
+
+def table(columns, rows):
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |"
+                     for line in lines)
+
+
+def publish(name, text, figures):
+    """Print the text; write it as Markdown, and the figures behind it as JSON."""
+    text = f"{text}\n\nMachine: {machine()}."
+    print(f"\n{text}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with paths.written_whole(FOLDER / f"{name}.md") as partial:
+        partial.write_text(text + "\n")
+    with paths.written_whole(FOLDER / f"{name}.json") as partial:
+        partial.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
+    print(f"\nWritten to {FOLDER.relative_to(paths.ROOT)}/{name}.md and .json")
