@@ -35,6 +35,7 @@ PREFETCHER = "prefetcher"
 ONEDNN = "onednn"
 CONVOLUTION = "onednn_convolution_layer"
 POOLING = "onednn_pooling_layer"
+DROPOUT = "onednn_dropout_layer"
 RELU = "onednn_relu_layer"
 BATCH_NORM = "onednn_batch_norm_layer"
 SCALE = "onednn_scale_layer"
@@ -45,7 +46,8 @@ TESTS = {
     THRESHOLD: "PiecewiseThreshold*", MONITOR: "CodeMonitor*",
     DATA: "TripletData*", SAMPLER: "ImageSampler*", TRANSFORM: "ImageTransform*",
     DATABASE: "ImageTransform*:TripletData*", PREFETCHER: "Prefetcher*",
-    **dict.fromkeys((ONEDNN, CONVOLUTION, POOLING, RELU, BATCH_NORM, SCALE), "Onednn*"),
+    **dict.fromkeys((ONEDNN, CONVOLUTION, POOLING, RELU, DROPOUT,
+                    BATCH_NORM, SCALE), "Onednn*"),
 }
 
 # name: (source, its ending, what stands there, what is put in its place)
@@ -187,11 +189,12 @@ MUTANTS = {
         "values->cpu_data();"),
     "onednn: another shape's values": (
         ONEDNN, "cpp", "&& blocked->values().get_desc().dims() == dims ?", "?"),
-    "convolution: gradients not added up": (
-        CONVOLUTION, "cpp", "caffe_axpy(blobs_[0]->count(), 1.f,",
-        "caffe_cpu_axpby(blobs_[0]->count(), 1.f,\n"
-        "          static_cast<const float*>(weights_diff_.get_data_handle()), 0.f,\n"
-        "          blobs_[0]->mutable_cpu_diff());\n      if (0) caffe_axpy(0, 1.f,"),
+    "onednn: gradients not added up": (
+        ONEDNN, "cpp", "sum.append_sum();", ""),
+    "onednn: bfloat16 without effect": (
+        ONEDNN, "cpp", "return memory::data_type::bf16;", "return memory::data_type::f32;"),
+    "convolution: bfloat16 without effect": (
+        CONVOLUTION, "cpp", "WhyNotIn(arithmetic_, *", "WhyNotIn(memory::data_type::f32, *"),
     "convolution: dilation forgotten": (
         CONVOLUTION, "cpp", "dilations = {dilation[0] - 1, dilation[1] - 1}",
         "dilations = {0, 0}"),
@@ -204,7 +207,22 @@ MUTANTS = {
     "relu: slope forgotten": (
         RELU, "cpp", "slope_(param.relu_param().negative_slope())", "slope_(0)"),
     "relu: hides NaN": (
-        RELU, "cpp", "x[i] < 0 ? slope * x[i] : x[i]", "x[i] > 0 ? x[i] : slope * 0"),
+        RELU, "cpp", "value < 0 ? below : value", "value > 0 ? value : slope * 0"),
+    "relu: gradient where there is none": (
+        RELU, "cpp", "value <= 0 ? slope : 0.f", "1.f"),
+    "elements: only the first range": (
+        RELU, "cpp", "Rectify(x + begin, slope_, length, y + begin);",
+        "if (begin == 0) Rectify(x, slope_, length, y);"),
+    "dropout: not scaled": (
+        DROPOUT, "cpp", "static_cast<float>(mask[i]) * scale", "static_cast<float>(mask[i])"),
+    "dropout: the mask in another layout": (
+        DROPOUT, "cpp", "onednn::Reorder(plain_mask_, mask_);",
+        "std::copy(mask, mask + count, static_cast<uint8_t*>(mask_.get_data_handle()));"),
+    "dropout: the same mask over and over": (
+        DROPOUT, "cpp", "std::copy(drawn, drawn + length, mask + i);",
+        "if (i == 0) std::copy(drawn, drawn + length, mask);"),
+    "dropout: gradient of all": (
+        DROPOUT, "cpp", "    ApplyMask(top_diff, diff);", ""),
     "onednn: copies of plain values kept": (
         ONEDNN, "cpp", "  Reorder(source, *scratch);\n",
         "  Reorder(source, *scratch);\n  Put(values, *scratch);\n"),
@@ -217,7 +235,7 @@ MUTANTS = {
         SCALE, "cpp", "{dnnl::prop_kind::backward, layout, layout, 1.f, flags}",
         "{dnnl::prop_kind::backward, layout, layout, 0.f, flags}"),
     "scale: bias gradient of the factor": (
-        SCALE, "cpp", "Add(bias_diff_, 1)", "Add(factor_diff_, 1)"),
+        SCALE, "cpp", "AddToDiff(bias_diff_,", "AddToDiff(factor_diff_,"),
     "prefetcher: overwrites what is being used": (
         PREFETCHER, "cpp", "next_ < taken_ - held_ + slots_", "next_ < taken_ + slots_"),
     "prefetcher: hands out what is not full": (
@@ -290,6 +308,10 @@ def main():
     wanted = [name for name in MUTANTS if all(word in name for word in sys.argv[1:])]
     if not (BUILD / "tests/layers/test_layers").exists():
         sys.exit("error: the layer tests are not built; run make")
+    if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text():
+        unseen = [name for name in wanted if "bfloat16" in name]
+        wanted = [name for name in wanted if name not in unseen]
+        print(f"This processor has no bfloat16; skipped: {', '.join(unseen)}")
     alive = [name for name in tqdm(wanted, unit="mutant", desc="breaking layers")
              if survives(name)]
     for name in alive:
