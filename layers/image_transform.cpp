@@ -11,6 +11,8 @@ namespace caffe {
 
 namespace {
 
+const float kGrey = 128;
+
 // For each place of a row of `size` pixels, padded on both sides, the pixel
 // that stands there; the outermost pixel is the mirror's axis.
 std::vector<int> Mirrored(int size, int pad) {
@@ -24,10 +26,13 @@ std::vector<int> Mirrored(int size, int pad) {
 }  // namespace
 
 ImageTransform::ImageTransform(const std::string& owner,
-    const TransformationParameter& param, int pad, Phase phase,
-    const ImageDatabase& images)
-    : param_(param), random_crop_(phase == TRAIN),
-      channels_(images.channels()) {
+    const TransformationParameter& param, const TripletDataParameter& options,
+    Phase phase, const ImageDatabase& images)
+    : param_(param), is_training_(phase == TRAIN), channels_(images.channels()),
+      jitter_(phase == TRAIN ? options.jitter() : 0),
+      erase_(phase == TRAIN ? options.erase() : 0) {
+  CHECK(jitter_ >= 0 && jitter_ < 1) << owner << ": jitter is " << jitter_
+      << ", it must be from 0 to below 1";
   CHECK(!param.has_mean_file()) << owner << ": a mean_file is not read here;"
       << " give the mean of each channel as mean_value";
   const int means = param.mean_value_size();
@@ -40,6 +45,7 @@ ImageTransform::ImageTransform(const std::string& owner,
               mean_.begin());
   }
 
+  const int pad = static_cast<int>(options.pad());
   const int crop = static_cast<int>(param.crop_size());
   CHECK(pad == 0 || crop) << owner << ": pad: " << pad << " is for random"
       << " crops; give transform_param a crop_size, for example the image's "
@@ -56,14 +62,17 @@ ImageTransform::ImageTransform(const std::string& owner,
   CHECK(crop >= 0 && rows_ > 0 && columns_ > 0) << owner << ": crop_size: "
       << param.crop_size() << " is larger than the images, " << images.height()
       << " x " << images.width() << " with " << pad << " more on each side";
+  CHECK(erase_ >= 0 && erase_ <= std::min(height_, width_)) << owner
+      << ": erase: " << options.erase() << " paints over whole images of "
+      << height_ << " x " << width_ << "; make it smaller";
 }
 
 template <typename Dtype>
 void ImageTransform::Apply(const Pixels& image, RandomStream* random,
                            Dtype* values) const {
   const bool mirror = param_.mirror() && random->Below(2);
-  const int top = random_crop_ ? random->Below(rows_) : (rows_ - 1) / 2;
-  const int left = random_crop_ ? random->Below(columns_) : (columns_ - 1) / 2;
+  const int top = is_training_ ? random->Below(rows_) : (rows_ - 1) / 2;
+  const int left = is_training_ ? random->Below(columns_) : (columns_ - 1) / 2;
   // Where each column of the output is in a row of the image.
   std::vector<ptrdiff_t> offset(width_);
   for (int x = 0; x < width_; ++x) {
@@ -71,14 +80,32 @@ void ImageTransform::Apply(const Pixels& image, RandomStream* random,
     offset[x] = source_column_[column] * image.column_step;
   }
   const Dtype scale = param_.scale();
+  const Dtype contrast = jitter_ > 0 ? 1 + jitter_ * random->Balanced() : 1;
+  Dtype* const first = values;
   for (int c = 0; c < channels_; ++c) {
     const Dtype mean = mean_[c];
+    const Dtype shift = jitter_ > 0 ? kGrey * jitter_ * random->Balanced() : 0;
     for (int y = 0; y < height_; ++y) {
       const uint8_t* row = image.data + c * image.channel_step
           + source_row_[top + y] * image.row_step;
       for (int x = 0; x < width_; ++x) {
-        *values++ = (row[offset[x]] - mean) * scale;
+        const Dtype pixel = (row[offset[x]] - kGrey) * contrast + kGrey + shift;
+        *values++ = (pixel - mean) * scale;
       }
+    }
+  }
+  if (erase_ > 0) { Erase(random, first); }
+}
+
+template <typename Dtype>
+void ImageTransform::Erase(RandomStream* random, Dtype* values) const {
+  const int top = static_cast<int>(random->Below(height_)) - erase_ / 2;
+  const int left = static_cast<int>(random->Below(width_)) - erase_ / 2;
+  for (int c = 0; c < channels_; ++c) {
+    for (int y = std::max(top, 0); y < std::min(top + erase_, height_); ++y) {
+      Dtype* row = values + (c * height_ + y) * width_;
+      std::fill(row + std::max(left, 0), row + std::min(left + erase_, width_),
+                Dtype((kGrey - mean_[c]) * param_.scale()));
     }
   }
 }

@@ -13,6 +13,7 @@
 #include "caffe/proto/caffe.pb.h"
 #include "caffe/syncedmem.hpp"
 
+#include "layers/cudnn_engines.hpp"
 #include "layers/elements.hpp"
 
 namespace caffe {
@@ -199,7 +200,8 @@ class ReplaceLayer {
   }
   static shared_ptr<Layer<float> > Create(const LayerParameter& param) {
     return IsOn() && Ours::IsAskedFor(param)
-        ? shared_ptr<Layer<float> >(new Ours(param)) : CaffesOwn()(param);
+        ? shared_ptr<Layer<float> >(new Ours(param))
+        : CaffesOwn()(ChooseEngine(param));
   }
 };
 

@@ -35,6 +35,9 @@ class RandomStream {
     return word % n;
   }
 
+  /// Uniform over -1..1, in steps of 2^-52.
+  double Balanced() { return (Next() >> 11) * 0x1p-52 - 1; }
+
  private:
   static const uint64_t kGamma = 0x9e3779b97f4a7c15;   // 2^64 / golden ratio
 

@@ -32,8 +32,7 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
       this->layer_param_.transform_param(), param.channel_order()));
   sampler_.reset(new ImageSampler(database_->labels()));
   transform_.reset(new ImageTransform(owner_,
-      this->layer_param_.transform_param(), param.pad(), this->phase_,
-      *database_));
+      this->layer_param_.transform_param(), param, this->phase_, *database_));
   if (param.has_triplets()) {
     list_ = ReadTripletList(owner_, param.triplets(), database_->size());
   }

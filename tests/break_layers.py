@@ -24,6 +24,7 @@ BUILD = ROOT / "build"
 PATIENCE = 60      # seconds; the real layers' tests take a few
 
 LOSS = "triplet_ranking_loss_layer"
+BATCH_LOSS = "batch_triplet_loss_layer"
 ENCODE = "divide_and_encode_layer"
 THRESHOLD = "piecewise_threshold_layer"
 MONITOR = "code_monitor_layer"
@@ -42,7 +43,8 @@ SCALE = "onednn_scale_layer"
 
 # The tests that must notice.
 TESTS = {
-    LOSS: "TripletRankingLoss*", ENCODE: "DivideAndEncode*:FeatureSlices*",
+    LOSS: "TripletRankingLoss*", BATCH_LOSS: "BatchTripletLoss*",
+    ENCODE: "DivideAndEncode*:FeatureSlices*",
     THRESHOLD: "PiecewiseThreshold*", MONITOR: "CodeMonitor*",
     DATA: "TripletData*", SAMPLER: "ImageSampler*", TRANSFORM: "ImageTransform*",
     DATABASE: "ImageTransform*:TripletData*", PREFETCHER: "Prefetcher*",
@@ -162,9 +164,9 @@ MUTANTS = {
     "data: another image's label": (
         DATA, "cpp", "labels()[chosen[i]]", "labels()[chosen[0]]"),
     "transform: crop in the middle": (
-        TRANSFORM, "cpp", "random_crop_(phase == TRAIN)", "random_crop_(false)"),
+        TRANSFORM, "cpp", "is_training_(phase == TRAIN)", "is_training_(false)"),
     "transform: random crop in TEST": (
-        TRANSFORM, "cpp", "random_crop_(phase == TRAIN)", "random_crop_(true)"),
+        TRANSFORM, "cpp", "is_training_(phase == TRAIN)", "is_training_(true)"),
     "transform: never mirrored": (
         TRANSFORM, "cpp", "param_.mirror() && random->Below(2)", "random->Below(2) && false"),
     "transform: edge pixel twice": (
@@ -173,7 +175,7 @@ MUTANTS = {
     "transform: last crop never drawn": (
         TRANSFORM, "cpp", "random->Below(columns_)", "random->Below(columns_ - 1)"),
     "transform: scaled before the mean": (
-        TRANSFORM, "cpp", "(row[offset[x]] - mean) * scale", "row[offset[x]] * scale - mean"),
+        TRANSFORM, "cpp", "(pixel - mean) * scale", "pixel * scale - mean"),
     "transform: one mean for all channels": (
         TRANSFORM, "cpp", "mean = mean_[c]", "mean = mean_[0]"),
     "database: channels as OpenCV has them": (
@@ -189,6 +191,28 @@ MUTANTS = {
         "values->cpu_data();"),
     "onednn: another shape's values": (
         ONEDNN, "cpp", "&& blocked->values().get_desc().dims() == dims ?", "?"),
+    "transform: channels shift together": (
+        TRANSFORM, "cpp", "kGrey * jitter_ * random->Balanced() : 0",
+        "kGrey * (contrast - 1) : 0"),
+    "transform: erases one channel": (
+        TRANSFORM, "cpp", "Dtype* row = values + (c * height_ + y)",
+        "Dtype* row = values + y"),
+    "transform: the square stays inside": (
+        TRANSFORM, "cpp", "random->Below(width_)) - erase_ / 2",
+        "random->Below(width_ - erase_ + 1))"),
+    "batch loss: an image similar to itself": (
+        BATCH_LOSS, "cpp", "if (j == i) { continue; }", ""),
+    "batch loss: all labels must be the same": (
+        BATCH_LOSS, "cpp", "if (a[c] != 0 && b[c] != 0) { return true; }",
+        "if (a[c] != b[c]) { return false; } if (c == classes - 1) { return true; }"),
+    "batch loss: distances have one end": (
+        BATCH_LOSS, "cpp", "(uses[i * num + j] + uses[j * num + i])",
+        "2 * uses[i * num + j]"),
+    "batch loss: hides NaN": (
+        BATCH_LOSS, "cpp", "if (hinge <= 0) { continue; }",
+        "if (!(hinge > 0)) { continue; }"),
+    "batch loss: the mean of all": (
+        BATCH_LOSS, "cpp", "average_active_ ? active_ : triplets_", "triplets_"),
     "onednn: gradients not added up": (
         ONEDNN, "cpp", "sum.append_sum();", ""),
     "onednn: bfloat16 without effect": (

@@ -225,6 +225,19 @@ class Recipe:
     mirror: bool
     solver: str
     normalize: bool = False    # convolutions and bits, over the batch
+    beta: float = 0.5          # of the sigmoid, eq. 5, where bits are normalized
+    # Above 0: a batch has so many images of each of 10 classes in place of
+    # triplets, and the loss is over all triplets that they form.
+    images_per_class: int = 0
+    margin: float = 1          # of the loss, for 48 bits; grows with them
+    stepsize: int = 20000      # of the piece-wise threshold, in iterations
+    jitter: float = 0          # of contrast and colour in training
+    erase: int = 0             # side of a square painted over in training
+
+    @property
+    def batch(self):
+        """Images in a batch."""
+        return 10 * self.images_per_class or 3 * self.triplets
 
 
 PAPER_SOLVER = """\
@@ -250,6 +263,15 @@ stepvalue: 6000
 max_iter: 6600
 display: 20
 snapshot: 200
+"""
+
+SOLVER_CIFAR10_PLUS = """\
+base_lr: 0.05
+lr_policy: "poly"
+power: 1
+max_iter: 6000
+display: 20
+snapshot: 500
 """
 
 SOLVER_DIGITS = """\
@@ -278,6 +300,9 @@ RECIPES = {
     ("cifar10", ""): _CIFAR10,
     ("cifar10", "bn"): dataclasses.replace(
         _CIFAR10, normalize=True, solver=SOLVER_CIFAR10_BN),
+    ("cifar10", "plus"): dataclasses.replace(
+        _CIFAR10, normalize=True, beta=1, images_per_class=12, margin=3, stepsize=2000,
+        jitter=0.2, erase=8, solver=SOLVER_CIFAR10_PLUS),
     ("cifar10", "lai"): dataclasses.replace(_CIFAR10, tower=tower_lai),
     ("digits", ""): Recipe(tower_digits, channels=1, size=8, stored=8, pad=0,
                            triplets=64, pixel_mean=80, pixel_scale=0.01, mirror=False,
@@ -290,9 +315,9 @@ RECIPES = {
 # The nets whose files are committed; the rest is made on demand.
 COMMITTED = tuple(
     [NetSpec("cifar10", variant, bits)
-     for variant in ("", "bn", "lai") for bits in (12, 24, 32, 48)]
+     for variant in ("", "bn", "plus", "lai") for bits in (12, 24, 32, 48)]
     + [NetSpec("cifar10", variant, bits, validation=True)
-       for variant in ("", "bn") for bits in (12, 48)]
+       for variant in ("", "bn", "plus") for bits in (12, 48)]
     + [NetSpec("digits", "", bits) for bits in (12, 48)]
     + [NetSpec("nuswide", "", 48)])
 
@@ -313,6 +338,9 @@ def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="f
         raise UserError(f"{bits} bits: codes have {BITS[0]} to {BITS[1]} bits")
     if layout not in LAYOUTS:
         raise UserError(f"unknown layout '{layout}'; known ones: " + ", ".join(LAYOUTS))
+    if layout != "fresh" and RECIPES[dataset, variant].images_per_class:
+        raise UserError(f"'{dataset}_{variant}' forms its triplets inside the batch: there "
+                        f"is no list of them to follow, and no layout '{layout}'")
     return NetSpec(dataset, variant, bits, validation, layout)
 
 
@@ -345,12 +373,13 @@ def _tower_and_codes(spec, recipe):
             layer("normalize", "BatchNorm", ["encode"], ["normalize"],
                   BATCH_NORM),
             layer("beta", "Power", ["normalize"], ["beta"],
-                  "power_param { scale: 0.5 }")]
+                  f"power_param {{ scale: {recipe.beta:g} }}")]
     return layers + [
         layer("sigmoid", "Sigmoid", ["beta" if recipe.normalize else "encode"],
               ["sigmoid"]),
         layer("codes", "PiecewiseThreshold", ["sigmoid"], ["codes"],
-              "piecewise_threshold_param { epsilon: 0.5 gamma: 0.8 stepsize: 20000 }"),
+              f"piecewise_threshold_param {{ epsilon: 0.5 gamma: 0.8 "
+              f"stepsize: {recipe.stepsize} }}"),
     ]
 
 
@@ -366,14 +395,20 @@ def _triplet_images(spec, recipe, phase, part):
                       block("transform_param", *transform),
                       block("data_param", f'source: "{database}"',
                             f"batch_size: {recipe.triplets}", "backend: LMDB"))]
+    size = ([f"classes: 10 images_per_class: {recipe.images_per_class}"]
+            if recipe.images_per_class else [
+                f'triplets: "{database}/triplets.h5"' if spec.layout == "indexed" else None,
+                f"batch_size: {recipe.triplets}"])
+    only_in_training = [f"pad: {recipe.pad}" if recipe.pad else None,
+                        f"jitter: {recipe.jitter}" if recipe.jitter else None,
+                        f"erase: {recipe.erase}" if recipe.erase else None]
     return [layer(
-        "triplet_images", "TripletData", [], ["images"], include,
+        "triplet_images", "TripletData", [],
+        ["images", "labels"] if recipe.images_per_class else ["images"], include,
         "param { lr_mult: 0 decay_mult: 0 }",
         block("transform_param", *transform),
-        block("triplet_data_param", f'source: "{database}"',
-              f'triplets: "{database}/triplets.h5"' if spec.layout == "indexed" else None,
-              f"batch_size: {recipe.triplets}",
-              f"pad: {recipe.pad}" if recipe.pad and phase == "TRAIN" else None,
+        block("triplet_data_param", f'source: "{database}"', *size,
+              *(only_in_training if phase == "TRAIN" else []),
               "seed: 1" if spec.layout == "fresh" else None))]
 
 
@@ -388,13 +423,31 @@ def _joined(recipe):
         layer("images", "Concat", members, ["images"], "concat_param { axis: 0 }")]
 
 
+def _loss(spec, recipe):
+    if recipe.images_per_class:
+        margin = recipe.margin * spec.bits / DEFAULT_BITS
+        return [layer("loss", "BatchTripletLoss", ["codes", "labels"],
+                      ["loss", "active"], block(
+                          "batch_triplet_loss_param", f"margin: {margin:g}",
+                          "average_active: true"))]
+    return [
+        layer("triplet_codes", "Slice", ["codes"], ["query", "similar", "dissimilar"],
+              "slice_param { axis: 0 }"),
+        layer("loss", "TripletRankingLoss", ["query", "similar", "dissimilar"],
+              ["loss", "active"],
+              f"triplet_ranking_loss_param {{ margin: {recipe.margin:g} }}")]
+
+
 def train_test(spec):
     """The net that `caffe train` trains."""
     recipe = spec.recipe
+    batch = (f"{recipe.images_per_class} images of each class, {recipe.batch} in all"
+             if recipe.images_per_class else
+             f"{recipe.triplets} triplets, {recipe.batch} images")
     comment = f"""\
 # {spec.name}: {spec.bits}-bit codes from {recipe.size}x{recipe.size} images.
 # Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
-# A batch has {recipe.triplets} triplets, {3 * recipe.triplets} images.
+# A batch has {batch}.
 """
     if not spec.validation:
         comment += """\
@@ -409,10 +462,7 @@ def train_test(spec):
         layers += _joined(recipe)
     layers += [
         *_tower_and_codes(spec, recipe),
-        layer("triplet_codes", "Slice", ["codes"], ["query", "similar", "dissimilar"],
-              "slice_param { axis: 0 }"),
-        layer("loss", "TripletRankingLoss", ["query", "similar", "dissimilar"],
-              ["loss", "active"], "triplet_ranking_loss_param { margin: 1 }"),
+        *_loss(spec, recipe),
         layer("monitor", "CodeMonitor", ["codes"],
               ["bit_mean_min", "bit_mean_max", "distinct_codes", "clipped"],
               "include { phase: TRAIN }"),
@@ -455,7 +505,7 @@ random_seed: 1
 """
     if spec.validation:
         lines += f"""\
-# {50 * recipe.triplets} held-out triplets at a time.
+# 50 batches of held-out images at a time.
 test_iter: 50
 test_interval: 500
 """

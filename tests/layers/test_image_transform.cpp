@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <set>
 #include <string>
@@ -19,6 +21,12 @@ TransformationParameter Parse(const std::string& text) {
   TransformationParameter param;
   CHECK(google::protobuf::TextFormat::ParseFromString(text, &param)) << text;
   return param;
+}
+
+TripletDataParameter Options(const std::string& text) {
+  TripletDataParameter options;
+  CHECK(google::protobuf::TextFormat::ParseFromString(text, &options)) << text;
+  return options;
 }
 
 // The same image as a file, as OpenCV writes it.
@@ -72,7 +80,7 @@ class ImageTransformTest : public ::testing::Test {
     return values;
   }
   std::vector<float> Plain(const ImageDatabase& database) {
-    return Apply(ImageTransform("Test", Parse(""), 0, TEST, database));
+    return Apply(ImageTransform("Test", Parse(""), {}, TEST, database));
   }
 
   std::unique_ptr<TemporaryFolder> folder_;
@@ -88,7 +96,7 @@ TEST_F(ImageTransformTest, EqualsAPlainImplementation) {
   Write(datum);
   const ImageTransform transform(
       "Test", Parse("crop_size: 5 mirror: true scale: 0.5 mean_value: 10"
-                    " mean_value: 20 mean_value: 30"), pad, TRAIN, Open());
+                    " mean_value: 20 mean_value: 30"), Options("pad: 3"), TRAIN, Open());
   ASSERT_EQ(transform.height(), crop);
   ASSERT_EQ(transform.width(), crop);
   std::set<std::vector<int> > seen;
@@ -122,12 +130,12 @@ TEST_F(ImageTransformTest, EqualsAPlainImplementation) {
 TEST_F(ImageTransformTest, TestTakesTheMiddle) {
   const Datum datum = RawImage(1, 6, 6, 0, 0);
   Write(datum);
-  const ImageTransform whole("Test", Parse("crop_size: 6"), 2, TEST, Open());
+  const ImageTransform whole("Test", Parse("crop_size: 6"), Options("pad: 2"), TEST, Open());
   const std::vector<float> values = Apply(whole, 5);
   for (int i = 0; i < 36; ++i) {
     EXPECT_EQ(values[i], static_cast<unsigned char>(datum.data()[i]));
   }
-  const ImageTransform middle("Test", Parse("crop_size: 2"), 0, TEST,
+  const ImageTransform middle("Test", Parse("crop_size: 2"), {}, TEST,
                               *database_);
   EXPECT_EQ(Apply(middle, 5)[0], values[2 * 6 + 2]);
 }
@@ -153,6 +161,74 @@ TEST_F(ImageTransformTest, WhatFollowsAJpegIsNoMatter) {
   EXPECT_EQ(Plain(Open()), expected);
 }
 
+TEST_F(ImageTransformTest, JitterIsOneContrastAndAShiftOfEachChannel) {
+  Write(RawImage(3, 7, 6, 40, 0));
+  const std::string text = "scale: 0.5 mean_value: 10";
+  const ImageTransform plain("Test", Parse(text), {}, TRAIN, Open());
+  const std::vector<float> before = Apply(plain, 0);
+  std::set<double> contrasts;
+  for (uint64_t key = 0; key < 500; ++key) {
+    const ImageTransform jittered("Test", Parse(text), Options("jitter: 0.2"), TRAIN,
+                                  *database_);
+    const std::vector<float> after = Apply(jittered, key);
+    double contrast = 0;
+    std::set<int> shifts;
+    for (int c = 0; c < 3; ++c) {
+      // A line through two different pixels, on which all others must lie.
+      const float* x = &before[42 * c];
+      const float* y = &after[42 * c];
+      int other = 1;
+      while (x[other] == x[0]) { ++other; }
+      const double slope = (y[other] - y[0]) / (x[other] - x[0]);
+      // In bytes, and about 128: the mean of 10 and the scale of 0.5 undone.
+      const double shift = y[0] / 0.5 + 10 - 128 - slope * (x[0] / 0.5 + 10 - 128);
+      if (c == 0) { contrast = slope; }
+      EXPECT_NEAR(slope, contrast, 1e-4);
+      EXPECT_LE(std::abs(shift), 128 * 0.2 + 1e-3);
+      shifts.insert(std::lround(1000 * shift));
+      for (int i = 0; i < 42; ++i) {
+        EXPECT_NEAR(y[i] - y[0], slope * (x[i] - x[0]), 1e-3);
+      }
+    }
+    EXPECT_EQ(shifts.size(), 3u) << "channels shift together";
+    contrasts.insert(contrast);
+  }
+  EXPECT_NEAR(*contrasts.begin(), 0.8, 0.01);
+  EXPECT_NEAR(*contrasts.rbegin(), 1.2, 0.01);
+  const ImageTransform tested("Test", Parse(text), Options("jitter: 0.2 erase: 3"), TEST,
+                              *database_);
+  EXPECT_EQ(Apply(tested, 1), before);
+}
+
+TEST_F(ImageTransformTest, ErasePaintsASquareGrey) {
+  Write(RawImage(3, 7, 6, 0, 0));
+  const std::string text = "mean_value: 500 scale: 2";
+  const ImageTransform plain("Test", Parse(text), {}, TRAIN, Open());
+  const ImageTransform erased("Test", Parse(text), Options("erase: 3"), TRAIN,
+                              *database_);
+  const std::vector<float> before = Apply(plain, 0);
+  const float grey = 2 * (128 - 500);
+  ASSERT_EQ(std::count(before.begin(), before.end(), grey), 0);
+  std::set<std::vector<int> > squares;
+  for (uint64_t key = 0; key < 2000; ++key) {
+    const std::vector<float> after = Apply(erased, key);
+    int top = 7, left = 6, bottom = -1, right = -1, painted = 0;
+    for (int i = 0; i < 7 * 6; ++i) {
+      ASSERT_EQ(after[i] == grey, after[42 + i] == grey) << "channels differ";
+      ASSERT_EQ(after[i] == grey, after[84 + i] == grey);
+      if (after[i] != grey) { ASSERT_EQ(after[i], before[i]); continue; }
+      ++painted;
+      top = std::min(top, i / 6), bottom = std::max(bottom, i / 6);
+      left = std::min(left, i % 6), right = std::max(right, i % 6);
+    }
+    ASSERT_EQ(painted, (bottom - top + 1) * (right - left + 1));
+    squares.insert({top, left, bottom, right});
+  }
+  // Its middle is any of the pixels; what hangs over the edge is cut.
+  EXPECT_EQ(squares.size(), 7u * 6u);
+  EXPECT_TRUE(squares.count({0, 0, 1, 1}) && squares.count({2, 1, 4, 3}));
+}
+
 TEST_F(ImageTransformTest, ChannelOrderAndForcedChannels) {
   const Datum raw = RawImage(3, 2, 2, 3, 0);
   Write(Encoded(raw, ".png"));
@@ -172,18 +248,22 @@ TEST_F(ImageTransformTest, ChannelOrderAndForcedChannels) {
 TEST_F(ImageTransformTest, BadInput) {
   Write(RawImage(3, 6, 8, 0, 0));
   const ImageDatabase& database = Open();
-  const auto transform = [&](const std::string& text, int pad) {
-    ImageTransform("Layer 'x'", Parse(text), pad, TRAIN, database);
+  const auto transform = [&](const std::string& text, const std::string& options) {
+    ImageTransform("Layer 'x'", Parse(text), Options(options), TRAIN, database);
   };
-  EXPECT_DEATH(transform("mean_file: 'mean.binaryproto'", 0),
+  EXPECT_DEATH(transform("mean_file: 'mean.binaryproto'", ""),
                "Layer 'x': a mean_file is not read here; .*mean_value");
-  EXPECT_DEATH(transform("mean_value: 1 mean_value: 2", 0),
+  EXPECT_DEATH(transform("mean_value: 1 mean_value: 2", ""),
                "there are 2 mean_values; give one, or one for each of 3");
-  EXPECT_DEATH(transform("", 2), "pad: 2 is for random crops");
-  EXPECT_DEATH(transform("crop_size: 4", 6), "pad: 6 mirrors more.*6 x 8");
-  EXPECT_DEATH(transform("crop_size: 9", 1),
+  EXPECT_DEATH(transform("", "pad: 2"), "pad: 2 is for random crops");
+  EXPECT_DEATH(transform("crop_size: 4", "pad: 6"), "pad: 6 mirrors more.*6 x 8");
+  EXPECT_DEATH(transform("crop_size: 9", "pad: 1"),
                "crop_size: 9 is larger than the images, 6 x 8 with 1 more");
-  EXPECT_DEATH(transform("crop_size: 4294967295", 1), "crop_size: 4294967295");
+  EXPECT_DEATH(transform("crop_size: 4294967295", "pad: 1"), "crop_size: 4294967295");
+  EXPECT_DEATH(transform("", "jitter: 1"), "jitter is 1, .* from 0 to below 1");
+  EXPECT_DEATH(transform("", "jitter: -0.1"), "jitter is -0.1");
+  EXPECT_DEATH(transform("crop_size: 4", "erase: 5"),
+               "erase: 5 paints over whole images of 4 x 4");
   EXPECT_DEATH(Open("force_gray: true force_color: true"), "choose one");
   Datum sixteen = Encoded(RawImage(1, 4, 4, 0, 0), ".png");
   cv::Mat deep(4, 4, CV_16UC1, cv::Scalar(1000));

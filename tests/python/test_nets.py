@@ -69,9 +69,19 @@ def test_train_and_deploy_share_names_and_length(spec):
 def test_what_the_paper_states(spec):
     net = read_net(spec.files["train_test"])
     by_type = {layer.type: layer for layer in net.layer}
-    assert by_type["TripletRankingLoss"].triplet_ranking_loss_param.margin == 1
     threshold = by_type["PiecewiseThreshold"].piecewise_threshold_param
-    assert (threshold.epsilon, threshold.stepsize) == (0.5, 20000)
+    if spec.variant == "plus":
+        # Ours: all triplets of a batch, a margin that grows with the bits, and the
+        # threshold's schedule scaled to the run.
+        loss = by_type["BatchTripletLoss"]
+        assert loss.batch_triplet_loss_param.margin == pytest.approx(spec.bits / 16)
+        assert list(loss.bottom) == ["codes", "labels"]
+        solver = parse(spec.files["solver"], caffe_pb2.SolverParameter())
+        assert solver.max_iter // threshold.stepsize == 3
+    else:
+        assert by_type["TripletRankingLoss"].triplet_ranking_loss_param.margin == 1
+        assert threshold.stepsize == 20000
+    assert threshold.epsilon == 0.5
     assert threshold.gamma == pytest.approx(0.8)
     convolutions = [layer for layer in net.layer if layer.type == "Convolution"]
     assert convolutions[-1].convolution_param.num_output == 50 * spec.bits
@@ -152,6 +162,7 @@ def test_any_length_from_8_to_64(tmp_path, bits):
     (("cifar10", "", 65), "65 bits"),
     (("mars", "", 48), "no net 'mars'; there are cifar10, "),
     (("cifar10", "x", 48), "no net 'cifar10_x'"),
+    (("cifar10", "plus", 48, False, "dense"), "'cifar10_plus' forms its triplets inside"),
     (("cifar10", "", 48, False, "x"), "unknown layout 'x'; known ones: fresh, ")])
 def test_bad_requests(arguments, message):
     with pytest.raises(UserError, match=message):
@@ -162,5 +173,6 @@ def test_layer_field_numbers_are_far_from_upstreams():
     fields = caffe_pb2.LayerParameter.DESCRIPTOR.fields
     ours = {f.name: f.number for f in fields if f.number >= 1000}
     assert ours == {"triplet_ranking_loss_param": 1000, "divide_and_encode_param": 1001,
-                    "piecewise_threshold_param": 1002, "triplet_data_param": 1003}
+                    "piecewise_threshold_param": 1002, "triplet_data_param": 1003,
+                    "batch_triplet_loss_param": 1004}
     assert max(f.number for f in fields if f.number < 1000) < 200

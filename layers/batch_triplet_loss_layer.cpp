@@ -1,0 +1,136 @@
+#include "layers/batch_triplet_loss_layer.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "caffe/util/math_functions.hpp"
+
+namespace caffe {
+
+template <typename Dtype>
+void BatchTripletLossLayer<Dtype>::LayerSetUp(
+    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+  LossLayer<Dtype>::LayerSetUp(bottom, top);
+  const BatchTripletLossParameter& param =
+      this->layer_param_.batch_triplet_loss_param();
+  margin_ = param.margin();
+  average_active_ = param.average_active();
+  CHECK_GT(margin_, 0) << "BatchTripletLoss layer '" << this->layer_param_.name()
+      << "': margin is " << margin_ << ", it must be greater than 0, for example"
+      << " batch_triplet_loss_param { margin: 1 }";
+  // The share of active triplets is a figure to watch, never part of the loss.
+  if (top.size() == 2 && this->layer_param_.loss_weight_size() == 1) {
+    this->layer_param_.add_loss_weight(0);
+  }
+  if (top.size() == 2) {
+    CHECK_EQ(this->layer_param_.loss_weight(1), 0)
+        << "BatchTripletLoss layer '" << this->layer_param_.name()
+        << "': top 1, the share of active triplets, has loss_weight "
+        << this->layer_param_.loss_weight(1)
+        << " but no gradient; leave its loss_weight out or give 0";
+  }
+}
+
+template <typename Dtype>
+void BatchTripletLossLayer<Dtype>::Reshape(
+    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+  CHECK(bottom[0]->num_axes() >= 1 && bottom[1]->num_axes() >= 1
+        && bottom[0]->count() > 0 && bottom[1]->count() > 0
+        && bottom[0]->shape(0) == bottom[1]->shape(0))
+      << "BatchTripletLoss layer '" << this->layer_param_.name()
+      << "': the codes have shape " << bottom[0]->shape_string()
+      << ", the labels " << bottom[1]->shape_string()
+      << "; they must be N x q, and N or N x classes, for example 60 x 48 and 60";
+  for (Blob<Dtype>* blob : top) { blob->Reshape(vector<int>(0)); }
+  uses_.Reshape({bottom[0]->shape(0), bottom[0]->shape(0)});
+}
+
+template <typename Dtype>
+bool BatchTripletLossLayer<Dtype>::Similar(const Blob<Dtype>& labels, int i,
+                                           int j) const {
+  const int classes = labels.count(1);
+  const Dtype* a = labels.cpu_data() + i * classes;
+  const Dtype* b = labels.cpu_data() + j * classes;
+  if (classes == 1) { return *a == *b; }
+  for (int c = 0; c < classes; ++c) {
+    if (a[c] != 0 && b[c] != 0) { return true; }
+  }
+  return false;
+}
+
+template <typename Dtype>
+Dtype BatchTripletLossLayer<Dtype>::divisor() const {
+  return std::max(1., average_active_ ? active_ : triplets_);
+}
+
+template <typename Dtype>
+void BatchTripletLossLayer<Dtype>::Forward_cpu(
+    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+  const int num = bottom[0]->shape(0), bits = bottom[0]->count(1);
+  const Dtype* codes = bottom[0]->cpu_data();              // num x bits
+  Dtype* uses = uses_.mutable_cpu_data();                  // num x num
+  caffe_set(uses_.count(), Dtype(0), uses);
+  triplets_ = active_ = 0;
+  double sum = 0;
+  vector<int> similar, dissimilar;
+  vector<Dtype> distances(num);                            // from the query
+  for (int i = 0; i < num; ++i) {
+    similar.clear();
+    dissimilar.clear();
+    for (int j = 0; j < num; ++j) {
+      if (j == i) { continue; }
+      (Similar(*bottom[1], i, j) ? similar : dissimilar).push_back(j);
+      distances[j] = 0;
+      for (int b = 0; b < bits; ++b) {
+        const Dtype difference = codes[i * bits + b] - codes[j * bits + b];
+        distances[j] += difference * difference;
+      }
+    }
+    for (int j : similar) {
+      for (int k : dissimilar) {
+        const Dtype hinge = distances[j] - distances[k] + margin_;
+        // Written so that a NaN counts: a diverged net must not look perfect.
+        if (hinge <= 0) { continue; }
+        sum += hinge;
+        active_ += 1;
+        uses[i * num + j] += 1;
+        uses[i * num + k] -= 1;
+      }
+    }
+    triplets_ += double(similar.size()) * dissimilar.size();
+  }
+  top[0]->mutable_cpu_data()[0] = sum / divisor();
+  if (top.size() == 2) {
+    top[1]->mutable_cpu_data()[0] = active_ / std::max(1., triplets_);
+  }
+}
+
+template <typename Dtype>
+void BatchTripletLossLayer<Dtype>::Backward_cpu(
+    const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
+    const vector<Blob<Dtype>*>& bottom) {
+  CHECK(!propagate_down[1]) << "BatchTripletLoss layer '"
+      << this->layer_param_.name() << "' has no gradient for labels";
+  if (!propagate_down[0]) { return; }
+  const int num = bottom[0]->shape(0), bits = bottom[0]->count(1);
+  const Dtype* codes = bottom[0]->cpu_data();
+  const Dtype* uses = uses_.cpu_data();
+  Dtype* diff = bottom[0]->mutable_cpu_diff();
+  // The distance of i and j depends on both: 2 (b_i - b_j) by b_i.
+  const Dtype scale = 2 * top[0]->cpu_diff()[0] / divisor();
+  caffe_set(bottom[0]->count(), Dtype(0), diff);
+  for (int i = 0; i < num; ++i) {
+    for (int j = 0; j < num; ++j) {
+      const Dtype weight = scale * (uses[i * num + j] + uses[j * num + i]);
+      if (weight == 0) { continue; }
+      for (int b = 0; b < bits; ++b) {
+        diff[i * bits + b] += weight * (codes[i * bits + b] - codes[j * bits + b]);
+      }
+    }
+  }
+}
+
+INSTANTIATE_CLASS(BatchTripletLossLayer);
+REGISTER_LAYER_CLASS(BatchTripletLoss);
+
+}  // namespace caffe
