@@ -98,6 +98,8 @@ force_include(opencv4.hpp
 
 if(DNNH_CUDA)
   force_include(cuda13.hpp src/caffe/common.cpp)
+  force_include(cudnn9.hpp src/caffe/layers/cudnn_conv_layer.cpp
+    src/caffe/layers/cudnn_deconv_layer.cpp)
   target_link_libraries(caffe PUBLIC dnnh_cuda)
   target_compile_options(caffe PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-w>)
 else()

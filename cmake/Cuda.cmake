@@ -1,6 +1,6 @@
-# The CUDA half: target dnnh_cuda carries the toolkit's libraries. Where the
-# toolkit comes without cuBLAS or cuRAND, they are taken from PyPI, in the
-# versions that go with CUDA 13.0.
+# The CUDA half: target dnnh_cuda carries the toolkit's libraries, cuDNN 9 and NCCL.
+# What the toolkit comes without is taken from PyPI, in the versions that go with
+# CUDA 13.0.
 set(CMAKE_CUDA_ARCHITECTURES 80 90 CACHE STRING
   "Compute capabilities to build for: 80 is A100, 90 is H100 and H200")
 # CCCL, which CUDA 13's headers bring in, demands C++17.
@@ -16,29 +16,57 @@ find_package(CUDAToolkit 13 REQUIRED)
 
 add_library(dnnh_cuda INTERFACE)
 target_link_libraries(dnnh_cuda INTERFACE CUDA::cudart)
+# nvcc finds CCCL by itself; Caffe includes it from a .cpp file as well.
+list(TRANSFORM CUDAToolkit_INCLUDE_DIRS APPEND /cccl OUTPUT_VARIABLE cccl)
+target_include_directories(dnnh_cuda SYSTEM INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:${cccl}>)
 
+# Fetches a package from PyPI, once, into a folder of its own: all of them have a
+# folder `nvidia`, and pip would put one in the place of the other.
+function(fetch_wheel package folder)
+  set(target ${PROJECT_BINARY_DIR}/cuda-wheels/${package})
+  set(${folder} ${target}/nvidia PARENT_SCOPE)
+  if(EXISTS ${target}.complete)
+    return()
+  endif()
+  message(NOTICE "Taking ${package} from PyPI")
+  execute_process(
+    COMMAND ${Python3_EXECUTABLE} -m pip install --quiet --no-deps --upgrade
+      --target ${target} ${package}
+    RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${package} could not be fetched from PyPI; check the network, "
+      "or install it with your CUDA toolkit, then run make CUDA=1 again")
+  endif()
+  file(TOUCH ${target}.complete)
+endfunction()
+
+# The wheels hold versioned names only, so that -lcublas would not find them.
 if(TARGET CUDA::cublas AND TARGET CUDA::curand)
   target_link_libraries(dnnh_cuda INTERFACE CUDA::cublas CUDA::curand)
 else()
-  set(wheels_dir ${PROJECT_BINARY_DIR}/cuda-wheels)
-  if(NOT EXISTS ${wheels_dir}/complete)
-    message(NOTICE "The CUDA toolkit has no cuBLAS or cuRAND: taking them from PyPI (460 MB)")
-    execute_process(
-      COMMAND ${Python3_EXECUTABLE} -m pip install --quiet --no-deps --upgrade
-        --target ${wheels_dir}
-        nvidia-cublas==13.1.0.3 nvidia-curand==10.4.0.35
-      RESULT_VARIABLE status)
-    if(NOT status EQUAL 0)
-      message(FATAL_ERROR "cuBLAS and cuRAND could not be fetched from PyPI; "
-        "check the network, or install them with your CUDA toolkit, then run make CUDA=1 again")
-    endif()
-    file(TOUCH ${wheels_dir}/complete)
-  endif()
-  set(cuda_libraries ${wheels_dir}/nvidia/cu13)
-  # The wheels hold versioned names only, so that -lcublas would not find them.
-  target_include_directories(dnnh_cuda SYSTEM INTERFACE ${cuda_libraries}/include)
+  fetch_wheel(nvidia-cublas==13.1.0.3 cublas)
+  fetch_wheel(nvidia-curand==10.4.0.35 curand)
+  target_include_directories(dnnh_cuda SYSTEM INTERFACE
+    ${cublas}/cu13/include ${curand}/cu13/include)
   target_link_libraries(dnnh_cuda INTERFACE
-    ${cuda_libraries}/lib/libcublas.so.13
-    ${cuda_libraries}/lib/libcublasLt.so.13
-    ${cuda_libraries}/lib/libcurand.so.10)
+    ${cublas}/cu13/lib/libcublas.so.13
+    ${cublas}/cu13/lib/libcublasLt.so.13
+    ${curand}/cu13/lib/libcurand.so.10)
 endif()
+
+# cuDNN for convolution, pooling and activations; NCCL for several GPUs.
+function(use_library name package header library)
+  find_path(${name}_INCLUDE_DIR ${header})
+  find_library(${name}_LIBRARY NAMES ${library})
+  if(NOT ${name}_INCLUDE_DIR OR NOT ${name}_LIBRARY)
+    fetch_wheel(${package} wheel)
+    set(${name}_INCLUDE_DIR ${wheel}/${library}/include)
+    file(GLOB ${name}_LIBRARY ${wheel}/${library}/lib/lib${library}.so*)
+  endif()
+  target_include_directories(dnnh_cuda SYSTEM INTERFACE ${${name}_INCLUDE_DIR})
+  target_link_libraries(dnnh_cuda INTERFACE ${${name}_LIBRARY})
+  target_compile_definitions(dnnh_cuda INTERFACE USE_${name})
+endfunction()
+use_library(CUDNN nvidia-cudnn-cu13==9.19.0.56 cudnn.h cudnn)
+use_library(NCCL nvidia-nccl-cu13==2.28.9 nccl.h nccl)

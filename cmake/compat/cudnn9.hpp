@@ -1,0 +1,172 @@
+// What Caffe's cuDNN layers for convolution and deconvolution need from cuDNN 9.
+// Force-included there; three things are put in the place of cuDNN's functions:
+//
+// - The functions that choose an algorithm are gone since cuDNN 8. Here each is
+//   chosen by running all of them once, on the card at hand, and kept for the
+//   next time: Caffe asks anew before every forward pass.
+// - Caffe allows 8 MiB of workspace, too little for today's cards. Here it is a
+//   64th of the card's memory, at most 1 GiB. Sizes are rounded up to 256 bytes:
+//   Caffe lays workspaces side by side, and cuDNN wants them aligned.
+// - cuDNN multiplies floats in TF32 (10 bits of 23) unless told otherwise. Here
+//   it is float, and TF32 with DNNH_TF32=1 in the environment.
+#ifndef DNNH_COMPAT_CUDNN9_HPP_
+#define DNNH_COMPAT_CUDNN9_HPP_
+
+#include <cuda_runtime_api.h>
+#include <cudnn.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace dnnh_compat {
+
+inline size_t WorkspaceLimit() {
+  size_t unused = 0, total = 0;
+  if (cudaMemGetInfo(&unused, &total) != cudaSuccess) { return 8 << 20; }
+  return std::min<size_t>(total / 64, size_t(1) << 30);
+}
+
+// What an algorithm is chosen by: the card, shapes, strides and the arithmetic.
+using Shapes = std::vector<int>;
+
+inline void Append(cudnnTensorDescriptor_t tensor, Shapes* shapes) {
+  cudnnDataType_t type;
+  std::array<int, 8> values;
+  cudnnGetTensor4dDescriptor(tensor, &type, &values[0], &values[1], &values[2],
+      &values[3], &values[4], &values[5], &values[6], &values[7]);
+  shapes->push_back(type);
+  shapes->insert(shapes->end(), values.begin(), values.end());
+}
+
+inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom, cudnnTensorDescriptor_t top,
+                       cudnnFilterDescriptor_t filter,
+                       cudnnConvolutionDescriptor_t convolution) {
+  Shapes shapes(1);
+  cudaGetDevice(&shapes[0]);
+  Append(bottom, &shapes);
+  Append(top, &shapes);
+  cudnnDataType_t type;
+  cudnnTensorFormat_t format;
+  cudnnConvolutionMode_t mode;
+  cudnnMathType_t math;
+  std::array<int, 4> sizes;
+  cudnnGetFilter4dDescriptor(filter, &type, &format, &sizes[0], &sizes[1],
+                             &sizes[2], &sizes[3]);
+  shapes.insert(shapes.end(), sizes.begin(), sizes.end());
+  std::array<int, 6> steps;
+  cudnnGetConvolution2dDescriptor(convolution, &steps[0], &steps[1], &steps[2],
+      &steps[3], &steps[4], &steps[5], &mode, &type);
+  shapes.insert(shapes.end(), steps.begin(), steps.end());
+  cudnnGetConvolutionMathType(convolution, &math);
+  shapes.push_back(math);
+  return shapes;
+}
+
+// The fastest that ran and keeps to the limit. `find` runs them all.
+template <typename Perf, typename Algo, typename Find>
+cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
+  static std::mutex mutex;               // one for each direction, as is `known`
+  static std::map<Shapes, Algo> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = known.find(shapes);
+  if (found != known.end()) {
+    *chosen = found->second;
+    return CUDNN_STATUS_SUCCESS;
+  }
+  std::array<Perf, 16> measured;         // the fastest come first
+  int count = 0;
+  const cudnnStatus_t status = find(int(measured.size()), &count, measured.data());
+  if (status != CUDNN_STATUS_SUCCESS) { return status; }
+  const size_t limit = WorkspaceLimit();
+  for (int i = 0; i < count; ++i) {
+    if (measured[i].status == CUDNN_STATUS_SUCCESS && measured[i].memory <= limit) {
+      *chosen = known[shapes] = measured[i].algo;
+      return CUDNN_STATUS_SUCCESS;
+    }
+  }
+  return CUDNN_STATUS_NOT_SUPPORTED;
+}
+
+inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
+    cudnnTensorDescriptor_t bottom, cudnnFilterDescriptor_t filter,
+    cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t top,
+    int /*preference*/, size_t /*limit*/, cudnnConvolutionFwdAlgo_t* chosen) {
+  return Choose<cudnnConvolutionFwdAlgoPerf_t>(
+      ShapesOf(bottom, top, filter, convolution),
+      [&](int room, int* count, cudnnConvolutionFwdAlgoPerf_t* measured) {
+        return cudnnFindConvolutionForwardAlgorithm(
+            handle, bottom, filter, convolution, top, room, count, measured);
+      }, chosen);
+}
+
+inline cudnnStatus_t BackwardFilterAlgorithm(cudnnHandle_t handle,
+    cudnnTensorDescriptor_t bottom, cudnnTensorDescriptor_t top,
+    cudnnConvolutionDescriptor_t convolution, cudnnFilterDescriptor_t filter,
+    int /*preference*/, size_t /*limit*/,
+    cudnnConvolutionBwdFilterAlgo_t* chosen) {
+  return Choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
+      ShapesOf(bottom, top, filter, convolution),
+      [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* measured) {
+        return cudnnFindConvolutionBackwardFilterAlgorithm(
+            handle, bottom, top, convolution, filter, room, count, measured);
+      }, chosen);
+}
+
+inline cudnnStatus_t BackwardDataAlgorithm(cudnnHandle_t handle,
+    cudnnFilterDescriptor_t filter, cudnnTensorDescriptor_t top,
+    cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t bottom,
+    int /*preference*/, size_t /*limit*/, cudnnConvolutionBwdDataAlgo_t* chosen) {
+  return Choose<cudnnConvolutionBwdDataAlgoPerf_t>(
+      ShapesOf(bottom, top, filter, convolution),
+      [&](int room, int* count, cudnnConvolutionBwdDataAlgoPerf_t* measured) {
+        return cudnnFindConvolutionBackwardDataAlgorithm(
+            handle, filter, top, convolution, bottom, room, count, measured);
+      }, chosen);
+}
+
+template <typename Function, typename... Arguments>
+cudnnStatus_t AlignedSize(Function function, size_t* bytes,
+                          Arguments... arguments) {
+  const cudnnStatus_t status = function(arguments..., bytes);
+  *bytes = (*bytes + 255) / 256 * 256;
+  return status;
+}
+
+inline cudnnStatus_t SetConvolution(cudnnConvolutionDescriptor_t convolution,
+    int pad_h, int pad_w, int stride_h, int stride_w, int dilation_h,
+    int dilation_w, cudnnConvolutionMode_t mode, cudnnDataType_t type) {
+  const cudnnStatus_t status = cudnnSetConvolution2dDescriptor(convolution, pad_h,
+      pad_w, stride_h, stride_w, dilation_h, dilation_w, mode, type);
+  if (status != CUDNN_STATUS_SUCCESS) { return status; }
+  const char* setting = std::getenv("DNNH_TF32");
+  const bool tf32 = setting && std::string(setting) == "1";
+  return cudnnSetConvolutionMathType(convolution,
+                                     tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH);
+}
+
+}  // namespace dnnh_compat
+
+#define CUDNN_CONVOLUTION_FWD_SPECIFY_WORKSPACE_LIMIT 0
+#define CUDNN_CONVOLUTION_BWD_FILTER_SPECIFY_WORKSPACE_LIMIT 0
+#define CUDNN_CONVOLUTION_BWD_DATA_SPECIFY_WORKSPACE_LIMIT 0
+#define cudnnGetConvolutionForwardAlgorithm dnnh_compat::ForwardAlgorithm
+#define cudnnGetConvolutionBackwardFilterAlgorithm \
+  dnnh_compat::BackwardFilterAlgorithm
+#define cudnnGetConvolutionBackwardDataAlgorithm dnnh_compat::BackwardDataAlgorithm
+#define cudnnSetConvolution2dDescriptor dnnh_compat::SetConvolution
+#define cudnnGetConvolutionForwardWorkspaceSize(a, b, c, d, e, f, bytes) \
+  dnnh_compat::AlignedSize(cudnnGetConvolutionForwardWorkspaceSize, bytes, \
+                           a, b, c, d, e, f)
+#define cudnnGetConvolutionBackwardFilterWorkspaceSize(a, b, c, d, e, f, bytes) \
+  dnnh_compat::AlignedSize(cudnnGetConvolutionBackwardFilterWorkspaceSize, bytes, \
+                           a, b, c, d, e, f)
+#define cudnnGetConvolutionBackwardDataWorkspaceSize(a, b, c, d, e, f, bytes) \
+  dnnh_compat::AlignedSize(cudnnGetConvolutionBackwardDataWorkspaceSize, bytes, \
+                           a, b, c, d, e, f)
+
+#endif  // DNNH_COMPAT_CUDNN9_HPP_
