@@ -147,6 +147,15 @@ void Fit(const memory::desc& layout, memory* fitted) {
   }
 }
 
+memory Scratch(const memory::desc& layout) {
+  static thread_local memory scratch;
+  const int64_t bytes = layout.get_size();
+  if (!scratch || int64_t(scratch.get_desc().get_size()) < bytes) {
+    Fit(Plain({bytes}, memory::data_type::u8), &scratch);
+  }
+  return memory(layout, Engine(), scratch.get_data_handle());
+}
+
 void Reorder(memory from, memory to) {
   Run(dnnl::reorder(from, to), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }

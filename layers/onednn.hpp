@@ -100,6 +100,10 @@ void Put(SyncedMemory* values, const memory& memory);
 /// Makes `memory` one of the given layout, unless it is.
 void Fit(const memory::desc& layout, memory* memory);
 
+/// Memory of the calling thread for what a layer needs at once; good until the
+/// next call. All layers share it.
+memory Scratch(const memory::desc& layout);
+
 /// Copies from one layout to another.
 void Reorder(memory from, memory to);
 

@@ -42,7 +42,7 @@ class OnednnConvolutionLayer
         forward_desc_.dst_desc(), &output_);
     std::unordered_map<int, memory> arguments = {
         {DNNL_ARG_SRC, source}, {DNNL_ARG_DST, output},
-        {DNNL_ARG_WEIGHTS, Weights(forward_desc_.weights_desc(), &weights_for_forward_)}};
+        {DNNL_ARG_WEIGHTS, Weights(forward_desc_.weights_desc())}};
     if (bias_term_) {
       arguments[DNNL_ARG_BIAS] =
           onednn::Wrap({num_output_}, blobs_[1]->cpu_data());
@@ -66,7 +66,7 @@ class OnednnConvolutionLayer
           data_desc_.diff_src_desc(), &diff_);
       onednn::Run(data_, {
           {DNNL_ARG_DIFF_DST, top_diff}, {DNNL_ARG_DIFF_SRC, diff},
-          {DNNL_ARG_WEIGHTS, Weights(data_desc_.weights_desc(), &weights_for_data_)}});
+          {DNNL_ARG_WEIGHTS, Weights(data_desc_.weights_desc())}});
     }
   }
 
@@ -126,8 +126,9 @@ class OnednnConvolutionLayer
   }
 
   // The weights in the given layout; they change with every iteration.
-  memory Weights(const memory::desc& layout, memory* blocked) {
-    return onednn::Read(blobs_[0]->data().get(), weights_dims_, layout, blocked);
+  memory Weights(const memory::desc& layout) {
+    memory scratch = onednn::Scratch(layout);
+    return onednn::Read(blobs_[0]->data().get(), weights_dims_, layout, &scratch);
   }
 
   void BackwardWeights(Blob<float>* top, Blob<float>* bottom) {
@@ -135,17 +136,17 @@ class OnednnConvolutionLayer
         weights_desc_.src_desc(), &source_for_weights_);
     const memory top_diff = onednn::Read(top->diff().get(), top_dims_,
         weights_desc_.diff_dst_desc(), &top_diff_);
-    onednn::Fit(weights_desc_.diff_weights_desc(), &weights_diff_);
+    const memory weights_diff = onednn::Scratch(weights_desc_.diff_weights_desc());
     std::unordered_map<int, memory> arguments = {
         {DNNL_ARG_SRC, source}, {DNNL_ARG_DIFF_DST, top_diff},
-        {DNNL_ARG_DIFF_WEIGHTS, weights_diff_}};
+        {DNNL_ARG_DIFF_WEIGHTS, weights_diff}};
     if (bias_term_) {
       onednn::Fit(onednn::Plain({num_output_}), &bias_diff_);
       arguments[DNNL_ARG_DIFF_BIAS] = bias_diff_;
     }
     onednn::Run(weights_, arguments);
     if (param_propagate_down_[0]) {
-      onednn::AddToDiff(weights_diff_, blobs_[0].get());
+      onednn::AddToDiff(weights_diff, blobs_[0].get());
     }
     if (bias_term_ && param_propagate_down_[1]) {
       onednn::AddToDiff(bias_diff_, blobs_[1].get());
@@ -161,8 +162,7 @@ class OnednnConvolutionLayer
   memory output_, diff_;              // what top data, bottom diff are kept in
   // For what must be reordered.
   memory source_, source_for_weights_, top_diff_, top_diff_for_data_;
-  memory weights_for_forward_, weights_for_data_;
-  memory weights_diff_, bias_diff_;
+  memory bias_diff_;
 };
 
 static onednn::ReplaceLayer<OnednnConvolutionLayer> replace_convolution(
