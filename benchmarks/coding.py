@@ -61,9 +61,7 @@ def _bits_that_differ(a, b):
 
 
 def measure(name, arguments):
-    environment = {**os.environ, **CONTENDERS[name],
-                   "OMP_NUM_THREADS": str(arguments.threads),
-                   "OPENBLAS_NUM_THREADS": str(arguments.threads)}
+    environment = figures.environment(CONTENDERS[name], arguments.threads)
     done = subprocess.run(
         [sys.executable, __file__, "--child", str(arguments.images)], env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -27,6 +27,14 @@ def machine():
             f"{memory / 2**30:.0f} GiB")
 
 
+def environment(settings, threads):
+    """What a contender runs in: its own settings, and none of the caller's."""
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("DNNH_", "TORCH_"))}
+    return {**kept, **settings, "OMP_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": str(threads)}
+
+
 def table(columns, rows):
     """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]

@@ -37,15 +37,15 @@ CONTENDERS = {
         STOCK: ("caffe", {"DNNH_ONEDNN": "0"}),
         OURS: ("caffe", {}),
         "PyTorch": ("torch", {}),
-        "PyTorch, channels_last": ("torch", {"LAYOUT": "channels_last"}),
+        "PyTorch, channels_last": ("torch", {"TORCH_LAYOUT": "channels_last"}),
         "PyTorch, channels_last, compiled": (
-            "torch", {"LAYOUT": "channels_last", "COMPILED": "1"})},
+            "torch", {"TORCH_LAYOUT": "channels_last", "TORCH_COMPILED": "1"})},
     "bfloat16": {
         OURS: ("caffe", {"DNNH_BFLOAT16": "1"}),
         "PyTorch, channels_last": (
-            "torch", {"LAYOUT": "channels_last", "BFLOAT16": "1"}),
+            "torch", {"TORCH_LAYOUT": "channels_last", "TORCH_BFLOAT16": "1"}),
         "PyTorch, channels_last, compiled": (
-            "torch", {"LAYOUT": "channels_last", "COMPILED": "1", "BFLOAT16": "1"})}}
+            "torch", {"TORCH_LAYOUT": "channels_last", "TORCH_COMPILED": "1", "TORCH_BFLOAT16": "1"})}}
 
 
 def main():
@@ -142,8 +142,7 @@ def _layers_text(net, measured):
 
 def measure(program, settings, net, arguments):
     """The figures of one process; see child."""
-    environment = {**os.environ, **settings, "OMP_NUM_THREADS": str(arguments.threads),
-                   "OPENBLAS_NUM_THREADS": str(arguments.threads)}
+    environment = figures.environment(settings, arguments.threads)
     command = [sys.executable, __file__, "--child", program, net,
                str(_triplets(net, arguments)), str(arguments.steps)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE,
@@ -267,7 +266,7 @@ class TorchNet:
         import torch
         self.torch = torch
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        self.bfloat16 = "BFLOAT16" in os.environ
+        self.bfloat16 = "TORCH_BFLOAT16" in os.environ
         recipe, bits = spec.recipe, spec.bits
         tower = TorchTower(recipe.channels, recipe.normalize)
         recipe.tower(tower, nets.FEATURES_PER_BIT * bits)
@@ -277,7 +276,7 @@ class TorchNet:
                      else None)
         images = torch.randint(0, 256, (
             3 * triplets, recipe.channels, recipe.size, recipe.size)).float()
-        if os.environ.get("LAYOUT") == "channels_last":
+        if os.environ.get("TORCH_LAYOUT") == "channels_last":
             net = net.to(memory_format=torch.channels_last)
             images = images.contiguous(memory_format=torch.channels_last)
         self.net, self.normalize, self.images = net, normalize, images
@@ -287,10 +286,10 @@ class TorchNet:
             features = net(pixels).reshape(-1, bits, nets.FEATURES_PER_BIT).float()
             encoded = (features * self.weights).sum(-1)
             if normalize:
-                encoded = normalize(encoded) * 0.5
+                encoded = normalize(encoded) * recipe.beta
             # Epsilon is 0.5 at first: the piece-wise threshold is a clamp to [0, 1].
             return torch.sigmoid(encoded).clamp(0, 1)
-        self.codes = torch.compile(codes) if "COMPILED" in os.environ else codes
+        self.codes = torch.compile(codes) if "TORCH_COMPILED" in os.environ else codes
 
     def _autocast(self):
         return self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bfloat16)

@@ -51,7 +51,7 @@ bool BatchTripletLossLayer<Dtype>::Similar(const Blob<Dtype>& labels, int i,
   const int classes = labels.count(1);
   const Dtype* a = labels.cpu_data() + i * classes;
   const Dtype* b = labels.cpu_data() + j * classes;
-  if (classes == 1) { return *a == *b; }
+  if (labels.num_axes() == 1) { return *a == *b; }
   for (int c = 0; c < classes; ++c) {
     if (a[c] != 0 && b[c] != 0) { return true; }
   }

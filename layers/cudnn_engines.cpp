@@ -57,9 +57,7 @@ const ChoosesEngine<float, 7> float_tanh("TanH");
 LayerParameter ChooseEngine(const LayerParameter& param) {
   LayerParameter chosen(param);
   const std::string& type = param.type();
-  const bool averages = type == "Pooling"
-      && param.pooling_param().pool() == PoolingParameter_PoolMethod_AVE;
-  if (Caffe::mode() != Caffe::CPU && !averages) { return chosen; }
+  if (Caffe::mode() != Caffe::CPU && type != "Pooling") { return chosen; }
   if (type == "Convolution" || type == "Deconvolution") {
     UseCaffe(chosen.mutable_convolution_param());
   } else if (type == "Pooling") {

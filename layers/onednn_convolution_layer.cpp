@@ -28,6 +28,8 @@ class OnednnConvolutionLayer
     }
     std::string reason = WhyNotIn(arithmetic_, *bottom[0], *top[0]);
     if (!reason.empty() && arithmetic_ != memory::data_type::f32) {
+      LOG(INFO) << "Convolution layer '" << layer_param_.name()
+          << "' computes in float: " << reason;
       reason = WhyNotIn(memory::data_type::f32, *bottom[0], *top[0]);
     }
     return reason;
@@ -75,8 +77,10 @@ class OnednnConvolutionLayer
                        const Blob<float>& top) {
     try {
       MakePrimitives(type, bottom, top);
-      return onednn::IsReference(forward_desc_)
-          ? "oneDNN has nothing but reference code for it here" : "";
+      const bool slow = onednn::IsReference(forward_desc_)
+          || (phase_ == TRAIN && (onednn::IsReference(weights_desc_)
+                                  || onednn::IsReference(data_desc_)));
+      return slow ? "oneDNN has nothing but reference code for it here" : "";
     } catch (const dnnl::error& error) {
       return error.what();
     }

@@ -1,12 +1,16 @@
 // What Caffe's cuDNN layers for convolution and deconvolution need from cuDNN 9.
-// Force-included there; three things are put in the place of cuDNN's functions:
+// Force-included there; what follows is put in the place of functions of theirs:
 //
 // - The functions that choose an algorithm are gone since cuDNN 8. Here each is
 //   chosen by running all of them once, on the card at hand, and kept for the
-//   next time: Caffe asks anew before every forward pass.
+//   next time: Caffe asks anew before every forward pass. Only those count that
+//   give the same result each time, so that a seed means the same model.
 // - Caffe allows 8 MiB of workspace, too little for today's cards. Here it is a
-//   64th of the card's memory, at most 1 GiB. Sizes are rounded up to 256 bytes:
-//   Caffe lays workspaces side by side, and cuDNN wants them aligned.
+//   512th of the card's memory, at most 128 MiB: each layer keeps three of them
+//   for each group. Sizes are rounded up to 256 bytes: Caffe lays workspaces side
+//   by side, and cuDNN wants them aligned.
+// - Where there is no memory for them Caffe does without, but the error would
+//   stay and end the process at the next kernel.
 // - cuDNN multiplies floats in TF32 (10 bits of 23) unless told otherwise. Here
 //   it is float, and TF32 with DNNH_TF32=1 in the environment.
 #ifndef DNNH_COMPAT_CUDNN9_HPP_
@@ -28,7 +32,7 @@ namespace dnnh_compat {
 inline size_t WorkspaceLimit() {
   size_t unused = 0, total = 0;
   if (cudaMemGetInfo(&unused, &total) != cudaSuccess) { return 8 << 20; }
-  return std::min<size_t>(total / 64, size_t(1) << 30);
+  return std::min<size_t>(total / 512, size_t(128) << 20);
 }
 
 // What an algorithm is chosen by: the card, shapes, strides and the arithmetic.
@@ -67,7 +71,7 @@ inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom, cudnnTensorDescriptor_t t
   return shapes;
 }
 
-// The fastest that ran and keeps to the limit. `find` runs them all.
+// The fastest that ran, keeps to the limit and gives the same each time. `find` runs them all.
 template <typename Perf, typename Algo, typename Find>
 cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
   static std::mutex mutex;               // one for each direction, as is `known`
@@ -84,7 +88,8 @@ cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
   if (status != CUDNN_STATUS_SUCCESS) { return status; }
   const size_t limit = WorkspaceLimit();
   for (int i = 0; i < count; ++i) {
-    if (measured[i].status == CUDNN_STATUS_SUCCESS && measured[i].memory <= limit) {
+    if (measured[i].status == CUDNN_STATUS_SUCCESS && measured[i].memory <= limit
+        && measured[i].determinism == CUDNN_DETERMINISTIC) {
       *chosen = known[shapes] = measured[i].algo;
       return CUDNN_STATUS_SUCCESS;
     }
@@ -137,6 +142,13 @@ cudnnStatus_t AlignedSize(Function function, size_t* bytes,
   return status;
 }
 
+template <typename Value>
+cudaError_t Malloc(Value** memory, size_t bytes) {
+  const cudaError_t status = cudaMalloc(memory, bytes);
+  if (status != cudaSuccess) { cudaGetLastError(); }
+  return status;
+}
+
 inline cudnnStatus_t SetConvolution(cudnnConvolutionDescriptor_t convolution,
     int pad_h, int pad_w, int stride_h, int stride_w, int dilation_h,
     int dilation_w, cudnnConvolutionMode_t mode, cudnnDataType_t type) {
@@ -158,6 +170,7 @@ inline cudnnStatus_t SetConvolution(cudnnConvolutionDescriptor_t convolution,
 #define cudnnGetConvolutionBackwardFilterAlgorithm \
   dnnh_compat::BackwardFilterAlgorithm
 #define cudnnGetConvolutionBackwardDataAlgorithm dnnh_compat::BackwardDataAlgorithm
+#define cudaMalloc dnnh_compat::Malloc
 #define cudnnSetConvolution2dDescriptor dnnh_compat::SetConvolution
 #define cudnnGetConvolutionForwardWorkspaceSize(a, b, c, d, e, f, bytes) \
   dnnh_compat::AlignedSize(cudnnGetConvolutionForwardWorkspaceSize, bytes, \

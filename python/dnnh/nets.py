@@ -229,7 +229,7 @@ class Recipe:
     # Above 0: a batch has so many images of each of 10 classes in place of
     # triplets, and the loss is over all triplets that they form.
     images_per_class: int = 0
-    margin: float = 1          # of the loss, for 48 bits; grows with them
+    margin: float = 1          # of the loss; inside batches for 48 bits, growing with them
     stepsize: int = 20000      # of the piece-wise threshold, in iterations
     jitter: float = 0          # of contrast and colour in training
     erase: int = 0             # side of a square painted over in training

@@ -104,6 +104,50 @@ TYPED_TEST(BatchTripletLossLayerTest, OneLabelInCommonIsEnough) {
                          {2, 1, 3}});
 }
 
+TYPED_TEST(BatchTripletLossLayerTest, ImagesWithoutALabelHaveNoneInCommon) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->Reshape({0, 0, 1, 1}, 1, 4);
+  this->labels_.Reshape({4, 1});           // one class, which the first two lack
+  BatchTripletLossLayer<Dtype> layer(
+      this->Parse("batch_triplet_loss_param { margin: 9 }"));
+  layer.SetUp(this->bottom_, this->top_);
+  layer.Forward(this->bottom_, this->top_);
+  EXPECT_EQ(this->share_.cpu_data()[0], 1);
+  this->loss_.mutable_cpu_diff()[0] = 1;
+  layer.Backward(this->top_, {true, false}, this->bottom_);
+  // Only 2 and 3 are queries, with 0 and 1 both dissimilar: four triplets.
+  double expected = 0;
+  const Dtype* codes = this->codes_.cpu_data();
+  const auto distance = [&](int i, int j) {
+    double sum = 0;
+    for (int b = 0; b < 4; ++b) { sum += std::pow(codes[4 * i + b] - codes[4 * j + b], 2); }
+    return sum;
+  };
+  for (int i : {2, 3}) {
+    for (int k : {0, 1}) { expected += (distance(2, 3) - distance(i, k) + 9) / 4; }
+  }
+  EXPECT_NEAR(this->loss_.cpu_data()[0], expected, 1e-4);
+}
+
+TYPED_TEST(BatchTripletLossLayerTest, BatchSizeMayChange) {
+  typedef typename TypeParam::Dtype Dtype;
+  BatchTripletLossLayer<Dtype> layer(
+      this->Parse("batch_triplet_loss_param { margin: 9 }"));
+  this->Reshape({1, 1, 2}, 1, 4);
+  layer.SetUp(this->bottom_, this->top_);
+  layer.Forward(this->bottom_, this->top_);
+  this->Reshape({1, 1, 1, 2, 2, 3, 3}, 1, 4);
+  layer.Reshape(this->bottom_, this->top_);
+  layer.Forward(this->bottom_, this->top_);
+  const Dtype loss = this->loss_.cpu_data()[0];
+  BatchTripletLossLayer<Dtype> fresh(
+      this->Parse("batch_triplet_loss_param { margin: 9 }"));
+  fresh.SetUp(this->bottom_, this->top_);
+  fresh.Forward(this->bottom_, this->top_);
+  EXPECT_EQ(this->loss_.cpu_data()[0], loss);
+  EXPECT_GT(loss, 0);
+}
+
 TYPED_TEST(BatchTripletLossLayerTest, NoTripletIsNoLoss) {
   typedef typename TypeParam::Dtype Dtype;
   for (const vector<Dtype>& labels : {vector<Dtype>{1, 2, 3},
