@@ -16,7 +16,7 @@
 #ifndef DNNH_COMPAT_CUDNN9_HPP_
 #define DNNH_COMPAT_CUDNN9_HPP_
 
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 #include <cudnn.h>
 
 #include <algorithm>
