@@ -132,6 +132,12 @@ memory Write(SyncedMemory* values, const memory::desc& layout, memory* buffer) {
   return *buffer;
 }
 
+memory WriteAs(const memory& source, bool in_place, SyncedMemory* values,
+               memory* buffer) {
+  return in_place ? Overwrite(values, source)
+                  : Write(values, source.get_desc(), buffer);
+}
+
 void Put(SyncedMemory* values, const memory& written) {
   values->write_other_layout(std::make_shared<BlockedValues>(written));
 }

@@ -94,6 +94,11 @@ memory Write(SyncedMemory* values, const memory::desc& layout,
 /// Where to write values over themselves: `memory`, which Read or Values gave.
 memory Overwrite(SyncedMemory* values, const memory& memory);
 
+/// Where to write the results of a pass over `source`, in its layout: over it where
+/// the pass is in place, else as Write says.
+memory WriteAs(const memory& source, bool in_place, SyncedMemory* values,
+               memory* buffer);
+
 /// Says that `memory` holds the values now.
 void Put(SyncedMemory* values, const memory& memory);
 

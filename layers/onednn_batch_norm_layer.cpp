@@ -58,9 +58,8 @@ class OnednnBatchNormLayer
     if (!propagate_down[0]) { return; }
     const memory top_diff = onednn::Read(top[0]->diff().get(),
         onednn::Dims(*top[0]), layout_, &top_diff_);
-    const memory diff = bottom[0] == top[0]
-        ? onednn::Overwrite(bottom[0]->diff().get(), top_diff)
-        : onednn::Write(bottom[0]->diff().get(), layout_, &diff_);
+    const memory diff = onednn::WriteAs(top_diff, bottom[0] == top[0],
+        bottom[0]->diff().get(), &diff_);
     onednn::Run(backward_, {{DNNL_ARG_SRC, input_}, {DNNL_ARG_MEAN, batch_mean_},
                             {DNNL_ARG_VARIANCE, batch_variance_},
                             {DNNL_ARG_DIFF_DST, top_diff},

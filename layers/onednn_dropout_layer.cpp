@@ -51,9 +51,8 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float> > {
     const memory source = onednn::Values(*bottom[0]);
     layout_ = source.get_desc();
     DrawMask(onednn::Dims(*bottom[0]));
-    const memory output = bottom[0] == top[0]
-        ? onednn::Overwrite(bottom[0]->data().get(), source)
-        : onednn::Write(top[0]->data().get(), layout_, &output_);
+    const memory output = onednn::WriteAs(source, bottom[0] == top[0],
+        top[0]->data().get(), &output_);
     ApplyMask(source, output);
   }
 
@@ -68,9 +67,8 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float> > {
         << "': Backward needs a Forward before it";
     const memory top_diff = onednn::Read(top[0]->diff().get(),
         onednn::Dims(*top[0]), layout_, &top_diff_);
-    const memory diff = bottom[0] == top[0]
-        ? onednn::Overwrite(bottom[0]->diff().get(), top_diff)
-        : onednn::Write(bottom[0]->diff().get(), layout_, &diff_);
+    const memory diff = onednn::WriteAs(top_diff, bottom[0] == top[0],
+        bottom[0]->diff().get(), &diff_);
     ApplyMask(top_diff, diff);
   }
 

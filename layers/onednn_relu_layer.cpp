@@ -59,9 +59,8 @@ class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float> > {
       const vector<Blob<float>*>& top) override {
     if (!is_ours()) { return ReLULayer<float>::Forward_cpu(bottom, top); }
     const memory source = onednn::Values(*bottom[0]);
-    const memory output = bottom[0] == top[0]
-        ? onednn::Overwrite(bottom[0]->data().get(), source)
-        : onednn::Write(top[0]->data().get(), source.get_desc(), &output_);
+    const memory output = onednn::WriteAs(source, bottom[0] == top[0],
+        top[0]->data().get(), &output_);
     onednn::WithElements(source.get_desc(), [&](auto element) {
       using Element = decltype(element);
       const Element* x = static_cast<const Element*>(source.get_data_handle());
@@ -84,9 +83,8 @@ class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float> > {
     const memory source = onednn::Values(*bottom[0]);
     const memory top_diff = onednn::Read(top[0]->diff().get(),
         onednn::Dims(*top[0]), source.get_desc(), &top_diff_);
-    const memory diff = bottom[0] == top[0]
-        ? onednn::Overwrite(bottom[0]->diff().get(), top_diff)
-        : onednn::Write(bottom[0]->diff().get(), source.get_desc(), &diff_);
+    const memory diff = onednn::WriteAs(top_diff, bottom[0] == top[0],
+        bottom[0]->diff().get(), &diff_);
     onednn::WithElements(source.get_desc(), [&](auto element) {
       using Element = decltype(element);
       const Element* x = static_cast<const Element*>(source.get_data_handle());

@@ -63,11 +63,9 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float> > {
         << "': Backward needs a Forward before it";
     const memory top_diff = onednn::Read(top[0]->diff().get(),
         onednn::Dims(*top[0]), layout_, &top_diff_);
-    SyncedMemory* bottom_diff = bottom[0]->diff().get();
     if (!propagate_down[0]) { onednn::Fit(layout_, &diff_); }
-    const memory diff = !propagate_down[0] ? diff_
-        : bottom[0] == top[0] ? onednn::Overwrite(bottom_diff, top_diff)
-                              : onednn::Write(bottom_diff, layout_, &diff_);
+    const memory diff = !propagate_down[0] ? diff_ : onednn::WriteAs(top_diff,
+        bottom[0] == top[0], bottom[0]->diff().get(), &diff_);
     onednn::Fit(onednn::Plain({input_.get_desc().dims()[1]}), &factor_diff_);
     onednn::Fit(factor_diff_.get_desc(), &bias_diff_);
     std::unordered_map<int, memory> arguments = {

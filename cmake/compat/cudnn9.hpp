@@ -71,7 +71,8 @@ inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom, cudnnTensorDescriptor_t t
   return shapes;
 }
 
-// The fastest that ran, keeps to the limit and gives the same each time. `find` runs them all.
+// The fastest that ran, keeps to the limit and gives the same each time. `find`
+// runs them all.
 template <typename Perf, typename Algo, typename Find>
 cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
   static std::mutex mutex;               // one for each direction, as is `known`
