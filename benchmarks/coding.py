@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 
 import figures
@@ -40,7 +39,8 @@ def main():
     turns = {name: [] for name in names}
     for _ in tqdm(range(arguments.rounds), desc="coding", unit="round"):
         for name in names:
-            turns[name].append(measure(name, arguments))
+            turns[name].append(figures.in_child(
+                __file__, [arguments.images], CONTENDERS[name], arguments.threads))
     rates = {name: statistics.median(turn["rate"] for turn in turns[name])
              for name in names}
     differing = {name: _bits_that_differ(turns[names[0]][0]["codes"],
@@ -58,16 +58,6 @@ def main():
 def _bits_that_differ(a, b):
     a, b = (np.frombuffer(bytes.fromhex(codes), np.uint8) for codes in (a, b))
     return np.bitwise_count(a ^ b).sum() / (8 * len(a))
-
-
-def measure(name, arguments):
-    environment = figures.environment(CONTENDERS[name], arguments.threads)
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", str(arguments.images)], env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise UserError(f"{name} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def child(count):

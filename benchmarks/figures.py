@@ -4,8 +4,11 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
+import sys
 
 from dnnh import paths
+from dnnh.errors import UserError
 
 FOLDER = paths.ROOT / "results" / "benchmarks"
 
@@ -27,12 +30,27 @@ def machine():
             f"{memory / 2**30:.0f} GiB")
 
 
-def environment(settings, threads):
-    """What a contender runs in: its own settings, and none of the caller's."""
+def in_child(script, words, settings, threads):
+    """What ``script --child words`` prints as JSON, in a process of its own.
+
+    It has its own settings in the environment, and none of the caller's.
+
+    Raises
+    ------
+    UserError
+        If it fails, with the end of what it said.
+    """
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith(("DNNH_", "TORCH_"))}
-    return {**kept, **settings, "OMP_NUM_THREADS": str(threads),
-            "OPENBLAS_NUM_THREADS": str(threads)}
+    done = subprocess.run(
+        [sys.executable, script, "--child", *map(str, words)],
+        env={**kept, **settings, "OMP_NUM_THREADS": str(threads),
+             "OPENBLAS_NUM_THREADS": str(threads)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise UserError(f"{script} --child {' '.join(map(str, words))} failed with "
+                        f"{settings}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def table(columns, rows):

@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 
@@ -67,7 +66,8 @@ def main():
     parser.add_argument("--steps", type=int, default=3, help="a program, a round")
     parser.add_argument("--name", default="steps", help="of the files that are written")
     arguments = parser.parse_args()
-    if min(arguments.triplets or 1, arguments.threads, arguments.rounds,
+    triplets = 1 if arguments.triplets is None else arguments.triplets
+    if min(triplets, arguments.threads, arguments.rounds,
            arguments.steps) < 1:
         raise UserError("--triplets, --threads, --rounds and --steps are 1 or more")
     contenders = {precision: {name: how for name, how in programs.items()
@@ -151,15 +151,8 @@ def _layers_text(net, measured):
 
 def measure(program, settings, net, arguments):
     """The figures of one process; see child."""
-    environment = figures.environment(settings, arguments.threads)
-    command = [sys.executable, __file__, "--child", program, net,
-               str(_triplets(net, arguments)), str(arguments.steps)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise UserError(f"{program} failed on {net} with {settings}:\n"
-                        + done.stderr[-2000:])
-    return json.loads(done.stdout.splitlines()[-1])
+    words = [program, net, _triplets(net, arguments), arguments.steps]
+    return figures.in_child(__file__, words, settings, arguments.threads)
 
 
 # --- one program, in a process of its own ----------------------------------------
