@@ -65,7 +65,7 @@ def child(count):
     import time
 
     from dnnh import datasets
-    spec = nets.net_spec("cifar10", "bn")
+    spec = nets.net_spec("cifar10")
     weights, _ = models.find_model(spec, paths.MODELS / f"{spec.name}.caffemodel")
     net = encoder.Encoder(nets.deploy(spec), pathlib.Path(weights))
     images = datasets.load("cifar10").images[:int(count)]

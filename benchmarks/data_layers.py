@@ -8,7 +8,7 @@ Each layer fills batches of 63 images, mirrored and cropped at random, from the 
 images: CIFAR-10's at 32x32 (crop 28), and 500 of them enlarged to 256x256 (crop 224).
 Rounds go through all layers in turn, so that whatever else the machine does falls on
 all alike; the median of the rounds counts. The last table says what TripletData costs
-in a training step of the net `cifar10_bn`, whose layers run as `caffe train` runs them.
+in a training step of the net `cifar10`, whose layers run as `caffe train` runs them.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main():
             statistics.median(rate), min(rate), max(rate))]
          for name, rate in rates.items()])
         for side, rates in measured["images_per_second"].items()]
-    texts.append("A training step of `cifar10_bn`, 63 images\n\n" + figures.table(
+    texts.append("A training step of `cifar10`, 63 images\n\n" + figures.table(
         ["what", ""], [[what, f"{value:.5f}"] for what, value in measured["step"].items()]))
     figures.publish("data_layers", "\n\n".join(texts), measured)
 
@@ -152,7 +152,7 @@ def race(layers, arguments):
 
 def step(folder, arguments):
     """What TripletData costs in a step of a whole net, in shares of that step."""
-    spec = nets.net_spec("cifar10", "bn")
+    spec = nets.net_spec("cifar10")
     database = folder / "32_raw"
     net_path, data_path = folder / "net.prototxt", folder / "data.prototxt"
     text = nets.train_test(spec).replace(nets.database_of("cifar10", "train"),

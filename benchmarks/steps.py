@@ -1,7 +1,7 @@
 """Seconds of a training step, and of coding images: Caffe's own layers, ours, PyTorch.
 
   python benchmarks/steps.py
-  python benchmarks/steps.py --nets cifar10_bn --triplets 21 --threads 1
+  python benchmarks/steps.py --nets cifar10 --triplets 21 --threads 1
 
 Whole nets, forward and backward, 64 triplets (192 images; 16 triplets for the net of
 256x256 images) a step unless said otherwise; and forward alone, as images are coded,
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from dnnh import errors, nets
 from dnnh.errors import UserError
 
-NETS = {"cifar10": ("cifar10", ""), "cifar10_bn": ("cifar10", "bn"),
+NETS = {"cifar10_bare": ("cifar10", "bare"), "cifar10": ("cifar10", ""),
         "cifar10_lai": ("cifar10", "lai"), "nuswide": ("nuswide", "")}
 TRIPLETS = {"nuswide": 16}     # in a step; 64 in the others
 

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <opencv2/imgproc/imgproc.hpp>
+
 #include "caffe/common.hpp"
 
 namespace caffe {
@@ -29,8 +31,11 @@ ImageTransform::ImageTransform(const std::string& owner,
     const TransformationParameter& param, const TripletDataParameter& options,
     Phase phase, const ImageDatabase& images)
     : param_(param), is_training_(phase == TRAIN), channels_(images.channels()),
+      warp_(phase == TRAIN ? options.warp() : 0),
       jitter_(phase == TRAIN ? options.jitter() : 0),
       erase_(phase == TRAIN ? options.erase() : 0) {
+  CHECK(warp_ >= 0 && warp_ < 1) << owner << ": warp is " << warp_
+      << ", it must be from 0 to below 1";
   CHECK(jitter_ >= 0 && jitter_ < 1) << owner << ": jitter is " << jitter_
       << ", it must be from 0 to below 1";
   CHECK(!param.has_mean_file()) << owner << ": a mean_file is not read here;"
@@ -68,8 +73,11 @@ ImageTransform::ImageTransform(const std::string& owner,
 }
 
 template <typename Dtype>
-void ImageTransform::Apply(const Pixels& image, RandomStream* random,
+void ImageTransform::Apply(const Pixels& original, RandomStream* random,
                            Dtype* values) const {
+  Pixels warped;
+  if (warp_ > 0) { warped = Warped(original, random); }
+  const Pixels& image = warp_ > 0 ? warped : original;
   const bool mirror = param_.mirror() && random->Below(2);
   const int top = is_training_ ? random->Below(rows_) : (rows_ - 1) / 2;
   const int left = is_training_ ? random->Below(columns_) : (columns_ - 1) / 2;
@@ -95,6 +103,45 @@ void ImageTransform::Apply(const Pixels& image, RandomStream* random,
     }
   }
   if (erase_ > 0) { Erase(random, first); }
+}
+
+// What a random linear map about its middle makes of an image.
+Pixels ImageTransform::Warped(const Pixels& image, RandomStream* random) const {
+  cv::Matx22d map = cv::Matx22d::eye();
+  for (double& number : map.val) { number += warp_ * random->Balanced(); }
+  const cv::Vec2d middle((image.width - 1) / 2., (image.height - 1) / 2.);
+  const cv::Vec2d shift = middle - map * middle;
+  const cv::Matx23d to_source(map(0, 0), map(0, 1), shift[0],
+                              map(1, 0), map(1, 1), shift[1]);
+  const auto warp = [&](const cv::Mat& from, cv::Mat to) {
+    cv::warpAffine(from, to, to_source, from.size(),
+                   cv::INTER_LINEAR | cv::WARP_INVERSE_MAP,
+                   cv::BORDER_REFLECT_101);
+  };
+  Pixels result;
+  result.channels = image.channels;
+  result.height = image.height;
+  result.width = image.width;
+  result.column_step = image.column_step;
+  if (image.column_step == 1) {                 // plane by plane
+    result.decoded.create(image.channels * image.height, image.width, CV_8UC1);
+    for (int c = 0; c < image.channels; ++c) {
+      const cv::Mat plane(image.height, image.width, CV_8UC1,
+          const_cast<uint8_t*>(image.data + c * image.channel_step),
+          image.row_step);
+      warp(plane, result.decoded.rowRange(c * image.height,
+                                          (c + 1) * image.height));
+    }
+    result.channel_step = static_cast<ptrdiff_t>(image.height) * image.width;
+    result.data = result.decoded.data;
+  } else {                                      // pixel by pixel
+    result.decoded.create(image.decoded.size(), image.decoded.type());
+    warp(image.decoded, result.decoded);
+    result.channel_step = image.channel_step;
+    result.data = result.decoded.data + (image.data - image.decoded.data);
+  }
+  result.row_step = result.decoded.step;
+  return result;
 }
 
 template <typename Dtype>

@@ -15,15 +15,17 @@ namespace caffe {
  * @brief Turns an image's bytes into a net's input, as Caffe's own data layers
  *        do: padded, cropped, mirrored, less the mean, times the scale.
  *
- * transform_param, and `pad`, `jitter` and `erase` of triplet_data_param:
+ * transform_param, and `pad`, `warp`, `jitter` and `erase` of triplet_data_param:
  *   - pad adds so many pixels on each side, the image mirrored in its outermost
  *     pixels (dcb|abcd|cba); it needs a crop_size
  *   - crop_size: a square, anywhere in TRAIN, the middle in TEST
  *   - mirror: left and right change places in half of all images
  *   - mean_value (one, or one a channel) is subtracted, then comes scale
- *   - jitter changes contrast, about a pixel of 128, and shifts each channel;
- *     erase paints a square over with 128 (DeVries and Taylor, "Improved Regularization of Convolutional Neural
- *     Networks with Cutout", 2017); both in TRAIN alone
+ *   - warp turns, stretches and slants the image, which is mirrored in its
+ *     outermost pixels where it does not reach; jitter changes contrast, about a
+ *     pixel of 128, and shifts each channel; erase paints a square over with 128
+ *     (DeVries and Taylor, "Improved Regularization of Convolutional Neural
+ *     Networks with Cutout", 2017); all three in TRAIN alone
  */
 class ImageTransform {
  public:
@@ -36,13 +38,14 @@ class ImageTransform {
   int height() const { return height_; }     // of the output
   int width() const { return width_; }
 
-  /// Writes channels x height x width values. Draws, in this order: whether to
-  /// mirror, the row and the column where the crop begins; for jitter the
+  /// Writes channels x height x width values. Draws, in this order: the four
+  /// numbers of the warp; whether to mirror, the row and the column where the crop begins; for jitter the
   /// contrast and each channel's shift; for erase the square's middle.
   template <typename Dtype>
   void Apply(const Pixels& image, RandomStream* random, Dtype* values) const;
 
  private:
+  Pixels Warped(const Pixels& image, RandomStream* random) const;
   template <typename Dtype>
   void Erase(RandomStream* random, Dtype* values) const;
 
@@ -54,7 +57,7 @@ class ImageTransform {
   // Where each row and column of the padded image is in the image.
   std::vector<int> source_row_, source_column_;
   std::vector<float> mean_;      // of each channel
-  float jitter_;
+  float warp_, jitter_;
   int erase_;
 };
 

@@ -200,6 +200,18 @@ MUTANTS = {
     "transform: the square stays inside": (
         TRANSFORM, "cpp", "random->Below(width_)) - erase_ / 2",
         "random->Below(width_ - erase_ + 1))"),
+    "transform: warped about a corner": (
+        TRANSFORM, "cpp", "shift = middle - map * middle", "shift(0, 0)"),
+    "transform: warped in TEST": (
+        TRANSFORM, "cpp", "phase == TRAIN ? options.warp() : 0", "options.warp()"),
+    "transform: slants but one way": (
+        TRANSFORM, "cpp", "map(1, 0), map(1, 1), shift[1]", "0, map(1, 1), shift[1]"),
+    "transform: warps one plane for all": (
+        TRANSFORM, "cpp", "const_cast<uint8_t*>(image.data + c * image.channel_step)",
+        "const_cast<uint8_t*>(image.data)"),
+    "transform: warped channels change places": (
+        TRANSFORM, "cpp", "result.decoded.data + (image.data - image.decoded.data)",
+        "result.decoded.data"),
     "batch loss: an image similar to itself": (
         BATCH_LOSS, "cpp", "if (j == i) { continue; }", ""),
     "batch loss: all labels must be the same": (

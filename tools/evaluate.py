@@ -84,14 +84,15 @@ def encode(arguments):
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     weights, chosen = models.find_model(trained, arguments.model)
     print(f"model: {chosen}")
-    net = encoder.Encoder(nets.deploy(spec), weights)
     if validation:
         queries = database = split.validation_queries
-        query_codes = database_codes = net.encode(dataset.images[queries])
     else:
         queries, database = split.queries, split.database
-        query_codes = net.encode(dataset.images[queries], "coding queries")
-        database_codes = net.encode(dataset.images[database], "coding database")
+    # One net for both, or two of which the first codes queries (section 4.4).
+    coders = [encoder.Encoder(nets.deploy(spec, subnetwork), weights)
+              for subnetwork in spec.recipe.subnetworks]
+    query_codes = coders[0].encode(dataset.images[queries], "coding queries")
+    database_codes = coders[-1].encode(dataset.images[database], "coding database")
     coded = codes.Codes(
         query_codes, database_codes, dataset.labels[queries], dataset.labels[database],
         bits=spec.bits, dataset=dataset.name,

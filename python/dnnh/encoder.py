@@ -22,8 +22,8 @@ class Encoder:
     Parameters
     ----------
     deploy : str
-        The text of a deploy prototxt with an input ``images`` and an output
-        ``codes``, for example from dnnh.nets.deploy.
+        The text of a deploy prototxt with an input ``images`` and one output, the
+        codes; for example from dnnh.nets.deploy.
     weights : path of a .caffemodel
 
     Raises
@@ -41,7 +41,8 @@ class Encoder:
         _check_weights(caffe, self._net, weights)
         self._net.copy_from(str(weights))
         self._weights = weights
-        self.bits = self._net.blobs["codes"].shape[1]
+        self._output, = self._net.outputs
+        self.bits = self._net.blobs[self._output].shape[1]
 
     def outputs(self, images):
         """The values behind the bits.
@@ -67,7 +68,7 @@ class Encoder:
         if blob.shape[0] != len(images):
             blob.reshape(len(images), channels, height, width)
         blob.data[...] = images.transpose(0, 3, 1, 2)
-        outputs = self._net.forward()["codes"].copy()
+        outputs = self._net.forward()[self._output].copy()
         if not np.isfinite(outputs).all():
             raise UserError(f"{self._weights} gives outputs that are no numbers: its "
                             "training diverged; take an earlier snapshot, and train "

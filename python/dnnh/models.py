@@ -32,18 +32,18 @@ def find_model(spec, model=None):
         return model, f"{model}, as asked"
     snapshots = {}
     for path in (paths.ROOT / spec.snapshot_prefix).parent.glob("*.caffemodel"):
-        found = re.fullmatch(re.escape(spec.name) + r"_iter_(\d+)\.caffemodel", path.name)
+        found = re.fullmatch(re.escape(spec.trained.name) + r"_iter_(\d+)\.caffemodel", path.name)
         if found:
             # Seconds first: a new training begins again at small iterations.
             snapshots[path.stat().st_mtime, int(found[1])] = path
     if snapshots:
         path = snapshots[max(snapshots)]
         return path, f"{path.relative_to(paths.ROOT)}, the newest snapshot"
-    released = paths.MODELS / f"{spec.name}.caffemodel"
+    released = paths.MODELS / f"{spec.trained.name}.caffemodel"
     if released.is_file():
         return released, f"{released.relative_to(paths.ROOT)}, the released model"
     raise UserError(
-        f"there is no trained net '{spec.name}': no snapshot "
+        f"there is no trained net '{spec.trained.name}': no snapshot "
         f"{spec.snapshot_prefix}_iter_*.caffemodel and no released model. Train it "
         f"with 'caffe train -solver {spec.files['solver'].relative_to(paths.ROOT)}', "
         "or name weights with --model")

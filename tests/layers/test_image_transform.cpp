@@ -161,6 +161,50 @@ TEST_F(ImageTransformTest, WhatFollowsAJpegIsNoMatter) {
   EXPECT_EQ(Plain(Open()), expected);
 }
 
+// On an image that is linear in its place, a linear map is one too; what the corners
+// show of other places says which.
+TEST_F(ImageTransformTest, WarpIsALinearMapAboutTheMiddle) {
+  const int height = 41, width = 31, area = height * width;
+  Datum ramps = RawImage(3, height, width, 0, 0);
+  for (int i = 0; i < area; ++i) {
+    const int x = i % width, y = i / width;
+    (*ramps.mutable_data())[i] = 6 * x;
+    (*ramps.mutable_data())[area + i] = 5 * y;
+    (*ramps.mutable_data())[2 * area + i] = x + y;
+  }
+  for (const bool encoded : {false, true}) {
+    Write(encoded ? Encoded(ramps, ".png") : ramps);
+    const ImageTransform warped("Test", Parse(""), Options("warp: 0.3"), TRAIN, Open());
+    std::vector<std::set<int> > numbers(4);
+    for (uint64_t key = 0; key < 300; ++key) {
+      const std::vector<float> after = Apply(warped, key);
+      const int middle = height / 2 * width + width / 2;
+      EXPECT_NEAR(after[middle], 6 * 15, 1);
+      EXPECT_NEAR(after[area + middle], 5 * 20, 1);
+      // Six steps from the middle the map stays within the image.
+      const auto slope = [&](int plane, int step, double unit) {
+        const float* at = &after[plane * area + middle];
+        EXPECT_NEAR(at[6 * step] + at[-6 * step], 2 * at[0], 3);
+        return (at[6 * step] - at[-6 * step]) / (12 * unit);
+      };
+      const double map[] = {slope(0, 1, 6), slope(0, width, 6),
+                            slope(1, 1, 5), slope(1, width, 5)};
+      EXPECT_NEAR(slope(2, 1, 1), map[0] + map[2], 0.15) << "planes differ";
+      for (int i = 0; i < 4; ++i) {
+        const double change = map[i] - (i == 0 || i == 3);
+        EXPECT_LE(std::abs(change), 0.33);
+        numbers[i].insert(std::lround(change * 10));
+      }
+    }
+    for (const auto& found : numbers) {      // all of -0.3 .. 0.3, each by itself
+      EXPECT_EQ(found.size(), 7u);
+    }
+    const ImageTransform tested("Test", Parse(""), Options("warp: 0.3"), TEST,
+                                *database_);
+    EXPECT_EQ(Apply(tested, 1), Plain(*database_));
+  }
+}
+
 TEST_F(ImageTransformTest, JitterIsOneContrastAndAShiftOfEachChannel) {
   Write(RawImage(3, 7, 6, 40, 0));
   const std::string text = "scale: 0.5 mean_value: 10";
@@ -260,6 +304,8 @@ TEST_F(ImageTransformTest, BadInput) {
   EXPECT_DEATH(transform("crop_size: 9", "pad: 1"),
                "crop_size: 9 is larger than the images, 6 x 8 with 1 more");
   EXPECT_DEATH(transform("crop_size: 4294967295", "pad: 1"), "crop_size: 4294967295");
+  EXPECT_DEATH(transform("", "warp: 1"), "warp is 1, .* from 0 to below 1");
+  EXPECT_DEATH(transform("", "warp: -0.1"), "warp is -0.1");
   EXPECT_DEATH(transform("", "jitter: 1"), "jitter is 1, .* from 0 to below 1");
   EXPECT_DEATH(transform("", "jitter: -0.1"), "jitter is -0.1");
   EXPECT_DEATH(transform("crop_size: 4", "erase: 5"),

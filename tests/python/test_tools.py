@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dnnh import nets
+from dnnh import datasets, encoder, nets, recipes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
@@ -165,6 +165,35 @@ def test_onednn_trains_as_caffe_itself_does(tmp_path, monkeypatch):
     stock, ours = (losses(train(tmp_path, net, 54, tmp_path / "net_iter_50.solverstate",
                                 DNNH_ONEDNN=choice)) for choice in ("0", "1"))
     assert len(stock) == 4 and np.abs(ours / stock - 1).max() < 1e-3
+
+
+def test_the_ablations_and_lengths_trained_together(tmp_path, monkeypatch):
+    """Each trains, and each of its deploy nets codes with its weights."""
+    run("make_triplets.py", "--dataset", "digits", "--output", tmp_path / "images")
+    plain = nets.RECIPES["digits", ""]
+    images = datasets.load("digits").images[:50]
+    for variant, changes in (
+            ("fc", {"encode": "full"}), ("two", {"subnetworks": recipes.TWO}),
+            ("plus", {"lengths": (8, 12), "images_per_class": 4, "classify": 1.0,
+                      "normalize": True})):
+        recipe = dataclasses.replace(plain, **changes)
+        monkeypatch.setitem(nets.RECIPES, ("digits", variant), recipe)
+        folder = tmp_path / variant
+        folder.mkdir()
+        log = train(folder, digits_net(tmp_path / "images", variant=variant), 4)
+        assert "Iteration 3" in log
+        codes = {}
+        for bits in recipe.lengths or (12,):
+            spec = nets.net_spec("digits", variant, bits)
+            for subnetwork in recipe.subnetworks:
+                net = encoder.Encoder(nets.deploy(spec, subnetwork),
+                                      folder / "net_iter_4.caffemodel")
+                codes[bits, subnetwork] = net.encode(images)
+                assert codes[bits, subnetwork].shape == (50, -(-bits // 8))
+        if variant == "two":             # two nets indeed, each with weights of its own
+            assert np.any(codes[12, "query_"] != codes[12, "database_"])
+        if variant == "plus":
+            assert set(codes) == {(8, ""), (12, "")}
 
 
 def test_a_missing_database_is_one_sentence(tmp_path):

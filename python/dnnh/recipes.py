@@ -1,0 +1,132 @@
+"""How each net is trained: what the paper leaves open, and the sizes.
+
+What the paper states, section 4.1: SGD with momentum 0.9 and weight decay 0.0005,
+mini-batches of 64 images, margin 1, and a threshold whose epsilon begins at 0.5
+and falls by a fifth every 20,000 iterations.
+"""
+
+import dataclasses
+
+from dnnh import towers
+
+
+# One sub-network for all images; or one for queries and one for similar and dissimilar
+# images (the paper's P and Q, section 3.2). Their layers' names begin so.
+ONE = ("",)
+TWO = ("query_", "database_")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What the paper leaves open, and the sizes, for one data set's nets."""
+
+    tower: object              # a function of dnnh.towers
+    channels: int
+    size: int                  # side of the images that the tower sees
+    stored: int                # side of the images in the data set
+    pad: int                   # added to those on each side (mirrored)
+    triplets: int              # in a batch
+    pixel_mean: int            # subtracted from the pixels, ...
+    pixel_scale: float         # ... which are then multiplied
+    mirror: bool
+    solver: str
+    encode: str = "divide"     # or "full": all features to each bit, figure 2b
+    subnetworks: tuple = ONE
+    lengths: tuple = ()        # that are trained together, on one tower
+    normalize: bool = False    # convolutions and bits, over the batch
+    beta: float = 0.5          # of the sigmoid, eq. 5, where bits are normalized
+    # Above 0: a batch has so many images of each of 10 classes in place of
+    # triplets, and the loss is over all triplets that they form.
+    images_per_class: int = 0
+    margin: float = 1          # of the loss; inside batches for 48 bits, growing with them
+    classify: float = 0        # weight of a classification loss beside it, in training
+    stepsize: int = 20000      # of the piece-wise threshold, in iterations
+    jitter: float = 0          # of contrast and colour in training
+    warp: float = 0            # how much images are turned and stretched in training
+    erase: int = 0             # side of a square painted over in training
+
+    @property
+    def batch(self):
+        """Images in a batch."""
+        return 10 * self.images_per_class or 3 * self.triplets
+
+
+# Long enough for epsilon to fall three times, at 20,000, 40,000 and 60,000.
+SOLVER_CIFAR10 = """\
+base_lr: 0.02
+lr_policy: "poly"
+power: 1
+max_iter: 70000
+display: 100
+snapshot: 1000
+"""
+
+# The same in hours: epsilon falls five times, to 0.16.
+SOLVER_SHORT = """\
+base_lr: 0.02
+lr_policy: "poly"
+power: 1
+max_iter: 20000
+display: 100
+snapshot: 1000
+"""
+
+SOLVER_BARE = """\
+base_lr: 0.001
+lr_policy: "fixed"
+max_iter: 70000
+display: 100
+snapshot: 1000
+"""
+
+SOLVER_CIFAR10_PLUS = """\
+base_lr: 0.05
+lr_policy: "poly"
+power: 1
+max_iter: 6000
+display: 20
+snapshot: 500
+"""
+
+SOLVER_DIGITS = """\
+base_lr: 0.01
+lr_policy: "multistep"
+gamma: 0.1
+stepvalue: 400
+max_iter: 500
+display: 20
+snapshot: 250
+"""
+
+SOLVER_TABLE1 = """\
+base_lr: 0.001
+lr_policy: "fixed"
+max_iter: 60000
+display: 20
+snapshot: 2000
+"""
+
+_BARE = Recipe(towers.nin, channels=3, size=32, stored=32, pad=4, triplets=21,
+               pixel_mean=120, pixel_scale=0.015625, mirror=True, solver=SOLVER_BARE)
+_CIFAR10 = dataclasses.replace(_BARE, normalize=True, jitter=0.2, erase=8,
+                               solver=SOLVER_CIFAR10)
+_SHORT = dataclasses.replace(_CIFAR10, stepsize=3400, solver=SOLVER_SHORT)
+
+RECIPES = {
+    ("cifar10", ""): _CIFAR10,
+    ("cifar10", "short"): _SHORT,
+    ("cifar10", "fc"): dataclasses.replace(_SHORT, encode="full"),
+    ("cifar10", "two"): dataclasses.replace(_SHORT, subnetworks=TWO),
+    ("cifar10", "plus"): dataclasses.replace(
+        _CIFAR10, tower=towers.plain, lengths=(12, 24, 32, 48), beta=1, images_per_class=12,
+        margin=3, classify=1, stepsize=2000, warp=0.2, jitter=0.4, erase=14,
+        solver=SOLVER_CIFAR10_PLUS),
+    ("cifar10", "bare"): _BARE,
+    ("cifar10", "lai"): dataclasses.replace(_BARE, tower=towers.lai),
+    ("digits", ""): Recipe(towers.digits, channels=1, size=8, stored=8, pad=0,
+                           triplets=64, pixel_mean=80, pixel_scale=0.01, mirror=False,
+                           solver=SOLVER_DIGITS),
+    ("nuswide", ""): Recipe(towers.table1, channels=3, size=224, stored=256, pad=0,
+                            triplets=21, pixel_mean=120, pixel_scale=0.015625, mirror=True,
+                            solver=SOLVER_TABLE1),
+}
