@@ -1,6 +1,7 @@
 """The plots of the paper's figures 5 to 8, and of the training log."""
 
 import itertools
+import textwrap
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -99,4 +100,30 @@ def training(curves):
     for axis in axes[max(0, len(curves) - 2):len(curves)]:
         axis.set_xlabel("iteration")
         axis.tick_params(labelbottom=True)
+    return figure
+
+
+def comparison(tables):
+    """Each measure against the number of bits: the paper's dashed, ours in full.
+
+    Parameters
+    ----------
+    tables : list of dnnh.comparison.Table
+    """
+    figure = Figure(figsize=(4.6 * len(tables), 5), layout="constrained")
+    for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
+        methods = [*table.paper, *(m for m in table.ours if m not in table.paper)]
+        for method, (colour, marker) in zip(methods, itertools.cycle(STYLES)):
+            for whose, rows, line in (("the paper", table.paper, "--"),
+                                      ("ours", table.ours, "-")):
+                row = rows.get(method, {})
+                if row:
+                    axes.plot(sorted(row), [row[bits] for bits in sorted(row)], line,
+                              color=colour, marker=marker, markersize=4,
+                              label=f"{method}, {whose}")
+        axes.set_title(textwrap.fill(table.title, 60), fontsize=8)
+        axes.set(xlabel="number of bits", ylim=(0, 1), xticks=table.lengths)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left",
+                        bbox_to_anchor=(0, -0.15))
     return figure

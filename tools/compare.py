@@ -1,0 +1,47 @@
+"""Print the figures of the paper's tables with ours beside them.
+
+  python tools/compare.py                      CIFAR-10
+  python tools/compare.py --all                with every method the paper compares with
+  python tools/compare.py --released           the committed results alone
+
+Ours are those of the released models and of the trainings that models/README.md
+describes (models/results/*.json), and of your own evaluations (results/*/result.json,
+by tools/evaluate.py), which come before them. Writes results/comparison_<dataset>.md
+and a plot, .png.
+"""
+
+import argparse
+
+from dnnh import comparison, errors, paths, plots, published
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="cifar10",
+                        choices=sorted(published.MAP))
+    parser.add_argument("--all", action="store_true",
+                        help="methods too of which there is no result of ours")
+    parser.add_argument("--released", action="store_true",
+                        help="leave your own results out")
+    arguments = parser.parse_args()
+
+    found = sorted((paths.MODELS / "results").glob("*.json"))
+    if not arguments.released:
+        found += sorted(paths.RESULTS.glob("*/result.json"),
+                        key=lambda path: path.stat().st_mtime)
+    tables = comparison.tables(arguments.dataset, comparison.read_results(found))
+    if not arguments.all:
+        tables = [comparison.with_ours_alone(table) for table in tables]
+    for table in tables:
+        print(table.text() + "\n")
+    stem = paths.RESULTS / f"comparison_{arguments.dataset}"
+    with paths.written_whole(stem.with_suffix(".md")) as partial:
+        partial.write_text("\n".join(table.markdown() for table in tables))
+    with paths.written_whole(stem.with_suffix(".png")) as partial:
+        plots.comparison(tables).savefig(partial, format="png", dpi=120)
+    print(f"{stem.with_suffix('.md')} and .png")
+
+
+if __name__ == "__main__":
+    errors.run(main)
