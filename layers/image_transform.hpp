@@ -39,8 +39,9 @@ class ImageTransform {
   int width() const { return width_; }
 
   /// Writes channels x height x width values. Draws, in this order: the four
-  /// numbers of the warp; whether to mirror, the row and the column where the crop begins; for jitter the
-  /// contrast and each channel's shift; for erase the square's middle.
+  /// numbers of the warp; whether to mirror, the row and the column where the
+  /// crop begins; for jitter the contrast and each channel's shift; for erase
+  /// the square's middle.
   template <typename Dtype>
   void Apply(const Pixels& image, RandomStream* random, Dtype* values) const;
 

@@ -4,10 +4,10 @@
   python tools/compare.py --all                with every method the paper compares with
   python tools/compare.py --released           the committed results alone
 
-Ours are those of the released models and of the trainings that models/README.md
-describes (models/results/*.json), and of your own evaluations (results/*/result.json,
-by tools/evaluate.py), which come before them. Writes results/comparison_<dataset>.md
-and a plot, .png.
+Ours are those of the trainings that models/README.md describes (models/results/*.json)
+and your own (results/*/result.json), all by tools/evaluate.py; of two of the same data,
+method and length your own counts, and the newest of them. Writes
+results/comparison_<dataset>.md and a plot, .png.
 """
 
 import argparse
@@ -30,7 +30,12 @@ def main():
     if not arguments.released:
         found += sorted(paths.RESULTS.glob("*/result.json"),
                         key=lambda path: path.stat().st_mtime)
-    tables = comparison.tables(arguments.dataset, comparison.read_results(found))
+    results, skipped = comparison.read_results(found)
+    for sentence in skipped:
+        print(f"left out: {sentence}")
+    if not any(key[0] == arguments.dataset for key in results):
+        print(f"no result of ours yet: python tools/evaluate.py --dataset {arguments.dataset}")
+    tables = comparison.tables(arguments.dataset, results)
     if not arguments.all:
         tables = [comparison.with_ours_alone(table) for table in tables]
     for table in tables:

@@ -96,7 +96,7 @@ def encode(arguments):
     coded = codes.Codes(
         query_codes, database_codes, dataset.labels[queries], dataset.labels[database],
         bits=spec.bits, dataset=dataset.name,
-        method="DNNH" + (f" ({arguments.variant})" if arguments.variant else ""),
+        method=spec.recipe.method,
         seed=split.seed, query_ids=queries, database_ids=database,
         source=dataset.source,
         protocol="validation" if validation else split.protocol)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 
 from dnnh import published
-from dnnh.errors import UserError
 
 MEASURES = {"map": ("MAP", published.MAP),
             "precision_radius2": ("precision within Hamming radius 2",
@@ -20,14 +19,14 @@ class Table:
 
     dataset: str
     measure: str               # one of MEASURES
-    sources: tuple             # what our results were measured on
+    source: str                # what our results were measured on; "" where there are none
     paper: dict
     ours: dict
 
     @property
     def title(self):
-        return (f"{MEASURES[self.measure][0]}, {self.dataset}, protocol paper; ours on "
-                + (" and ".join(self.sources) or "nothing yet"))
+        return (f"{MEASURES[self.measure][0]}, {self.dataset}, protocol paper"
+                + (f"; ours on {self.source}" if self.source else ""))
 
     @property
     def lengths(self):
@@ -69,61 +68,63 @@ class Table:
 
 
 def read_results(paths):
-    """Results as tools/evaluate.py writes them, of the protocol `paper` alone.
+    """Results as tools/evaluate.py writes them: those that can stand beside the paper's.
 
     Parameters
     ----------
     paths : list of path
-        Of two results of the same method, data set and length the later one counts.
-        Results with a note are of shortened runs, and left out.
+        Of two results of the same data set, source, method and length the later counts.
 
     Returns
     -------
-    dict of (dataset, method, bits) to the result
-
-    Raises
-    ------
-    UserError
-        If a file is no such result.
+    (results, skipped) : dict of (dataset, source, method, bits) to the result; and a
+    sentence for each file that is left out: no result, of another protocol or split, or
+    with a note, which says that it is out of the ordinary.
     """
-    results = {}
+    results, skipped = {}, []
     for path in paths:
         try:
             result = json.loads(path.read_text())
-            key = result["dataset"], result["method"], result["bits"]
-            about = result["protocol"], result["source"], result["note"]
+            key = result["dataset"], result["source"], result["method"], result["bits"]
+            about = result["protocol"], result["note"]
             values = [float(result[measure]) for measure in MEASURES]
-            if not (isinstance(key[2], int) and all(isinstance(t, str) for t in (
-                    *key[:2], *about)) and all(0 <= value <= 1 for value in values)):
+            if not (isinstance(key[3], int) and all(isinstance(text, str) for text in (
+                    *key[:3], *about)) and all(0 <= value <= 1 for value in values)):
                 raise TypeError("a value of another kind than tools/evaluate.py writes")
+            split = result["protocol"], result["seed"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{path} is not a result of tools/evaluate.py "
-                            f"({type(error).__name__}: {error}); remove it, or evaluate "
-                            "anew") from error
-        if result["protocol"] == "paper" and not result["note"]:
+            skipped.append(f"{path} is not a result of tools/evaluate.py "
+                           f"({type(error).__name__}: {error})")
+            continue
+        if split != ("paper", 0):
+            skipped.append(f"{path} is of protocol {split[0]}, split seed {split[1]}")
+        elif result["note"]:
+            skipped.append(f"{path} has a note: {result['note']}")
+        else:
             results[key] = result
-    return results
+    return results, skipped
 
 
 def tables(dataset, results):
-    """A Table for each measure that the paper or we have figures of.
+    """A Table for each source and each measure that the paper or we have figures of.
 
     Parameters
     ----------
     dataset : str, one of published.MAP
-    results : what :func:`read_results` returns
+    results : dict, as :func:`read_results` returns it
     """
-    mine = {key: result for key, result in results.items() if key[0] == dataset}
-    sources = tuple(sorted({result["source"] for result in mine.values()}))
     made = []
-    for measure, (_, printed) in MEASURES.items():
-        paper = {method: dict(zip(published.LENGTHS, values))
-                 for method, values in printed.get(dataset, {}).items()}
-        ours = {}
-        for (_, method, bits), result in sorted(mine.items()):
-            ours.setdefault(method, {})[bits] = float(result[measure])
-        if paper or ours:
-            made.append(Table(dataset, measure, sources, paper, ours))
+    for source in sorted({key[1] for key in results if key[0] == dataset}) or [""]:
+        for measure, (_, printed) in MEASURES.items():
+            paper = {method: dict(zip(published.LENGTHS, values))
+                     for method, values in printed.get(dataset, {}).items()}
+            ours = {}
+            for (_, _, method, bits), result in sorted(
+                    (key, result) for key, result in results.items()
+                    if key[:2] == (dataset, source)):
+                ours.setdefault(method, {})[bits] = float(result[measure])
+            if paper or ours:
+                made.append(Table(dataset, measure, source, paper, ours))
     return made
 
 

@@ -29,7 +29,8 @@ class Encoder:
     Raises
     ------
     UserError
-        If the weights are not a model file, or belong to another net.
+        If the net has not one output, or the weights are not a model file or belong to
+        another net.
     """
 
     def __init__(self, deploy, weights):
@@ -41,6 +42,9 @@ class Encoder:
         _check_weights(caffe, self._net, weights)
         self._net.copy_from(str(weights))
         self._weights = weights
+        if len(self._net.outputs) != 1:
+            raise UserError("a net that codes images has one output, the codes; this one "
+                            f"has {', '.join(self._net.outputs) or 'none'}")
         self._output, = self._net.outputs
         self.bits = self._net.blobs[self._output].shape[1]
 

@@ -3,7 +3,9 @@
 A net is a tower (images to 50 q features), the divide-and-encode module
 (features to q values in [0, 1]) and, in training, the triplet ranking loss. The
 three images of a triplet are joined on the batch axis, pass through one tower,
-and their codes are sliced apart behind it.
+and their codes are sliced apart behind it. What departs from that (a fully
+connected layer, two towers, several lengths on one, triplets formed by the loss)
+does so because a recipe says so.
 
 Source: Lai, Pan, Liu, Yan, CVPR 2015 (here "the paper").
 """
@@ -279,7 +281,7 @@ def train_test(spec):
     lengths = ", ".join(map(str, spec.lengths.values()))
     comment = f"""\
 # {spec.name}: codes of {lengths} bits from {recipe.size}x{recipe.size} images.
-# Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
+# Made by tools/make_prototxt.py from python/dnnh/{{recipes,towers,nets}}.py: edit those.
 # A batch has {batch}.
 """
     if not spec.validation:
@@ -313,17 +315,22 @@ def train_test(spec):
 def deploy(spec, subnetwork=ONE[0]):
     """The net that codes images: ``images`` to its one output, the codes.
 
-    ``subnetwork`` is one of the recipe's: a net has two for section 4.4.
+    ``subnetwork`` is one of the recipe's: a net has two for section 4.4. UserError if
+    it is not.
     """
     spec = dataclasses.replace(spec, validation=False, layout="fresh")
     recipe = spec.recipe
+    if subnetwork not in recipe.subnetworks:
+        raise UserError(f"the sub-networks of '{spec.name}' are "
+                        + " and ".join(f"'{name}'" for name in recipe.subnetworks)
+                        + f", not '{subnetwork}'; each codes with a deploy net of its own")
     head, = (head for head, bits in spec.lengths.items() if bits == spec.bits)
     prefix = subnetwork + head
     comment = f"""\
 # {spec.name}: codes {recipe.size}x{recipe.size} images, bytes 0..255{
     ", RGB" if recipe.channels == 3 else ""}.
 # Bit i of an image is 1 where `{prefix}codes` i is above 0.5.
-# Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
+# Made by tools/make_prototxt.py from python/dnnh/{{recipes,towers,nets}}.py: edit those.
 """
     images = layer("images", "Input", [], ["images"],
                    f"input_param {{ shape {{ dim: 100 dim: {recipe.channels}"
@@ -339,7 +346,7 @@ def solver(spec):
     net = spec.files["train_test"].relative_to(paths.ROOT)
     lines = f"""\
 # Trains {spec.name}: caffe train -solver {spec.files["solver"].relative_to(paths.ROOT)}
-# Made by tools/make_prototxt.py; edit python/dnnh/nets.py, not this file.
+# Made by tools/make_prototxt.py from python/dnnh/{{recipes,towers,nets}}.py: edit those.
 # Without solver_mode Caffe runs on the CPU; -gpu 0 takes the GPU.
 net: "{net}"
 # Momentum and weight decay: the paper, section 4.1. The rest is ours.

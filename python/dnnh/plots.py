@@ -71,7 +71,7 @@ def precision_at(series, source):
 
 
 # Figures of the training log that lie between 0 and 1.
-SHARES = {"active", "bit_mean_min", "bit_mean_max", "clipped", "epsilon", "test active"}
+SHARES = ("active", "bit_mean_min", "bit_mean_max", "clipped", "epsilon")
 
 
 def training(curves):
@@ -92,7 +92,7 @@ def training(curves):
         else:
             axis.plot(iterations, values, color=STYLES[0][0], linewidth=1)
         axis.set_title(name)
-        if name in SHARES:
+        if name.endswith(SHARES):     # "test active", "24bit_active"
             axis.set_ylim(-0.02, 1.02)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axis in axes[len(curves):]:
@@ -106,21 +106,29 @@ def training(curves):
 def comparison(tables):
     """Each measure against the number of bits: the paper's dashed, ours in full.
 
+    Methods that only the paper has figures of are grey, with their names at the right.
+
     Parameters
     ----------
     tables : list of dnnh.comparison.Table
     """
-    figure = Figure(figsize=(4.6 * len(tables), 5), layout="constrained")
+    mine = sorted({method for table in tables for method in (*table.ours, "DNNH")})
+    styles = dict(zip(mine, itertools.cycle(STYLES)))
+    figure = Figure(figsize=(5 * len(tables), 4.6), layout="constrained")
     for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
-        methods = [*table.paper, *(m for m in table.ours if m not in table.paper)]
-        for method, (colour, marker) in zip(methods, itertools.cycle(STYLES)):
-            for whose, rows, line in (("the paper", table.paper, "--"),
-                                      ("ours", table.ours, "-")):
-                row = rows.get(method, {})
-                if row:
-                    axes.plot(sorted(row), [row[bits] for bits in sorted(row)], line,
-                              color=colour, marker=marker, markersize=4,
-                              label=f"{method}, {whose}")
+        for whose, rows, line in (("the paper", table.paper, "--"),
+                                  ("ours", table.ours, "-")):
+            for method, row in rows.items():
+                bits = sorted(row)
+                values = [row[b] for b in bits]
+                if method in styles:
+                    colour, marker = styles[method]
+                    axes.plot(bits, values, line, color=colour, marker=marker,
+                              markersize=4, label=f"{method}, {whose}")
+                else:
+                    axes.plot(bits, values, line, color="0.6", linewidth=1)
+                    axes.annotate(method, (bits[-1], values[-1]), (4, -2), fontsize=6,
+                                  textcoords="offset points", color="0.4")
         axes.set_title(textwrap.fill(table.title, 60), fontsize=8)
         axes.set(xlabel="number of bits", ylim=(0, 1), xticks=table.lengths)
         if axes.lines:

@@ -20,6 +20,7 @@ TWO = ("query_", "database_")
 class Recipe:
     """What the paper leaves open, and the sizes, for one data set's nets."""
 
+    method: str                # its name in results
     tower: object              # a function of dnnh.towers
     channels: int
     size: int                  # side of the images that the tower sees
@@ -83,9 +84,9 @@ SOLVER_CIFAR10_PLUS = """\
 base_lr: 0.05
 lr_policy: "poly"
 power: 1
-max_iter: 6000
-display: 20
-snapshot: 500
+max_iter: 14000
+display: 100
+snapshot: 1000
 """
 
 SOLVER_DIGITS = """\
@@ -106,27 +107,29 @@ display: 20
 snapshot: 2000
 """
 
-_BARE = Recipe(towers.nin, channels=3, size=32, stored=32, pad=4, triplets=21,
+_BARE = Recipe("DNNH (bare)", towers.nin, channels=3, size=32, stored=32, pad=4, triplets=21,
                pixel_mean=120, pixel_scale=0.015625, mirror=True, solver=SOLVER_BARE)
-_CIFAR10 = dataclasses.replace(_BARE, normalize=True, jitter=0.2, erase=8,
+_CIFAR10 = dataclasses.replace(_BARE, method="DNNH", normalize=True, jitter=0.2, erase=8,
                                solver=SOLVER_CIFAR10)
 _SHORT = dataclasses.replace(_CIFAR10, stepsize=3400, solver=SOLVER_SHORT)
 
 RECIPES = {
     ("cifar10", ""): _CIFAR10,
     ("cifar10", "short"): _SHORT,
-    ("cifar10", "fc"): dataclasses.replace(_SHORT, encode="full"),
-    ("cifar10", "two"): dataclasses.replace(_SHORT, subnetworks=TWO),
+    ("cifar10", "fc"): dataclasses.replace(_SHORT, method="DNNH (fc)", encode="full"),
+    ("cifar10", "two"): dataclasses.replace(
+        _SHORT, method="DNNH (two)", subnetworks=TWO),
     ("cifar10", "plus"): dataclasses.replace(
-        _CIFAR10, tower=towers.plain, lengths=(12, 24, 32, 48), beta=1, images_per_class=12,
-        margin=3, classify=1, stepsize=2000, warp=0.2, jitter=0.4, erase=14,
+        _CIFAR10, method="DNNH (plus)", tower=towers.plain, lengths=(12, 24, 32, 48), beta=1, images_per_class=12,
+        margin=3, classify=1, stepsize=4700, warp=0.2, jitter=0.4, erase=14,
         solver=SOLVER_CIFAR10_PLUS),
     ("cifar10", "bare"): _BARE,
-    ("cifar10", "lai"): dataclasses.replace(_BARE, tower=towers.lai),
-    ("digits", ""): Recipe(towers.digits, channels=1, size=8, stored=8, pad=0,
+    ("cifar10", "lai"): dataclasses.replace(
+        _BARE, method="DNNH (lai)", tower=towers.lai),
+    ("digits", ""): Recipe("DNNH", towers.digits, channels=1, size=8, stored=8, pad=0,
                            triplets=64, pixel_mean=80, pixel_scale=0.01, mirror=False,
                            solver=SOLVER_DIGITS),
-    ("nuswide", ""): Recipe(towers.table1, channels=3, size=224, stored=256, pad=0,
+    ("nuswide", ""): Recipe("DNNH", towers.table1, channels=3, size=224, stored=256, pad=0,
                             triplets=21, pixel_mean=120, pixel_scale=0.015625, mirror=True,
                             solver=SOLVER_TABLE1),
 }

@@ -176,8 +176,16 @@ TEST_F(ImageTransformTest, WarpIsALinearMapAboutTheMiddle) {
     Write(encoded ? Encoded(ramps, ".png") : ramps);
     const ImageTransform warped("Test", Parse(""), Options("warp: 0.3"), TRAIN, Open());
     std::vector<std::set<int> > numbers(4);
+    double corners = 0;
     for (uint64_t key = 0; key < 300; ++key) {
       const std::vector<float> after = Apply(warped, key);
+      // Beyond its edges the image is mirrored: x + y turns around, so nothing
+      // falls to black, nor do the planes part.
+      for (int i = 0; i < area; ++i) {
+        ASSERT_NEAR(after[i] / 6 + after[area + i] / 5, after[2 * area + i], 1.01);
+      }
+      ASSERT_GT(*std::max_element(&after[2 * area], &after[2 * area] + area), 40);
+      corners += after[2 * area] + after[3 * area - 1];
       const int middle = height / 2 * width + width / 2;
       EXPECT_NEAR(after[middle], 6 * 15, 1);
       EXPECT_NEAR(after[area + middle], 5 * 20, 1);
@@ -196,6 +204,8 @@ TEST_F(ImageTransformTest, WarpIsALinearMapAboutTheMiddle) {
         numbers[i].insert(std::lround(change * 10));
       }
     }
+    // The two corners, 0 and 70, on the average; black ones would bring less.
+    EXPECT_NEAR(corners / 300, 70, 7);
     for (const auto& found : numbers) {      // all of -0.3 .. 0.3, each by itself
       EXPECT_EQ(found.size(), 7u);
     }

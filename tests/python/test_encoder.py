@@ -115,5 +115,12 @@ def test_whose_weights(home, monkeypatch):
     os.utime(old, (1001, 1001))
     assert models.find_model(SPEC)[0] == old        # the same second: the later one
     assert models.find_model(SPEC, released) == (released, f"{released}, as asked")
+    # Lengths that are trained together have their weights in one file.
+    together = home / "snapshots/cifar10_plus_iter_5.caffemodel"
+    together.touch()
+    for bits in (12, 48):
+        assert models.find_model(nets.net_spec("cifar10", "plus", bits))[0] == together
+    with pytest.raises(UserError, match="no trained net 'cifar10_plus_16bit'"):
+        models.find_model(nets.net_spec("cifar10", "plus", 16))
     with pytest.raises(UserError, match="nowhere.caffemodel is not there"):
         models.find_model(SPEC, home / "nowhere.caffemodel")

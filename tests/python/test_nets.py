@@ -46,12 +46,10 @@ def test_every_file_parses(path):
 
 
 def learnt(net):
-    """Layers with weights, and what shapes them."""
-    return {layer.name: (layer.type, str(layer.convolution_param),
-                         str(layer.divide_and_encode_param))
-            for layer in net.layer
-            if layer.type in ("Convolution", "DivideAndEncode", "BatchNorm",
-                              "PiecewiseThreshold")}
+    """The names of layers that keep something with the weights."""
+    return {layer.name for layer in net.layer
+            if layer.type in ("Convolution", "DivideAndEncode", "InnerProduct", "BatchNorm",
+                              "Scale", "PiecewiseThreshold")}
 
 
 @pytest.mark.parametrize("spec", nets.COMMITTED, ids=lambda s: s.name)
@@ -73,8 +71,9 @@ def test_train_and_deploy_share_names_and_length(spec):
     # Nothing is trained but what codes, and the classifiers beside it.
     texts = [nets.deploy(dataclasses.replace(spec, bits=bits), subnetwork)
              for bits in spec.lengths.values() for subnetwork in spec.recipe.subnetworks]
-    assert set(learnt(train)) == {name for text in texts for name in learnt(
-        text_format.Parse(text, caffe_pb2.NetParameter()))}
+    classifiers = {f"{head}classes" for head in spec.lengths if spec.recipe.classify}
+    assert learnt(train) == classifiers.union(*(
+        learnt(text_format.Parse(text, caffe_pb2.NetParameter())) for text in texts))
 
 
 @pytest.mark.parametrize("spec", nets.COMMITTED, ids=lambda s: s.name)
@@ -85,11 +84,11 @@ def test_what_the_paper_states(spec):
                   if layer.type == "PiecewiseThreshold"]
     # One of the two schedules: the paper's, or one scaled to the run. Both see epsilon
     # fall at least twice.
-    scaled = spec.variant in ("short", "fc", "two", "plus")
-    assert {threshold.stepsize for threshold in thresholds} == {
-        thresholds[0].stepsize if scaled else 20000}
+    stepsize = {"short": 3400, "fc": 3400, "two": 3400, "plus": 4700}.get(
+        spec.variant, 20000)
+    assert {threshold.stepsize for threshold in thresholds} == {stepsize}
     if spec.dataset == "cifar10":
-        assert (solver.max_iter - 1) // thresholds[0].stepsize >= 2
+        assert (solver.max_iter - 1) // stepsize >= 2
     for threshold in thresholds:
         assert threshold.epsilon == 0.5
         assert threshold.gamma == pytest.approx(0.8)
@@ -125,9 +124,8 @@ def test_the_ablations_differ_in_what_they_ablate():
     assert [name for name in short if str(short[name]) != str(fc[name])] == ["encode"]
     assert fc["encode"].type == "InnerProduct"
     assert fc["encode"].inner_product_param.num_output == 48
-    learnt = [name for name in short if short[name].blobs or short[name].type in (
-        "Convolution", "DivideAndEncode", "Scale", "BatchNorm")]
-    for name in learnt:
+    names = list(short)
+    for name in names[names.index("pixels") + 1:names.index("triplet_codes")]:
         for subnetwork in ("query_", "database_"):
             assert str(two[subnetwork + name]) == str(short[name]).replace(
                 'name: "', f'name: "{subnetwork}').replace(
@@ -138,6 +136,19 @@ def test_the_ablations_differ_in_what_they_ablate():
     assert list(apart.slice_param.slice_point) == [21]       # of 63
     assert list(two["loss"].bottom) == ["query_codes", "similar", "dissimilar"]
     assert list(two["pair_codes"].bottom) == ["database_codes"]
+
+
+def test_short_differs_in_its_schedule_alone():
+    paper, short = (by_name(nets.net_spec("cifar10", variant)) for variant in ("", "short"))
+    assert [name for name in paper if str(paper[name]) != str(short[name])] == ["codes"]
+    assert nets.deploy(nets.net_spec("cifar10")).replace("cifar10:", "cifar10_short:").replace(
+        '"cifar10"', '"cifar10_short"').replace("stepsize: 20000", "stepsize: 3400") == (
+            nets.deploy(nets.net_spec("cifar10", "short")))
+
+
+def test_two_subnetworks_need_a_name():
+    with pytest.raises(UserError, match="'cifar10_two' are 'query_' and 'database_', not ''"):
+        nets.deploy(nets.net_spec("cifar10", "two"))
 
 
 def test_lengths_trained_together():

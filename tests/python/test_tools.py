@@ -1,6 +1,7 @@
 """The commands, run as a user runs them."""
 
 import dataclasses
+import importlib
 import os
 import pathlib
 import re
@@ -192,8 +193,29 @@ def test_the_ablations_and_lengths_trained_together(tmp_path, monkeypatch):
                 assert codes[bits, subnetwork].shape == (50, -(-bits // 8))
         if variant == "two":             # two nets indeed, each with weights of its own
             assert np.any(codes[12, "query_"] != codes[12, "database_"])
-        if variant == "plus":
-            assert set(codes) == {(8, ""), (12, "")}
+
+
+def test_queries_are_coded_by_the_first_subnetwork(monkeypatch):
+    """Section 4.4: P codes queries, Q the database."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    evaluate = importlib.import_module("evaluate")
+    monkeypatch.setitem(nets.RECIPES, ("digits", "two"), dataclasses.replace(
+        nets.RECIPES["digits", ""], subnetworks=recipes.TWO))
+
+    class FakeEncoder:
+        def __init__(self, deploy, weights):
+            self.codes = {"query_codes": 1, "database_codes": 2}[
+                re.search(r'top: "(\w+_codes)"', deploy)[1]]
+
+        def encode(self, images, description):
+            return np.full((len(images), 2), self.codes, np.uint8)
+
+    monkeypatch.setattr(evaluate.encoder, "Encoder", FakeEncoder)
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "--dataset", "digits", "--variant",
+                                     "two", "--bits", "12", "--model", "README.md"])
+    coded, _, _ = evaluate.encode(evaluate.parse_arguments())
+    assert (coded.query_codes == 1).all() and (coded.database_codes == 2).all()
+    assert len(coded.query_codes) == 200
 
 
 def test_a_missing_database_is_one_sentence(tmp_path):
