@@ -84,7 +84,7 @@ SOLVER_CIFAR10_PLUS = """\
 base_lr: 0.05
 lr_policy: "poly"
 power: 1
-max_iter: 14000
+max_iter: 12000
 display: 100
 snapshot: 1000
 """
@@ -121,7 +121,7 @@ RECIPES = {
         _SHORT, method="DNNH (two)", subnetworks=TWO),
     ("cifar10", "plus"): dataclasses.replace(
         _CIFAR10, method="DNNH (plus)", tower=towers.plain, lengths=(12, 24, 32, 48), beta=1, images_per_class=12,
-        margin=3, classify=1, stepsize=4700, warp=0.2, jitter=0.4, erase=14,
+        margin=3, classify=1, stepsize=4000, warp=0.15, jitter=0.25, erase=12,
         solver=SOLVER_CIFAR10_PLUS),
     ("cifar10", "bare"): _BARE,
     ("cifar10", "lai"): dataclasses.replace(
