@@ -202,6 +202,8 @@ MUTANTS = {
         "random->Below(width_ - erase_ + 1))"),
     "transform: warped about a corner": (
         TRANSFORM, "cpp", "shift = middle - map * middle", "shift(0, 0)"),
+    "transform: black where a warped image does not reach": (
+        TRANSFORM, "cpp", "cv::BORDER_REFLECT_101", "cv::BORDER_CONSTANT"),
     "transform: warped in TEST": (
         TRANSFORM, "cpp", "phase == TRAIN ? options.warp() : 0", "options.warp()"),
     "transform: slants but one way": (
