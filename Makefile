@@ -3,6 +3,7 @@
 #   make                 packages, Python environment, Caffe with our layers
 #   make demo            the main job, end to end, on embedded data
 #   make test            all tests
+#   make report          the figures of the paper's tables, ours beside them
 #   make bench           speed, beside others in the same run (CIFAR-10)
 #   make clean           remove what was built (data and snapshots stay)
 #
@@ -18,7 +19,7 @@ SKIP_PACKAGES ?= 0
 BUILD := $(if $(filter 1,$(CUDA)),build-cuda,build)
 DATASET ?= digits
 
-.PHONY: all demo test bench clean
+.PHONY: all demo test report bench clean
 .DELETE_ON_ERROR:
 
 all: .venv/bin/caffe
@@ -75,6 +76,9 @@ else
 	@echo "The mutants of tests/break_layers.py are for the CPU build; skipped."
 endif
 	@$(PYTHON) -m pytest
+
+report: all
+	@$(PYTHON) tools/report.py
 
 bench: all
 	@$(PYTHON) benchmarks/steps.py

@@ -69,13 +69,13 @@ def test_values_of_another_kind(tmp_path, changes):
 
 def test_the_newest_of_your_own_comes_first(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(paths.ROOT / "tools"))
-    compare = importlib.import_module("compare")
+    command = importlib.import_module("report")
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
 
     def printed(*arguments):
-        monkeypatch.setattr("sys.argv", ["compare.py", *arguments])
-        compare.main()
+        monkeypatch.setattr("sys.argv", ["report.py", *arguments])
+        command.main()
         return capsys.readouterr().out
 
     assert "no result of ours yet" in printed()

@@ -1,8 +1,8 @@
 """Print the figures of the paper's tables with ours beside them.
 
-  python tools/compare.py                      CIFAR-10
-  python tools/compare.py --all                with every method the paper compares with
-  python tools/compare.py --released           the committed results alone
+  python tools/report.py                      CIFAR-10
+  python tools/report.py --all                with every method the paper compares with
+  python tools/report.py --released           the committed results alone
 
 Ours are those of the trainings that models/README.md describes (models/results/*.json)
 and your own (results/*/result.json), all by tools/evaluate.py; of two of the same data,
