@@ -3,6 +3,7 @@
   python tools/make_prototxt.py                                the committed ones
   python tools/make_prototxt.py --dataset cifar10 --bits 16    one more length
   python tools/make_prototxt.py --dataset cifar10 --variant lai --bits 64
+  python tools/make_prototxt.py --dataset cifar10 --variant short --seed 2
   python tools/make_prototxt.py --dataset cifar10 --layout dense
 
 --layout says where the triplets come from in training: fresh (drawn while
@@ -26,17 +27,19 @@ def main():
                         help="the net that trains on four fifths of the training images")
     parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS],
                         help="code lengths, 8 to 64 (default 48)")
+    parser.add_argument("--seed", type=int, default=1,
+                        help="of weights, triplets and changes of images (default 1)")
     arguments = parser.parse_args()
 
     specs = nets.COMMITTED
     if not arguments.dataset and (arguments.variant or arguments.validation
-                                  or arguments.layout != "fresh"
+                                  or arguments.layout != "fresh" or arguments.seed != 1
                                   or arguments.bits != [nets.DEFAULT_BITS]):
-        raise UserError("--bits, --variant, --layout and --validation need "
+        raise UserError("--bits, --variant, --layout, --seed and --validation need "
                         "--dataset")
     if arguments.dataset:
         specs = [nets.net_spec(arguments.dataset, arguments.variant, bits,
-                               arguments.validation, arguments.layout)
+                               arguments.validation, arguments.layout, arguments.seed)
                  for bits in arguments.bits]
     for spec in specs:
         for path, text in nets.files_of(spec).items():

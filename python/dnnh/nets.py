@@ -34,7 +34,8 @@ class NetSpec:
 
     ``layout`` is one of LAYOUTS: where the triplets come from in training.
     ``validation`` nets train on four fifths of the training images, so that the rest
-    can be ranked to choose things by. Both share the others' deploy files.
+    can be ranked to choose things by. ``seed`` decides weights at the start, triplets
+    and what is done to images. All three share the others' deploy files.
     """
 
     dataset: str
@@ -42,25 +43,26 @@ class NetSpec:
     bits: int
     validation: bool = False
     layout: str = "fresh"
+    seed: int = 1
 
     @property
     def name(self):
-        """``<dataset>[_<variant>][_<layout>][_validation][_<bits>bit]``.
+        """``<dataset>[_<variant>][_<layout>][_validation][_seed<seed>][_<bits>bit]``.
 
-        Fresh triplets and 48 bits go unsaid.
+        Fresh triplets, seed 1 and 48 bits go unsaid.
         """
         parts = [self.dataset, self.variant,
                  "" if self.layout == "fresh" else self.layout,
                  "validation" if self.validation else "",
+                 "" if self.seed == 1 else f"seed{self.seed}",
                  "" if self.bits == DEFAULT_BITS else f"{self.bits}bit"]
         return "_".join(part for part in parts if part)
 
     @property
     def files(self):
         """Paths of the prototxt files, by kind."""
-        coding = dataclasses.replace(self, validation=False, layout="fresh")
         kinds = {"train_test": self.trained, "solver": self.trained,
-                 **{f"{subnetwork}deploy": coding
+                 **{f"{subnetwork}deploy": self.coding
                     for subnetwork in self.recipe.subnetworks}}
         return {kind: paths.PROTOTXT / f"{spec.name}_{kind}.prototxt"
                 for kind, spec in kinds.items()}
@@ -69,6 +71,11 @@ class NetSpec:
     def snapshot_prefix(self):
         """Where Caffe puts this net's snapshots, relative to the repository."""
         return f"snapshots/{self.trained.name}"
+
+    @property
+    def coding(self):
+        """The net that this one's weights code images with."""
+        return NetSpec(self.dataset, self.variant, self.bits)
 
     @property
     def recipe(self):
@@ -113,13 +120,14 @@ COMMITTED = tuple(
     + [NetSpec("nuswide", "", 48)])
 
 
-def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="fresh"):
+def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="fresh",
+             seed=1):
     """A checked NetSpec.
 
     Raises
     ------
     UserError
-        If there is no such net, or the length is out of range.
+        If there is no such net, or the length or the seed is out of range.
     """
     if (dataset, variant) not in RECIPES:
         raise UserError(f"there is no net '{dataset}{'_' * bool(variant)}{variant}'; "
@@ -132,7 +140,10 @@ def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="f
     if layout != "fresh" and RECIPES[dataset, variant].images_per_class:
         raise UserError(f"'{dataset}_{variant}' forms its triplets inside the batch: there "
                         f"is no list of them to follow, and no layout '{layout}'")
-    return NetSpec(dataset, variant, bits, validation, layout)
+    # Caffe takes negative seeds for "choose one", and has 32 bits for them.
+    if not 0 <= seed < 2**31:
+        raise UserError(f"seed {seed}: seeds are 0 to {2**31 - 1}")
+    return NetSpec(dataset, variant, bits, validation, layout, seed)
 
 
 # --- files ----------------------------------------------------------------------
@@ -216,7 +227,7 @@ def _triplet_images(spec, recipe, phase, part):
         block("transform_param", *transform),
         block("triplet_data_param", f'source: "{database}"', *size,
               *(only_in_training if phase == "TRAIN" else []),
-              "seed: 1" if spec.layout == "fresh" else None))]
+              f"seed: {spec.seed}" if spec.layout == "fresh" else None))]
 
 
 def _joined(recipe):
@@ -318,7 +329,7 @@ def deploy(spec, subnetwork=ONE[0]):
     ``subnetwork`` is one of the recipe's: a net has two for section 4.4. UserError if
     it is not.
     """
-    spec = dataclasses.replace(spec, validation=False, layout="fresh")
+    spec = spec.coding
     recipe = spec.recipe
     if subnetwork not in recipe.subnetworks:
         raise UserError(f"the sub-networks of '{spec.name}' are "
@@ -356,7 +367,7 @@ weight_decay: 0.0005
 # The loss in the log is the mean of so many iterations; one is noise.
 average_loss: 20
 snapshot_prefix: "{spec.snapshot_prefix}"
-random_seed: 1
+random_seed: {spec.seed}
 """
     if spec.validation:
         lines += f"""\

@@ -146,6 +146,17 @@ def test_short_differs_in_its_schedule_alone():
             nets.deploy(nets.net_spec("cifar10", "short")))
 
 
+def test_another_seed_is_another_training_of_the_same_net():
+    one, two = (nets.net_spec("cifar10", "short", 12, seed=seed) for seed in (1, 2))
+    assert two.name == "cifar10_short_seed2_12bit"
+    assert one.files["deploy"] == two.files["deploy"]
+    assert nets.deploy(one) == nets.deploy(two)
+    for make, field in ((nets.solver, "random_seed"), (nets.train_test, "    seed")):
+        assert make(two).replace(two.name, one.name).replace(
+            f"{field}: 2", f"{field}: 1") == make(one)
+        assert f"{field}: 2" in make(two)
+
+
 def test_two_subnetworks_need_a_name():
     with pytest.raises(UserError, match="'cifar10_two' are 'query_' and 'database_', not ''"):
         nets.deploy(nets.net_spec("cifar10", "two"))
@@ -230,6 +241,8 @@ def test_any_length_from_8_to_64(tmp_path, bits):
     (("cifar10", "", 65), "65 bits"),
     (("mars", "", 48), "no net 'mars'; there are cifar10, "),
     (("cifar10", "x", 48), "no net 'cifar10_x'"),
+    (("cifar10", "", 48, False, "fresh", -1), "seed -1: seeds are 0 to"),
+    (("cifar10", "", 48, False, "fresh", 2**31), "seed 2147483648"),
     (("cifar10", "plus", 48, False, "dense"), "'cifar10_plus' forms its triplets inside"),
     (("cifar10", "", 48, False, "x"), "unknown layout 'x'; known ones: fresh, ")])
 def test_bad_requests(arguments, message):
