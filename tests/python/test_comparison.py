@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from dnnh import comparison, paths, plots, published
+from dnnh import comparison, plots, published
 
 
 def write(path, **changes):
@@ -67,11 +67,8 @@ def test_values_of_another_kind(tmp_path, changes):
     assert "another kind" in sentence and not results
 
 
-def test_the_newest_of_your_own_comes_first(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(paths.ROOT / "tools"))
+def test_the_newest_of_your_own_comes_first(home, monkeypatch, capsys):
     command = importlib.import_module("report")
-    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
 
     def printed(*arguments):
         monkeypatch.setattr("sys.argv", ["report.py", *arguments])
@@ -81,16 +78,16 @@ def test_the_newest_of_your_own_comes_first(tmp_path, monkeypatch, capsys):
     assert "no result of ours yet" in printed()
     for folder, value, age in (("models/results", 0.1, 0), ("results/z", 0.2, 20),
                                ("results/a", 0.3, 10)):
-        (tmp_path / folder).mkdir(parents=True)
-        path = tmp_path / folder / "result.json"
+        (home / folder).mkdir(parents=True)
+        path = home / folder / "result.json"
         write(path, map=value)
         os.utime(path, (1e9 - age, 1e9 - age))
     assert re.search(r"DNNH +ours +0.300\n", printed())
     assert re.search(r"DNNH +ours +0.100\n", printed("--released"))
     assert "KSH" not in printed() and "KSH" in printed("--all")
     assert "| DNNH | ours |  |  |  | 0.300 |" in (
-        tmp_path / "results/comparison_cifar10.md").read_text()
-    assert (tmp_path / "results/comparison_cifar10.png").stat().st_size > 10_000
+        home / "results/comparison_cifar10.md").read_text()
+    assert (home / "results/comparison_cifar10.png").stat().st_size > 10_000
 
 
 def test_the_papers_own_tables_agree():

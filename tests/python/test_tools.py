@@ -197,7 +197,6 @@ def test_the_ablations_and_lengths_trained_together(tmp_path, monkeypatch):
 
 def test_queries_are_coded_by_the_first_subnetwork(monkeypatch):
     """Section 4.4: P codes queries, Q the database."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     evaluate = importlib.import_module("evaluate")
     monkeypatch.setitem(nets.RECIPES, ("digits", "two"), dataclasses.replace(
         nets.RECIPES["digits", ""], subnetworks=recipes.TWO))
