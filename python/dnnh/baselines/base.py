@@ -1,0 +1,151 @@
+"""What all methods that hash vectors share: fit, then encode."""
+
+import numpy as np
+
+from dnnh import ranking
+from dnnh.errors import UserError
+
+
+class Hasher:
+    """A method that learns codes of vectors.
+
+    A subclass sets ``name`` and ``supervised``, and has ``_fit(x, labels, rng)`` and
+    ``_project(x)``, both of centred float64 arrays of shape (n, d).
+
+    Parameters
+    ----------
+    bits : int
+        q, the length of the codes.
+    seed : int
+        Decides all that is random.
+    """
+
+    name = None                # in results and tables
+    supervised = False
+
+    def __init__(self, bits, seed=0):
+        if bits < 1:
+            raise UserError(f"{bits} bits: codes have at least 1")
+        self.bits = bits
+        self.seed = seed
+
+    def fit(self, features, labels=None):
+        """Learn from features.
+
+        Parameters
+        ----------
+        features : array of shape (n, d), finite
+        labels : int array of shape (n,), or 0/1 array of shape (n, classes); needed by
+            supervised methods, not looked at by the others
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        UserError
+            If the features, their number or the labels cannot do.
+        """
+        features = self._checked(features)
+        if len(features) <= self.bits:
+            raise UserError(f"{self.name}: {len(features)} samples cannot teach "
+                            f"{self.bits} bits; at least {self.bits + 1} are needed")
+        if self.supervised:
+            if labels is None:
+                raise UserError(f"{self.name} is supervised: it needs labels")
+            labels = np.asarray(labels)
+            if len(labels) != len(features):
+                raise UserError(f"{self.name}: {len(labels)} labels for {len(features)} "
+                                "samples")
+        self._mean = features.mean(axis=0)
+        centred = features - self._mean
+        if not centred.any():
+            raise UserError(f"{self.name}: all {len(features)} samples are the same")
+        self._fit(centred, labels, np.random.default_rng(self.seed))
+        return self
+
+    def project(self, features):
+        """What becomes bits: float64 array of shape (n, q); bit i is 1 where it is
+        above 0."""
+        features = self._checked(features)
+        if features.shape[1] != len(self._mean):
+            raise UserError(f"{self.name} has learnt from {len(self._mean)} features; "
+                            f"these are {features.shape[1]}")
+        return self._project(features - self._mean)
+
+    def encode(self, features, block=10_000):
+        """Packed codes, uint8 of shape (n, ceil(q / 8)); ``block`` rows at a time."""
+        return np.concatenate([
+            ranking.pack(self.project(features[start:start + block]) > 0)
+            for start in range(0, max(len(features), 1), block)])
+
+    def _checked(self, features):
+        features = np.asarray(features, np.float64)
+        if features.ndim != 2 or not features.shape[1]:
+            raise UserError(f"{self.name}: features of shape {features.shape}; a row for "
+                            "each sample is needed")
+        if not np.isfinite(features).all():
+            raise UserError(f"{self.name}: features have values that are no numbers")
+        return features
+
+
+def one_hot(labels):
+    """0 and 1, float64 of shape (n, classes), of labels of either form."""
+    if labels.ndim == 2:
+        return labels.astype(float)
+    return (labels[:, np.newaxis] == np.unique(labels)).astype(float)
+
+
+def similarity(labels):
+    """1 for two samples that share a label, else -1: float32 of shape (n, n)."""
+    hot = one_hot(labels).astype(np.float32)
+    return np.where(hot @ hot.T > 0, np.float32(1), np.float32(-1))
+
+
+def principal_directions(x, count):
+    """The directions of largest variance of centred samples, (d, count).
+
+    Raises
+    ------
+    UserError
+        If there are not so many directions.
+    """
+    if count > x.shape[1]:
+        raise UserError(f"{count} principal directions are asked of {x.shape[1]} features; "
+                        "take shorter codes or more features")
+    variances, directions = np.linalg.eigh(x.T @ x)
+    return directions[:, ::-1][:, :count]
+
+
+class Anchors:
+    """The kernel exp(-|x - a|^2 / (2 m)) with anchors a, less its mean over samples.
+
+    m is the mean squared distance of samples to anchors (Liu et al., CVPR 2012, and
+    their code).
+
+    Parameters
+    ----------
+    x : float64 array of shape (n, d)
+    count : int
+        How many anchors, drawn from the samples.
+    name : str
+        Of the method, for messages.
+    """
+
+    def __init__(self, x, count, rng, name):
+        if count > len(x):
+            raise UserError(f"{name}: {count} anchors are to be drawn from {len(x)} "
+                            "samples; give more samples")
+        self.anchors = x[np.sort(rng.choice(len(x), count, replace=False))]
+        self.spread = 2 * self._distances(x).mean()
+        self.mean = 0
+        self.mean = self(x).mean(axis=0)
+
+    def _distances(self, x):
+        squares = (x**2).sum(1)[:, np.newaxis] + (self.anchors**2).sum(1)
+        return np.maximum(squares - 2 * x @ self.anchors.T, 0)
+
+    def __call__(self, x):
+        """float64 array of shape (n, count)."""
+        return np.exp(-self._distances(x) / self.spread) - self.mean

@@ -1,0 +1,86 @@
+"""ITQ and ITQ-CCA: projections, turned so that little is lost when they are cut.
+
+Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary
+codes", CVPR 2011.
+"""
+
+import numpy as np
+import scipy.linalg
+
+from dnnh.baselines.base import Hasher, one_hot, principal_directions
+from dnnh.errors import UserError
+
+ROTATIONS = 50             # their section 2.2
+REGULARIZATION = 1e-4      # their code, of both covariances of the CCA
+
+
+def rotate(projected, rng, losses=None):
+    """The rotation that brings projections close to the corners of a cube.
+
+    Minimizes |sign(V R) - V R|^2 in turn over the signs and over R (their eq. 2).
+
+    Parameters
+    ----------
+    projected : float64 array of shape (n, q)
+        V.
+    losses : list, optional
+        Gets the loss after each turn.
+
+    Returns
+    -------
+    float64 array of shape (q, q), orthogonal
+    """
+    q = projected.shape[1]
+    rotation, _ = np.linalg.qr(rng.standard_normal((q, q)))
+    for _ in range(ROTATIONS):
+        signs = np.where(projected @ rotation >= 0, 1.0, -1.0)
+        left, _, right = np.linalg.svd(projected.T @ signs)
+        rotation = left @ right
+        if losses is not None:
+            losses.append(np.sum((signs - projected @ rotation)**2))
+    return rotation
+
+
+class ITQ(Hasher):
+    """Principal directions, turned."""
+
+    name = "ITQ"
+
+    def _fit(self, x, labels, rng):
+        directions = principal_directions(x, self.bits)
+        self.projection = directions @ rotate(x @ directions, rng)
+
+    def _project(self, x):
+        return x @ self.projection
+
+
+class ITQCCA(Hasher):
+    """The directions most correlated with the labels, weighted by the correlation,
+    turned.
+
+    c classes have at most c - 1 such directions. Codes that are longer are those
+    coordinates and zeros, turned all together: more hyperplanes in the same space.
+    """
+
+    name = "ITQ-CCA"
+    supervised = True
+
+    def _fit(self, x, labels, rng):
+        y = one_hot(labels)
+        y -= y.mean(axis=0)
+        if not y.any():
+            raise UserError(f"{self.name}: all samples have the same labels")
+        within = x.T @ x / len(x) + REGULARIZATION * np.eye(x.shape[1])
+        labels_within = y.T @ y / len(y) + REGULARIZATION * np.eye(y.shape[1])
+        between = x.T @ y / len(x)
+        explained = between @ np.linalg.solve(labels_within, between.T)
+        squares, directions = scipy.linalg.eigh(explained, within)
+        count = min(self.bits, np.linalg.matrix_rank(y), x.shape[1])
+        correlations = np.sqrt(np.clip(squares[::-1][:count], 0, 1))
+        directions = directions[:, ::-1][:, :count] * correlations
+        padded = np.zeros((x.shape[1], self.bits))
+        padded[:, :count] = directions
+        self.projection = padded @ rotate(x @ padded, rng)
+
+    def _project(self, x):
+        return x @ self.projection
