@@ -13,16 +13,11 @@ the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
 import argparse
 import dataclasses
 import hashlib
-import json
 import pathlib
-import time
 
-from dnnh import (codes, datasets, encoder, errors, metrics, models, nets, paths, report,
+from dnnh import (codes, datasets, encoder, errors, evaluation, models, nets, report,
                   splits)
 from dnnh.errors import UserError
-
-# The data sets whose MAP the paper measures within the top of the ranking.
-TOP = {"nuswide": 5000}
 
 
 def parse_arguments():
@@ -65,9 +60,11 @@ def main():
                  "protocol": coded.protocol or "of the file", "note": arguments.note}
     else:
         coded, about, dataset = encode(arguments)
-    result = measure(coded, about)
+    result = evaluation.measure(coded, about)
     print(report.summary(result))
-    write(arguments, coded, result, dataset)
+    page = evaluation.write(coded, result, dataset, arguments.output, arguments.json,
+                            with_codes=not arguments.codes)
+    print(f"codes, tables, plots and report: {page}")
 
 
 def encode(arguments):
@@ -105,70 +102,6 @@ def encode(arguments):
         "model": str(weights.name),
         "model_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
     return coded, about, dataset
-
-
-def measure(coded, about):
-    """Rank, and put together the result as it goes into the JSON."""
-    same = None
-    if coded.query_ids is not None and coded.database_ids is not None:
-        place = {image: i for i, image in enumerate(coded.database_ids.tolist())}
-        found = [place.get(image) for image in coded.query_ids.tolist()]
-        if None not in found:
-            same = found
-            print("each query is in the database, and left out of its own ranking")
-        elif any(f is not None for f in found):
-            raise UserError("some queries are in the database and some are not; every "
-                            "query must be, to be left out of its own ranking, or none")
-    start = time.perf_counter()
-    measured = metrics.evaluate(
-        coded.query_codes, coded.database_codes, coded.query_labels,
-        coded.database_labels, coded.bits, top=TOP.get(coded.dataset), same=same,
-        progress=True)
-    return {"dataset": coded.dataset, "method": coded.method, "bits": coded.bits,
-            "seed": coded.seed, **about, **measured,
-            "seconds": time.perf_counter() - start}
-
-
-def other_lengths(result):
-    """Full results under results/ that differ from this one in length alone."""
-    others = []
-    for path in paths.RESULTS.glob("*/result.json"):
-        try:
-            other = json.loads(path.read_text())
-            if not (isinstance(other["bits"], int)
-                    and isinstance(other["precision_radius2"], float)):
-                raise TypeError("bits or precision_radius2 is no number")
-            if not other["note"] and not result["note"] and all(
-                    other[key] == result[key] for key in (
-                        "dataset", "method", "protocol", "source", "seed")):
-                others.append(other)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            print(f"{path} is not a result of ours; it is left out of the plot")
-    return others
-
-
-def write(arguments, coded, result, dataset):
-    """Everything under results/; all of it, or nothing where something fails."""
-    name = f"{result['dataset']}_{result['method']}_{result['protocol']}"
-    if result["seed"]:
-        name += f"_seed{result['seed']}"
-    name = "".join(c if c.isalnum() else "_" for c in name).replace("__", "_")
-    folder = arguments.output or paths.RESULTS / f"{name.strip('_')}_{result['bits']}bit"
-    figures = report.draw(result, other_lengths(result))
-    rows = report.gallery(coded, dataset) if dataset is not None else ()
-    page = report.page(result, figures, rows, dataset)
-    with paths.files_written_whole(folder) as partial:
-        if not arguments.codes:
-            codes.save(partial / "codes.h5", coded)
-        report.write_json(partial / "result.json", result)
-        report.write_csv(partial / "curves.csv", result)
-        for kind, figure in figures.items():
-            figure.savefig(partial / f"{kind}.png", dpi=160)
-            figure.savefig(partial / f"{kind}.pdf")
-        (partial / "report.html").write_text(page)
-        if arguments.json:
-            report.write_json(arguments.json, result)
-    print(f"codes, tables, plots and report: {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import os
 import pathlib
 import re
@@ -51,6 +52,8 @@ def test_help_has_examples(tool):
     ("evaluate.py", ("--codes", "README.md", "--bits", 12), "--bits is about coding"),
     ("plot_log.py", ("README.md",), "no figures of a training"),
     ("get_data.py", ("cifar10", "--force", "--from", "/dev/zero"), "is a device"),
+    ("baselines.py", ("--method", "itq", "--dataset", "digits", "--bits", 80, "--features",
+                      "pixels"), "80 principal directions are asked of 64 features"),
     ("make_triplets.py", ("--dataset", "digits", "--output", "/"),
      "--output /: give the name"),
 ])
@@ -215,6 +218,26 @@ def test_queries_are_coded_by_the_first_subnetwork(monkeypatch):
     coded, _, _ = evaluate.encode(evaluate.parse_arguments())
     assert (coded.query_codes == 1).all() and (coded.database_codes == 2).all()
     assert len(coded.query_codes) == 200
+
+
+def test_baselines_are_fitted_once(home, monkeypatch, capsys):
+    command = importlib.import_module("baselines")
+
+    def said(*arguments):
+        monkeypatch.setattr("sys.argv", ["baselines.py", "--dataset", "digits",
+                                         "--features", "pixels", *arguments])
+        command.main()
+        return capsys.readouterr().out
+
+    first = said("--method", "lsh", "sdh", "--bits", "8", "16")
+    assert first.count("learnt and coded") == 4
+    result = json.loads((home / "results/digits_SDH_pixels_paper_16bit/result.json").read_text())
+    assert result["map"] > 0.75 and result["method"] == "SDH (pixels)"
+    assert result["queries"] == 200 and result["features"] == "pixels"
+    lsh = json.loads((home / "results/digits_LSH_pixels_paper_16bit/result.json").read_text())
+    assert lsh["map"] < 0.6
+    assert said("--method", "lsh", "--bits", "8").count("done before") == 1
+    assert "learnt and coded" in said("--method", "lsh", "--bits", "8", "--force")
 
 
 def test_a_missing_database_is_one_sentence(tmp_path):
