@@ -1,9 +1,13 @@
 """The methods that the two papers compare with: vectors in, codes out."""
 
+from dnnh.baselines.bdnn import SHBDNN, UHBDNN
+from dnnh.baselines.bre import BRE
 from dnnh.baselines.itq import ITQ, ITQCCA
 from dnnh.baselines.ksh import KSH
 from dnnh.baselines.lsh import LSH
+from dnnh.baselines.mlh import MLH
 from dnnh.baselines.sdh import SDH
 from dnnh.baselines.sh import SH
 
-METHODS = {method.__name__.lower(): method for method in (LSH, SH, ITQ, ITQCCA, KSH, SDH)}
+METHODS = {method.__name__.lower(): method for method in (
+    LSH, SH, ITQ, UHBDNN, ITQCCA, BRE, MLH, KSH, SDH, SHBDNN)}

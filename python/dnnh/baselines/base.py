@@ -97,10 +97,63 @@ def one_hot(labels):
     return (labels[:, np.newaxis] == np.unique(labels)).astype(float)
 
 
-def similarity(labels):
-    """1 for two samples that share a label, else -1: float32 of shape (n, n)."""
-    hot = one_hot(labels).astype(np.float32)
-    return np.where(hot @ hot.T > 0, np.float32(1), np.float32(-1))
+class Similarities:
+    """The matrix S of 1 for two samples that share a label, else -1: (n, n).
+
+    With one label a sample it is 2 Y Y^T - 1 1^T, and never written out; with several
+    it is. ``S @ v`` multiplies it with an array of shape (n, ...).
+    """
+
+    def __init__(self, labels):
+        self._hot = one_hot(labels)
+        self._dense = None
+        if (self._hot.sum(axis=1) != 1).any():
+            shared = self._hot.astype(np.float32)
+            self._dense = np.where(shared @ shared.T > 0, np.float32(1), np.float32(-1))
+
+    def __len__(self):
+        return len(self._hot)
+
+    def __matmul__(self, v):
+        if self._dense is not None:
+            return (self._dense @ v.astype(np.float32)).astype(float)
+        return 2 * self._hot @ (self._hot.T @ v) - v.sum(axis=0)
+
+    def alike(self, one, other):
+        """Whether two samples share a label; of arrays of indices, elementwise."""
+        return (self._hot[one] * self._hot[other]).any(axis=-1)
+
+    def rows(self, indices):
+        """Some rows, float64 of shape (len(indices), n)."""
+        return np.where(self._hot[indices] @ self._hot.T > 0, 1.0, -1.0)
+
+
+def signs(values):
+    """1 where a value is above 0, else -1."""
+    return np.where(values > 0, 1.0, -1.0)
+
+
+def improve_signs(b, w, pull, sweeps=10):
+    """Discrete cyclic coordinate descent, in place (Shen et al., CVPR 2015, eq. 10).
+
+    Minimizes |b w|^2 - 2 sum(b * pull) over b of 1 and -1: each column's best signs,
+    given the others, over and over.
+
+    Parameters
+    ----------
+    b : float64 array of shape (n, q)
+    w : float64 array of shape (q, c)
+    pull : float64 array of shape (n, q)
+    sweeps : int
+        At most so many rounds over the columns.
+    """
+    for _ in range(sweeps):
+        before = b.copy()
+        for bit in range(b.shape[1]):
+            others = b @ (w @ w[bit]) - b[:, bit] * (w[bit] @ w[bit])
+            b[:, bit] = signs(pull[:, bit] - others)
+        if np.array_equal(before, b):
+            break
 
 
 def principal_directions(x, count):

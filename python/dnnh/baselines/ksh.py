@@ -7,7 +7,7 @@ import numpy as np
 import scipy.linalg
 from scipy.special import expit
 
-from dnnh.baselines.base import Anchors, Hasher, similarity
+from dnnh.baselines.base import Anchors, Hasher, Similarities, signs
 
 ANCHORS = 300              # their section 4
 STEPS = 500                # of the accelerated gradient, as in their code
@@ -29,64 +29,79 @@ class KSH(Hasher):
     def _fit(self, x, labels, rng):
         self.kernel = Anchors(x, ANCHORS, rng, self.name)
         k = self.kernel(x)                                        # (n, m)
-        left = self.bits * similarity(labels)                     # (n, n), float32
+        left = _Left(Similarities(labels), self.bits)
         gram = k.T @ k
         gram += 1e-6 * np.trace(gram) / len(gram) * np.eye(len(gram))
         self.weights = np.empty((k.shape[1], self.bits))
         self.objectives = []
         for bit in range(self.bits):
-            start = self._spectral(k, gram, left)
-            smoothed = self._smoothed(k, left, start)
-            best = max((start, smoothed), key=lambda a: _agreement(_signs(k @ a), left))
+            start = _spectral(k, gram, left)
+            smoothed = _smoothed(k, left, start)
+            best = max((start, smoothed), key=lambda a: left.agreement(signs(k @ a)))
             self.weights[:, bit] = best
-            signs = _signs(k @ best).astype(np.float32)
-            left -= np.outer(signs, signs)
-            self.objectives.append(float(np.einsum("ij,ij->", left, left)) / left.size)
-
-    def _spectral(self, k, gram, left):
-        """The relaxed optimum (their eq. 11), scaled so that its values spread by 1."""
-        target = k.T @ (left @ k.astype(np.float32)).astype(float)
-        _, vectors = scipy.linalg.eigh((target + target.T) / 2, gram,
-                                       subset_by_index=[len(gram) - 1] * 2)
-        return vectors[:, 0] * np.sqrt(len(k))
-
-    def _smoothed(self, k, left, a):
-        """Ascends y^T R y with y = 2 / (1 + exp(-k a)) - 1 (their eq. 13), by Nesterov's
-        accelerated gradient with a step that halves where it would go down."""
-        size = left.shape[0]
-        momentum, previous, best = 1.0, a, a
-        step = 1.0
-        best_value = _agreement(_soft(k @ a), left)
-        for _ in range(STEPS):
-            next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-            ahead = best + (momentum - 1) / next_momentum * (best - previous)
-            y = _soft(k @ ahead)
-            pushed = (left @ y.astype(np.float32)).astype(float)
-            gradient = k.T @ (pushed * (1 - y**2)) / size
-            value, slope = y @ pushed, gradient @ gradient * size
-            while True:
-                tried = ahead + step * gradient
-                gained = _agreement(_soft(k @ tried), left) - value
-                if gained >= 0.5 * step * slope or step < 1e-8:
-                    break
-                step /= 2
-            new_value = value + gained
-            if new_value - best_value < 1e-6 * abs(best_value):
-                break
-            previous, best, best_value, momentum = best, tried, new_value, next_momentum
-        return best
+            left.take_away(signs(k @ best))
+            self.objectives.append(left.square() / len(x)**2)
 
     def _project(self, x):
         return self.kernel(x) @ self.weights
 
 
-def _signs(values):
-    return np.where(values > 0, 1.0, -1.0)
+class _Left:
+    """R = q S - B B^T, what the bits B so far leave of the similarities S."""
+
+    def __init__(self, similarities, bits):
+        self.similarities = similarities
+        self.bits = bits
+        self.taken = np.zeros((len(similarities), 0))
+
+    def __matmul__(self, v):
+        return self.bits * (self.similarities @ v) - self.taken @ (self.taken.T @ v)
+
+    def agreement(self, y):
+        return float(y @ (self @ y))
+
+    def take_away(self, b):
+        self.taken = np.column_stack([self.taken, b])
+
+    def square(self):
+        """|R|^2; each entry of S has the square 1."""
+        b = self.taken
+        return float((self.bits * len(b))**2 + np.sum((b.T @ b)**2)
+                     - 2 * self.bits * np.sum(b * (self.similarities @ b)))
+
+
+def _spectral(k, gram, left):
+    """The relaxed optimum (their eq. 11), scaled so that its values spread by 1."""
+    target = k.T @ (left @ k)
+    _, vectors = scipy.linalg.eigh((target + target.T) / 2, gram,
+                                   subset_by_index=[len(gram) - 1] * 2)
+    return vectors[:, 0] * np.sqrt(len(k))
+
+
+def _smoothed(k, left, a):
+    """Ascends y^T R y with y = 2 / (1 + exp(-k a)) - 1 (their eq. 13), by Nesterov's
+    accelerated gradient with a step that halves where it would not go up."""
+    size = len(k)
+    momentum, previous, best, step = 1.0, a, a, 1.0
+    best_value = left.agreement(_soft(k @ a))
+    for _ in range(STEPS):
+        next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = best + (momentum - 1) / next_momentum * (best - previous)
+        y = _soft(k @ ahead)
+        pushed = left @ y
+        gradient = k.T @ (pushed * (1 - y**2)) / size
+        value, slope = y @ pushed, gradient @ gradient * size
+        while True:
+            tried = ahead + step * gradient
+            gained = left.agreement(_soft(k @ tried)) - value
+            if gained >= 0.5 * step * slope or step < 1e-8:
+                break
+            step /= 2
+        if value + gained - best_value < 1e-6 * abs(best_value):
+            break
+        previous, best, best_value, momentum = best, tried, value + gained, next_momentum
+    return best
 
 
 def _soft(values):
     return 2 * expit(values) - 1
-
-
-def _agreement(y, left):
-    return float(y @ (left @ y.astype(np.float32)))

@@ -1,0 +1,113 @@
+"""BRE: binary reconstructive embedding, with labels.
+
+Kulis, Darrell, "Learning to hash with binary reconstructive embeddings", NIPS 2009:
+hash functions of kernels with samples, whose codes are to have the distances that the
+labels say: 0 for samples that share one, 1 for others.
+"""
+
+import numpy as np
+
+from dnnh.baselines.base import Hasher, Similarities, signs
+
+POINTS = 1000              # samples that are learnt from, at most
+KERNELS = 50               # samples that a hash function is made of, their s
+SWEEPS = 3                 # over all bits
+
+
+class BRE(Hasher):
+    """Coordinate descent: one weight of one hash function at a time, to its optimum.
+
+    Attributes
+    ----------
+    objectives : list of float
+        Mean of (d - |b - b'|^2 / q)^2 over pairs, with b of 0 and 1: at the start, and
+        after each sweep.
+    """
+
+    name = "BRE"
+    supervised = True
+
+    def _fit(self, x, labels, rng):
+        chosen = np.sort(rng.choice(len(x), min(POINTS, len(x)), replace=False))
+        x = x[chosen]
+        # Single precision, here and for costs: the work is moving n x n arrays.
+        wanted = ((1 - Similarities(labels[chosen]).rows(slice(None))) / 2).astype("f4")
+        count = min(KERNELS, len(x))
+        anchors = np.stack([rng.choice(len(x), count, replace=False)
+                            for _ in range(self.bits)])           # (q, s)
+        kernel = x @ x.T                              # linear, as in their section 4
+        kernel /= np.abs(kernel).max()
+        parts = [kernel[:, anchor] - kernel[:, anchor].mean(axis=0) for anchor in anchors]
+        means = [kernel[:, anchor].mean(axis=0) for anchor in anchors]
+        weights = rng.standard_normal((self.bits, count))
+        s = np.stack([signs(part @ w) for part, w in zip(parts, weights)], axis=1)
+        self.objectives = [self._objective(wanted, s)]
+        for _ in range(SWEEPS):
+            for bit in rng.permutation(self.bits):
+                others = np.delete(s, bit, axis=1).astype("f4")
+                apart = (self.bits - 1 - others @ others.T) / 2 / self.bits
+                # What it costs if this bit tells two samples apart.
+                cost = 1 / self.bits**2 - 2 * (wanted - apart) / self.bits
+                for place in rng.permutation(count):
+                    weights[bit, place] = best_weight(
+                        parts[bit], weights[bit], place, cost)
+                s[:, bit] = signs(parts[bit] @ weights[bit])
+            self.objectives.append(self._objective(wanted, s))
+        # One matrix for all: sum of w (x_a . x / largest - its mean).
+        self.projection = np.stack(
+            [x[anchor].T @ w for anchor, w in zip(anchors, weights)], axis=1)
+        self.threshold = np.array([m @ w for m, w in zip(means, weights)])
+        self.largest = np.abs(x @ x.T).max()
+
+    @staticmethod
+    def _objective(wanted, s):
+        q = s.shape[1]
+        return float(np.mean((wanted - (q - s @ s.T) / 2 / q)**2))
+
+    def _project(self, x):
+        return x @ self.projection / self.largest - self.threshold
+
+
+def best_weight(part, weights, place, cost):
+    """The value of one weight that makes the pairs it tells apart cost least.
+
+    Parameters
+    ----------
+    part : float64 array of shape (n, s)
+        The kernels' values.
+    weights : float64 array of shape (s,)
+    place : int
+        Which weight.
+    cost : float64 array of shape (n, n), symmetric
+
+    Returns
+    -------
+    float; the weight as it is where no other is better
+    """
+    slope = part[:, place]
+    rest = part @ weights - slope * weights[place]
+    moving = np.flatnonzero(np.abs(slope) > 1e-12)
+    crossing = -rest[moving] / slope[moving]          # where a sample changes sides
+    order = moving[np.argsort(crossing, kind="stable")]
+    crossing = np.sort(crossing)
+    # Far to the left, a sample that moves is on the side opposite to its slope.
+    start = signs(rest).astype(cost.dtype)
+    start[moving] = -signs(slope[moving])
+    # y^T cost y after each crossing; the less, the more is told apart that costs.
+    linked = cost * start * start[:, np.newaxis]
+    among = linked[np.ix_(order, order)]
+    to_all = linked.sum(axis=1, dtype=float)[order]
+    # Samples 1..t changed sides: pairs of one of them with one that did not change sign.
+    inside = np.cumsum(2 * np.tril(among, -1).sum(axis=1, dtype=float) + np.diag(among))
+    change = -4 * (np.cumsum(to_all) - inside)
+    values = np.concatenate([[0], change]) + linked.sum(dtype=float)
+    # Told apart: (1 - y y') / 2. Costs least where y^T cost y is largest.
+    best = values.argmax()
+    now = signs(part @ weights).astype(cost.dtype)
+    if values[best] <= float(now @ (cost @ now)) + 1e-6 * np.abs(values).max():
+        return weights[place]
+    if best == 0:
+        return crossing[0] - 1
+    if best == len(order):
+        return crossing[-1] + 1
+    return (crossing[best - 1] + crossing[best]) / 2
