@@ -108,6 +108,36 @@ void ImageSampler::DrawTriplet(RandomStream* random, int triplet[3]) const {
   } while (Shared(query, triplet[2]) > 0);
 }
 
+bool ImageSampler::DrawBatch(int count, RandomStream* random,
+                             std::vector<int>* drawn,
+                             std::vector<int>* places) const {
+  const int kTries = 1000;
+  const size_t triplets = places->size() / 3;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    *drawn = Choose(count, classes_of_.size(), random);
+    std::vector<std::vector<int> > similar(count), dissimilar(count);
+    std::vector<int> queries;
+    for (int i = 0; i < count; ++i) {
+      for (int j = 0; j < count; ++j) {
+        if (j == i) { continue; }
+        const bool share = Shared((*drawn)[i], (*drawn)[j]) > 0;
+        (share ? similar : dissimilar)[i].push_back(j);
+      }
+      if (!similar[i].empty() && !dissimilar[i].empty()) { queries.push_back(i); }
+    }
+    if (queries.empty()) { continue; }
+    for (size_t t = 0; t < triplets; ++t) {
+      const int query = queries[random->Below(queries.size())];
+      (*places)[t] = query;
+      (*places)[triplets + t] = similar[query][random->Below(similar[query].size())];
+      (*places)[2 * triplets + t] =
+          dissimilar[query][random->Below(dissimilar[query].size())];
+    }
+    return true;
+  }
+  return false;
+}
+
 void ImageSampler::DrawClasses(int classes, int images, RandomStream* random,
                                std::vector<int>* drawn) const {
   drawn->clear();

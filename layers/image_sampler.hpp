@@ -40,6 +40,19 @@ class ImageSampler {
   void DrawTriplet(RandomStream* random, int triplet[3]) const;
 
   /**
+   * @brief Draws `count` different images, and triplets among them: the query
+   *        uniform over those that have a partner of either kind in the batch,
+   *        the others uniform over its partners.
+   *
+   * @param drawn gets the images
+   * @param places gets where in `drawn` the queries are, then the similar, then
+   *        the dissimilar ones; its length is three times the triplets' number
+   * @return false where a thousand batches had no triplet
+   */
+  bool DrawBatch(int count, RandomStream* random, std::vector<int>* drawn,
+                 std::vector<int>* places) const;
+
+  /**
    * @brief Draws `classes` different classes, and of each `images` different
    *        ones, class after class.
    *

@@ -12,7 +12,7 @@ namespace caffe {
 namespace {
 
 // The first word of a random stream's key, so that no two uses share one.
-enum Purpose { TRIPLET, CLASSES, TRANSFORM };
+enum Purpose { TRIPLET, CLASSES, TRANSFORM, BATCH };
 
 // The largest count that float holds exactly.
 const double kMaxBatches = 1 << 24;
@@ -46,18 +46,22 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
                                 : std::string("triplets are drawn"));
 
   triplets_ = param.batch_size();
-  const double images = triplets_ ? 3. * triplets_
-      : static_cast<double>(param.classes()) * param.images_per_class();
+  const double images = param.images() ? param.images()
+      : triplets_ ? 3. * triplets_ : static_cast<double>(param.classes()) * param.images_per_class();
   const double values = images * transform_->channels() * transform_->height()
       * transform_->width();
-  CHECK_LE(std::max(values, images * database_->classes()),
+  CHECK_LE(std::max({values, images * database_->classes(), 3. * triplets_}),
            std::numeric_limits<int>::max()) << owner_ << ": a batch has "
       << values << " values, more than a blob can have; make it smaller";
   images_ = images;
   top[0]->Reshape(vector<int>{images_, transform_->channels(),
                               transform_->height(), transform_->width()});
   vector<int> labels_shape(1, images_);
-  if (database_->classes()) { labels_shape.push_back(database_->classes()); }
+  if (param.images()) {
+    labels_shape[0] = 3 * triplets_;
+  } else if (database_->classes()) {
+    labels_shape.push_back(database_->classes());
+  }
   if (top.size() > 1) { top[1]->Reshape(labels_shape); }
 
   if (this->blobs_.empty()) {
@@ -98,6 +102,11 @@ void TripletDataLayer<Dtype>::CheckOptions() const {
     CHECK_LE(param.batch_size(), std::numeric_limits<int>::max()) << owner_
         << ": batch_size is " << param.batch_size() << ", too large";
   }
+  CHECK(param.images() == 0 || (param.images() >= 3 && param.has_batch_size()
+                                && !param.has_triplets())) << owner_
+      << ": images: " << param.images() << " is how many there are in a batch to"
+      << " draw batch_size triplets among; give batch_size, at least 3 images"
+      << " and no list";
   CHECK(param.threads() >= 1 && param.threads() <= 256) << owner_
       << ": threads is " << param.threads() << ", it must be from 1 to 256";
   CHECK(param.prefetch() >= 1 && param.prefetch() <= 1024) << owner_
@@ -113,6 +122,9 @@ void TripletDataLayer<Dtype>::CheckOptions() const {
 template <typename Dtype>
 void TripletDataLayer<Dtype>::CheckLabels() const {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
+  CHECK_LE(param.images(), static_cast<uint32_t>(database_->size())) << owner_
+      << ": a batch has " << param.images() << " different images and "
+      << param.source() << " " << database_->size();
   if (param.has_classes()) {
     CHECK_LE(param.classes(), static_cast<uint32_t>(sampler_->classes()))
         << owner_ << ": a batch has " << param.classes() << " classes and "
@@ -166,7 +178,9 @@ uint64_t TripletDataLayer<Dtype>::NextBatch() {
 template <typename Dtype>
 void TripletDataLayer<Dtype>::Fill(uint64_t batch, Slot* slot) const {
   const uint64_t seed = this->layer_param_.triplet_data_param().seed();
-  const std::vector<int> chosen = ChooseImages(batch);
+  std::vector<int> places;
+  const std::vector<int> chosen = ChooseImages(batch, &places);
+  std::copy(places.begin(), places.end(), slot->label_values);
   const int classes = database_->classes();
   const int size = slot->images.count(1);
   Pixels pixels;
@@ -175,6 +189,7 @@ void TripletDataLayer<Dtype>::Fill(uint64_t batch, Slot* slot) const {
     RandomStream random({TRANSFORM, seed, batch, rank_ * images_ + i});
     transform_->Apply(pixels, &random, slot->image_values + i * size);
 
+    if (!places.empty()) { continue; }
     const std::vector<int>& labels = database_->labels()[chosen[i]];
     if (classes == 0) {
       slot->label_values[i] = labels[0];
@@ -187,9 +202,18 @@ void TripletDataLayer<Dtype>::Fill(uint64_t batch, Slot* slot) const {
 }
 
 template <typename Dtype>
-std::vector<int> TripletDataLayer<Dtype>::ChooseImages(uint64_t batch) const {
+std::vector<int> TripletDataLayer<Dtype>::ChooseImages(
+    uint64_t batch, std::vector<int>* places) const {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
   std::vector<int> chosen(images_);
+  if (param.images()) {
+    RandomStream random({BATCH, param.seed(), batch, rank_});
+    places->resize(3 * triplets_);
+    CHECK(sampler_->DrawBatch(images_, &random, &chosen, places)) << owner_
+        << ": a thousand times, " << images_ << " images had no triplet among"
+        << " them; raise images";
+    return chosen;
+  }
   if (param.has_classes()) {
     // Solvers share out the classes of one draw, where there are enough.
     const bool shared =

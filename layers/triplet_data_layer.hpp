@@ -24,7 +24,8 @@ namespace caffe {
  *
  * Each image lies once in an LMDB (ImageDatabase says how). A batch has either
  * N triplets, drawn from the labels (ImageSampler) or taken from a list in turn
- * (triplet_list.hpp); or P classes with K images each, for losses that form
+ * (triplet_list.hpp); or `images` images, and N triplets drawn among them, so that
+ * an image is in several; or P classes with K images each, for losses that form
  * their triplets inside the batch. Each image is mirrored and cropped on its
  * own (ImageTransform).
  *
@@ -47,10 +48,11 @@ namespace caffe {
  * @param bottom none
  * @param top output Blob vector (length 1 or 2)
  *   -# @f$ (M \times C \times H \times W) @f$ the images: first the N queries,
- *      then the N similar, then the N dissimilar ones (M = 3N); or class after
- *      class (M = PK)
+ *      then the N similar, then the N dissimilar ones (M = 3N); or in the order
+ *      in which they were drawn (M = images); or class after class (M = PK)
  *   -# @f$ (M) @f$ their labels; @f$ (M \times classes) @f$, each 0 or 1, if
- *      labels are multi-hot
+ *      labels are multi-hot; with `images` @f$ (3N) @f$, the places of the N
+ *      queries, the similar and the dissimilar ones among the images
  */
 template <typename Dtype>
 class TripletDataLayer : public Layer<Dtype> {
@@ -77,7 +79,7 @@ class TripletDataLayer : public Layer<Dtype> {
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {}
 
  private:
-  /// A batch on its way to the tops; pointers into the blobs, which no thread
+  /// A batch on its way to the tops, `labels` or the triplets' places; pointers into the blobs, which no thread
   /// but the net's own touches.
   struct Slot {
     Blob<Dtype> images, labels;
@@ -89,7 +91,7 @@ class TripletDataLayer : public Layer<Dtype> {
   void CheckLabels() const;
   uint64_t NextBatch();
   void Fill(uint64_t batch, Slot* slot) const;
-  std::vector<int> ChooseImages(uint64_t batch) const;
+  std::vector<int> ChooseImages(uint64_t batch, std::vector<int>* places) const;
 
   std::string owner_;            // "TripletData layer 'name'", for messages
   int triplets_;                 // N, or 0 where classes are drawn

@@ -163,6 +163,19 @@ MUTANTS = {
         DATA, "cpp", "std::fill(hot, hot + classes, Dtype(0));", ""),
     "data: another image's label": (
         DATA, "cpp", "labels()[chosen[i]]", "labels()[chosen[0]]"),
+    "sampler: a batch's image twice": (
+        SAMPLER, "cpp", "*drawn = Choose(count, classes_of_.size(), random);",
+        "drawn->resize(count); for (int& i : *drawn) { "
+        "i = random->Below(classes_of_.size()); }"),
+    "sampler: a query similar to itself": (
+        SAMPLER, "cpp", "if (j == i) { continue; }", ""),
+    "sampler: queries without partners": (
+        SAMPLER, "cpp", "if (!similar[i].empty() && !dissimilar[i].empty()) "
+        "{ queries.push_back(i); }", "if (!similar[i].empty()) { queries.push_back(i); }"),
+    "sampler: one place for all triplets": (
+        SAMPLER, "cpp", "(*places)[t] = query;", "(*places)[0] = query;"),
+    "data: labels in place of places": (
+        DATA, "cpp", "if (!places.empty()) { continue; }", ""),
     "transform: crop in the middle": (
         TRANSFORM, "cpp", "is_training_(phase == TRAIN)", "is_training_(false)"),
     "transform: random crop in TEST": (

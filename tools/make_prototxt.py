@@ -4,7 +4,7 @@
   python tools/make_prototxt.py --dataset cifar10 --bits 16    one more length
   python tools/make_prototxt.py --dataset cifar10 --variant lai --bits 64
   python tools/make_prototxt.py --dataset cifar10 --variant short --seed 2
-  python tools/make_prototxt.py --dataset cifar10 --layout dense
+  python tools/make_prototxt.py --dataset cifar10 --variant bare --layout dense
 
 --layout says where the triplets come from in training: fresh (drawn while
 training), indexed (a list) or dense (whole triplets, for Caffe's own Data layer);

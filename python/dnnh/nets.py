@@ -137,9 +137,11 @@ def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="f
         raise UserError(f"{bits} bits: codes have {BITS[0]} to {BITS[1]} bits")
     if layout not in LAYOUTS:
         raise UserError(f"unknown layout '{layout}'; known ones: " + ", ".join(LAYOUTS))
-    if layout != "fresh" and RECIPES[dataset, variant].images_per_class:
-        raise UserError(f"'{dataset}_{variant}' forms its triplets inside the batch: there "
-                        f"is no list of them to follow, and no layout '{layout}'")
+    recipe = RECIPES[dataset, variant]
+    if layout != "fresh" and (recipe.images or recipe.images_per_class):
+        raise UserError(f"'{dataset}{'_' * bool(variant)}{variant}' forms its triplets of "
+                        "the images of a batch: there is no list of them to follow, and no "
+                        f"layout '{layout}'")
     # Caffe takes negative seeds for "choose one", and has 32 bits for them.
     if not 0 <= seed < 2**31:
         raise UserError(f"seed {seed}: seeds are 0 to {2**31 - 1}")
@@ -215,14 +217,16 @@ def _triplet_images(spec, recipe, phase, part):
     size = ([f"classes: 10 images_per_class: {recipe.images_per_class}"]
             if recipe.images_per_class else [
                 f'triplets: "{database}/triplets.h5"' if spec.layout == "indexed" else None,
-                f"batch_size: {recipe.triplets}"])
+                f"batch_size: {recipe.triplets}",
+                f"images: {recipe.images}" if recipe.images else None])
     only_in_training = [f"pad: {recipe.pad}" if recipe.pad else None,
                         f"warp: {recipe.warp}" if recipe.warp else None,
                         f"jitter: {recipe.jitter}" if recipe.jitter else None,
                         f"erase: {recipe.erase}" if recipe.erase else None]
     return [layer(
         "triplet_images", "TripletData", [],
-        ["images", "labels"] if recipe.images_per_class else ["images"], include,
+        ["images", *(["labels"] if recipe.images_per_class else
+                     ["places"] if recipe.images else [])], include,
         "param { lr_mult: 0 decay_mult: 0 }",
         block("transform_param", *transform),
         block("triplet_data_param", f'source: "{database}"', *size,
@@ -243,16 +247,27 @@ def _joined(recipe):
 
 def _triplet_loss(recipe):
     """The loss of a batch of triplets, and what brings their codes to it."""
-    if recipe.subnetworks == ONE:
-        query, apart = "query", layer(
+    if recipe.images:
+        query = "query"
+        apart = [layer(
+            "triplet_places", "Slice", ["places"],
+            ["query_places", "similar_places", "dissimilar_places"],
+            "slice_param { axis: 0 }")]
+        for member, subnetwork in zip(
+                ("query", "similar", "dissimilar"),
+                (recipe.subnetworks[0], *2 * recipe.subnetworks[-1:])):
+            apart.append(layer(member, "BatchReindex",
+                               [f"{subnetwork}codes", f"{member}_places"], [member]))
+    elif recipe.subnetworks == ONE:
+        query, apart = "query", [layer(
             "triplet_codes", "Slice", ["codes"], ["query", "similar", "dissimilar"],
-            "slice_param { axis: 0 }")
+            "slice_param { axis: 0 }")]
     else:
-        query, apart = "query_codes", layer(
+        query, apart = "query_codes", [layer(
             "pair_codes", "Slice", ["database_codes"], ["similar", "dissimilar"],
-            "slice_param { axis: 0 }")
+            "slice_param { axis: 0 }")]
     return [
-        apart,
+        *apart,
         layer("loss", "TripletRankingLoss", [query, "similar", "dissimilar"],
               ["loss", "active"],
               f"triplet_ranking_loss_param {{ margin: {recipe.margin:g} }}")]
@@ -288,6 +303,8 @@ def train_test(spec):
     recipe = spec.recipe
     batch = (f"{recipe.images_per_class} images of each class, {recipe.batch} in all"
              if recipe.images_per_class else
+             f"{recipe.images} images, and {recipe.triplets} triplets drawn among them"
+             if recipe.images else
              f"{recipe.triplets} triplets, {recipe.batch} images")
     lengths = ", ".join(map(str, spec.lengths.values()))
     comment = f"""\
@@ -308,9 +325,11 @@ def train_test(spec):
         layers += _joined(recipe)
     layers.append(_pixels(recipe))
     if recipe.subnetworks == TWO:
-        layers.append(layer(
-            "triplet_pixels", "Slice", ["pixels"], ["query_pixels", "database_pixels"],
-            f"slice_param {{ axis: 0 slice_point: {recipe.triplets} }}"))
+        parts = ["query_pixels", "database_pixels"]
+        layers.append(
+            layer("both_pixels", "Split", ["pixels"], parts) if recipe.images else
+            layer("triplet_pixels", "Slice", ["pixels"], parts,
+                  f"slice_param {{ axis: 0 slice_point: {recipe.triplets} }}"))
     for subnetwork in recipe.subnetworks:
         layers += _tower_and_codes(spec, subnetwork, spec.lengths)
     if recipe.images_per_class:

@@ -99,6 +99,43 @@ TEST(ImageSamplerTest, ClassesAndTheirImagesAreDifferentAndUniform) {
   ExpectUniform(of_seven, 5);
 }
 
+TEST(ImageSamplerTest, TripletsAmongABatchAreUniform) {
+  // Of the last, six images may all be alike: then there is no dissimilar one.
+  const Labels uneven = {{0}, {0}, {0}, {0}, {0}, {0}, {1}};
+  for (const Labels& labels : {kSingle, kMultiHot, uneven}) {
+    const ImageSampler sampler(labels);
+    std::map<int, int> images, queries, partners;
+    for (int i = 0; i < 20000; ++i) {
+      RandomStream random({3, static_cast<uint64_t>(i)});
+      std::vector<int> drawn, places(3 * 2);
+      ASSERT_TRUE(sampler.DrawBatch(6, &random, &drawn, &places));
+      ASSERT_EQ(drawn.size(), 6u);
+      ASSERT_EQ(std::set<int>(drawn.begin(), drawn.end()).size(), 6u);
+      for (int image : drawn) { ++images[image]; }
+      for (int t = 0; t < 2; ++t) {
+        const int query = places[t], similar = places[2 + t];
+        const int dissimilar = places[4 + t];
+        ASSERT_NE(query, similar);
+        ASSERT_TRUE(Similar(labels[drawn[query]], labels[drawn[similar]]));
+        ASSERT_FALSE(Similar(labels[drawn[query]], labels[drawn[dissimilar]]));
+        ++queries[query];
+        partners[similar] += 1, partners[dissimilar] += 1;
+      }
+    }
+    EXPECT_EQ(images.size(), labels.size());
+    // (The one image that is unlike the others is always drawn last.)
+    EXPECT_EQ(queries.size(), labels == uneven ? 5u : 6u);
+    EXPECT_EQ(partners.size(), 6u);
+    for (const auto* counts : {&queries, &partners}) {
+      for (const auto& entry : *counts) { EXPECT_GT(entry.second, 2000); }
+    }
+  }
+  RandomStream random({4});
+  std::vector<int> drawn, places(3);
+  EXPECT_FALSE(ImageSampler({{0}, {1}, {2}, {3}}).DrawBatch(
+      3, &random, &drawn, &places)) << "no two are similar";
+}
+
 TEST(ImageSamplerTest, ImagesWithoutPartnersAreFound) {
   EXPECT_EQ(ImageSampler(kSingle).FirstWithoutSimilar(), -1);
   EXPECT_EQ(ImageSampler(kSingle).FirstWithoutDissimilar(), -1);

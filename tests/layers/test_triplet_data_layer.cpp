@@ -166,6 +166,35 @@ TYPED_TEST(TripletDataLayerTest, DrawsClassesTimesImages) {
   EXPECT_EQ(seen.size(), static_cast<size_t>(kImages));
 }
 
+TYPED_TEST(TripletDataLayerTest, DrawsTripletsAmongImages) {
+  const auto layer = this->Make("batch_size: 40 images: 9");
+  EXPECT_EQ(this->images_.shape(), (std::vector<int>{9, 1, 3, 4}));
+  EXPECT_EQ(this->labels_.shape(), std::vector<int>(1, 120));
+  std::set<int> seen;
+  for (int batch = 0; batch < 40; ++batch) {
+    this->Run(layer.get(), 1);
+    const std::vector<int> numbers = this->Numbers();
+    ASSERT_EQ(std::set<int>(numbers.begin(), numbers.end()).size(), 9u);
+    seen.insert(numbers.begin(), numbers.end());
+    std::set<int> used;
+    for (int t = 0; t < 40; ++t) {
+      int place[3], classes[3];
+      for (int member = 0; member < 3; ++member) {
+        place[member] = this->labels_.cpu_data()[40 * member + t];
+        ASSERT_GE(place[member], 0);
+        ASSERT_LT(place[member], 9);
+        classes[member] = numbers[place[member]] % kClasses;
+        used.insert(place[member]);
+      }
+      EXPECT_NE(place[0], place[1]);
+      EXPECT_EQ(classes[0], classes[1]);
+      EXPECT_NE(classes[0], classes[2]);
+    }
+    EXPECT_GT(used.size(), 6u);
+  }
+  EXPECT_EQ(seen.size(), static_cast<size_t>(kImages));
+}
+
 TYPED_TEST(TripletDataLayerTest, MultiHotLabels) {
   std::vector<Datum> images;
   for (int i = 0; i < 6; ++i) {
@@ -199,7 +228,8 @@ TYPED_TEST(TripletDataLayerTest, ThreadsChangeNothing) {
   const std::string transform =
       "transform_param { crop_size: 3 mirror: true }";
   for (const char* options : {"batch_size: 5 pad: 2 seed: 9 ",
-                              "classes: 2 images_per_class: 4 pad: 2 "}) {
+                              "classes: 2 images_per_class: 4 pad: 2 ",
+                              "batch_size: 9 images: 6 pad: 2 seed: 3 "}) {
     const auto one = this->Make(options, transform);
     const auto expected = this->Run(one.get(), 40);
     const auto four = this->Make(
@@ -359,6 +389,12 @@ TYPED_TEST(TripletDataLayerTest, BadOptions) {
                "batch_size is 4000000000, too large");
   EXPECT_DEATH(this->Make("batch_size: 2000000000"),
                "a batch has 7.2e\\+10 values, more than a blob");
+  EXPECT_DEATH(this->Make("batch_size: 5 images: 2"),
+               "images: 2 is how many .* at least 3 images");
+  EXPECT_DEATH(this->Make("batch_size: 5 images: 61"),
+               "a batch has 61 different images and .*db 60");
+  EXPECT_DEATH(this->Make("images: 9"), "batch_size is 0");
+  EXPECT_DEATH(this->Make("batch_size: 5 images: 9 triplets: 'x'"), "no list");
   EXPECT_DEATH(this->Make("classes: 3"), "classes is 3 and images_per_class 0");
   EXPECT_DEATH(this->Make("classes: 3 images_per_class: 2 batch_size: 6"),
                "leave out batch_size and triplets");

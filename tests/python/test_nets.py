@@ -84,7 +84,7 @@ def test_what_the_paper_states(spec):
                   if layer.type == "PiecewiseThreshold"]
     # One of the two schedules: the paper's, or one scaled to the run. Both see epsilon
     # fall at least twice.
-    stepsize = {"short": 3400, "fc": 3400, "two": 3400, "plus": 4000}.get(
+    stepsize = {"short": 1400, "fc": 1400, "two": 1400, "plus": 4000}.get(
         spec.variant, 20000)
     assert {threshold.stepsize for threshold in thresholds} == {stepsize}
     if spec.dataset == "cifar10":
@@ -125,25 +125,44 @@ def test_the_ablations_differ_in_what_they_ablate():
     assert fc["encode"].type == "InnerProduct"
     assert fc["encode"].inner_product_param.num_output == 48
     names = list(short)
-    for name in names[names.index("pixels") + 1:names.index("triplet_codes")]:
+    for name in names[names.index("pixels") + 1:names.index("triplet_places")]:
         for subnetwork in ("query_", "database_"):
             assert str(two[subnetwork + name]) == str(short[name]).replace(
                 'name: "', f'name: "{subnetwork}').replace(
                 'bottom: "', f'bottom: "{subnetwork}').replace(
                 'top: "', f'top: "{subnetwork}')
-    apart = two["triplet_pixels"]
-    assert list(apart.top) == ["query_pixels", "database_pixels"]
-    assert list(apart.slice_param.slice_point) == [21]       # of 63
-    assert list(two["loss"].bottom) == ["query_codes", "similar", "dissimilar"]
-    assert list(two["pair_codes"].bottom) == ["database_codes"]
+    assert list(two["both_pixels"].top) == ["query_pixels", "database_pixels"]
+    assert two["query"].bottom[0] == "query_codes"
+    assert two["similar"].bottom[0] == two["dissimilar"].bottom[0] == "database_codes"
 
 
 def test_short_differs_in_its_schedule_alone():
     paper, short = (by_name(nets.net_spec("cifar10", variant)) for variant in ("", "short"))
     assert [name for name in paper if str(paper[name]) != str(short[name])] == ["codes"]
     assert nets.deploy(nets.net_spec("cifar10")).replace("cifar10:", "cifar10_short:").replace(
-        '"cifar10"', '"cifar10_short"').replace("stepsize: 20000", "stepsize: 3400") == (
+        '"cifar10"', '"cifar10_short"').replace("stepsize: 20000", "stepsize: 1400") == (
             nets.deploy(nets.net_spec("cifar10", "short")))
+
+
+def test_triplets_among_the_images_of_a_batch(monkeypatch):
+    """Each image is coded once; codes are brought together by their places."""
+    for variant, one, two in (("short", "", ""), ("two", "query_", "database_")):
+        recipe = dataclasses.replace(nets.RECIPES["cifar10", variant], images=64,
+                                     triplets=100)
+        monkeypatch.setitem(nets.RECIPES, ("cifar10", variant), recipe)
+        net = text_format.Parse(nets.train_test(nets.net_spec("cifar10", variant)),
+                                caffe_pb2.NetParameter())
+        layers = {layer.name: layer for layer in net.layer}
+        data = layers["triplet_images"]
+        assert list(data.top) == ["images", "places"]
+        assert (data.triplet_data_param.images, data.triplet_data_param.batch_size) == (
+            64, 100)
+        assert list(layers["triplet_places"].top) == [
+            "query_places", "similar_places", "dissimilar_places"]
+        for member, side in (("query", one), ("similar", two), ("dissimilar", two)):
+            assert layers[member].type == "BatchReindex"
+            assert list(layers[member].bottom) == [f"{side}codes", f"{member}_places"]
+        assert list(layers["loss"].bottom) == ["query", "similar", "dissimilar"]
 
 
 def test_another_seed_is_another_training_of_the_same_net():
@@ -210,10 +229,10 @@ def test_towers_for_32x32_images(tmp_path, variant, sizes):
 
 
 def test_layouts_differ_in_their_data_alone():
-    specs = {layout: nets.net_spec("cifar10", "short", layout=layout)
+    specs = {layout: nets.net_spec("cifar10", "bare", layout=layout)
              for layout in nets.LAYOUTS}
     assert [spec.name for spec in specs.values()] == [
-        "cifar10_short", "cifar10_short_indexed", "cifar10_short_dense"]
+        "cifar10_bare", "cifar10_bare_indexed", "cifar10_bare_dense"]
     assert len({spec.files["deploy"] for spec in specs.values()}) == 1
     made = {layout: text_format.Parse(nets.train_test(spec), caffe_pb2.NetParameter())
             for layout, spec in specs.items()}
@@ -243,7 +262,8 @@ def test_any_length_from_8_to_64(tmp_path, bits):
     (("cifar10", "x", 48), "no net 'cifar10_x'"),
     (("cifar10", "", 48, False, "fresh", -1), "seed -1: seeds are 0 to"),
     (("cifar10", "", 48, False, "fresh", 2**31), "seed 2147483648"),
-    (("cifar10", "plus", 48, False, "dense"), "'cifar10_plus' forms its triplets inside"),
+    (("cifar10", "plus", 48, False, "dense"), "'cifar10_plus' forms its triplets of"),
+    (("cifar10", "", 48, False, "indexed"), "'cifar10' forms its triplets of"),
     (("cifar10", "", 48, False, "x"), "unknown layout 'x'; known ones: fresh, ")])
 def test_bad_requests(arguments, message):
     with pytest.raises(UserError, match=message):
