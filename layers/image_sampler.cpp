@@ -123,15 +123,17 @@ bool ImageSampler::DrawBatch(int count, RandomStream* random,
         const bool share = Shared((*drawn)[i], (*drawn)[j]) > 0;
         (share ? similar : dissimilar)[i].push_back(j);
       }
-      if (!similar[i].empty() && !dissimilar[i].empty()) { queries.push_back(i); }
+      const bool paired = !similar[i].empty() && !dissimilar[i].empty();
+      if (paired) { queries.push_back(i); }
     }
     if (queries.empty()) { continue; }
     for (size_t t = 0; t < triplets; ++t) {
       const int query = queries[random->Below(queries.size())];
+      const std::vector<int>& alike = similar[query];
+      const std::vector<int>& unlike = dissimilar[query];
       (*places)[t] = query;
-      (*places)[triplets + t] = similar[query][random->Below(similar[query].size())];
-      (*places)[2 * triplets + t] =
-          dissimilar[query][random->Below(dissimilar[query].size())];
+      (*places)[triplets + t] = alike[random->Below(alike.size())];
+      (*places)[2 * triplets + t] = unlike[random->Below(unlike.size())];
     }
     return true;
   }

@@ -47,7 +47,8 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
 
   triplets_ = param.batch_size();
   const double images = param.images() ? param.images()
-      : triplets_ ? 3. * triplets_ : static_cast<double>(param.classes()) * param.images_per_class();
+      : triplets_ ? 3. * triplets_
+      : static_cast<double>(param.classes()) * param.images_per_class();
   const double values = images * transform_->channels() * transform_->height()
       * transform_->width();
   CHECK_LE(std::max({values, images * database_->classes(), 3. * triplets_}),

@@ -24,8 +24,8 @@ namespace caffe {
  *
  * Each image lies once in an LMDB (ImageDatabase says how). A batch has either
  * N triplets, drawn from the labels (ImageSampler) or taken from a list in turn
- * (triplet_list.hpp); or `images` images, and N triplets drawn among them, so that
- * an image is in several; or P classes with K images each, for losses that form
+ * (triplet_list.hpp); or `images` images, and N triplets drawn among them, so
+ * that an image is in several; or P classes with K images each, for losses that form
  * their triplets inside the batch. Each image is mirrored and cropped on its
  * own (ImageTransform).
  *
@@ -79,8 +79,8 @@ class TripletDataLayer : public Layer<Dtype> {
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {}
 
  private:
-  /// A batch on its way to the tops, `labels` or the triplets' places; pointers into the blobs, which no thread
-  /// but the net's own touches.
+  /// A batch on its way to the tops (`labels` may have the triplets' places);
+  /// pointers into the blobs, which no thread but the net's own touches.
   struct Slot {
     Blob<Dtype> images, labels;
     Dtype* image_values;

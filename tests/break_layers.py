@@ -170,8 +170,8 @@ MUTANTS = {
     "sampler: a query similar to itself": (
         SAMPLER, "cpp", "if (j == i) { continue; }", ""),
     "sampler: queries without partners": (
-        SAMPLER, "cpp", "if (!similar[i].empty() && !dissimilar[i].empty()) "
-        "{ queries.push_back(i); }", "if (!similar[i].empty()) { queries.push_back(i); }"),
+        SAMPLER, "cpp", "paired = !similar[i].empty() && !dissimilar[i].empty();",
+        "paired = !similar[i].empty();"),
     "sampler: one place for all triplets": (
         SAMPLER, "cpp", "(*places)[t] = query;", "(*places)[0] = query;"),
     "data: labels in place of places": (

@@ -1,8 +1,8 @@
 """Towers: stacks of convolutions from an image's pixels to its 50 q features.
 
-Each is a function of a Tower, which it adds layers to. The paper gives one, for 256x256 images, and says how it is made: Network
-in Network's way, 1x1 convolutions behind those with larger filters, and an average
-for a last layer.
+Each is a function of a Tower, which it adds layers to. The paper gives one, for
+256x256 images, and says how it is made: Network in Network's way, 1x1 convolutions
+behind those with larger filters, and an average for a last layer.
 
 Sources: Lai, Pan, Liu, Yan, CVPR 2015 (here "the paper"), section 3.2 and table 1;
 Lin, Chen, Yan, "Network in Network", ICLR 2014.
