@@ -73,11 +73,18 @@ ImageTransform::ImageTransform(const std::string& owner,
 }
 
 template <typename Dtype>
-void ImageTransform::Apply(const Pixels& original, RandomStream* random,
+void ImageTransform::Apply(const Pixels& image, RandomStream* random,
                            Dtype* values) const {
-  Pixels warped;
-  if (warp_ > 0) { warped = Warped(original, random); }
-  const Pixels& image = warp_ > 0 ? warped : original;
+  if (warp_ > 0) {
+    Place(Warped(image, random), random, values);
+  } else {
+    Place(image, random, values);
+  }
+}
+
+template <typename Dtype>
+void ImageTransform::Place(const Pixels& image, RandomStream* random,
+                           Dtype* values) const {
   const bool mirror = param_.mirror() && random->Below(2);
   const int top = is_training_ ? random->Below(rows_) : (rows_ - 1) / 2;
   const int left = is_training_ ? random->Below(columns_) : (columns_ - 1) / 2;

@@ -47,6 +47,9 @@ class ImageTransform {
 
  private:
   Pixels Warped(const Pixels& image, RandomStream* random) const;
+  // All that comes after the warp.
+  template <typename Dtype>
+  void Place(const Pixels& image, RandomStream* random, Dtype* values) const;
   template <typename Dtype>
   void Erase(RandomStream* random, Dtype* values) const;
 

@@ -89,7 +89,8 @@ def encode(arguments):
     coders = [encoder.Encoder(nets.deploy(spec, subnetwork), weights)
               for subnetwork in spec.recipe.subnetworks]
     query_codes = coders[0].encode(dataset.images[queries], "coding queries")
-    database_codes = coders[-1].encode(dataset.images[database], "coding database")
+    database_codes = (query_codes if validation and len(coders) == 1 else
+                      coders[-1].encode(dataset.images[database], "coding database"))
     coded = codes.Codes(
         query_codes, database_codes, dataset.labels[queries], dataset.labels[database],
         bits=spec.bits, dataset=dataset.name,

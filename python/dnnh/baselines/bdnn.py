@@ -46,8 +46,8 @@ class _BDNN(Hasher):
         self.scale = 1 / x.std()
         x = x * self.scale
         similarities = Similarities(labels) if self.supervised else None
-        directions = principal_directions(x, self.bits)
-        b = signs(x @ directions @ rotate(x @ directions, rng))
+        projected = x @ principal_directions(x, self.bits)
+        b = signs(projected @ rotate(projected, rng))
         layers = _initial(x, self._units())
         self.objectives = []
         for _ in range(ROUNDS):

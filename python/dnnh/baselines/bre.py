@@ -36,9 +36,10 @@ class BRE(Hasher):
         anchors = np.stack([rng.choice(len(x), count, replace=False)
                             for _ in range(self.bits)])           # (q, s)
         kernel = x @ x.T                              # linear, as in their section 4
-        kernel /= np.abs(kernel).max()
-        parts = [kernel[:, anchor] - kernel[:, anchor].mean(axis=0) for anchor in anchors]
+        self.largest = np.abs(kernel).max()
+        kernel /= self.largest
         means = [kernel[:, anchor].mean(axis=0) for anchor in anchors]
+        parts = [kernel[:, anchor] - mean for anchor, mean in zip(anchors, means)]
         weights = rng.standard_normal((self.bits, count))
         s = np.stack([signs(part @ w) for part, w in zip(parts, weights)], axis=1)
         self.objectives = [self._objective(wanted, s)]
@@ -57,7 +58,6 @@ class BRE(Hasher):
         self.projection = np.stack(
             [x[anchor].T @ w for anchor, w in zip(anchors, weights)], axis=1)
         self.threshold = np.array([m @ w for m, w in zip(means, weights)])
-        self.largest = np.abs(x @ x.T).max()
 
     @staticmethod
     def _objective(wanted, s):
