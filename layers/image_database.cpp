@@ -162,8 +162,6 @@ void ImageDatabase::ReadLabels(int index, const Datum& datum) {
         << " 0 or 1";
     if (value == 1) { labels.push_back(i); }
   }
-  CHECK(!labels.empty()) << owner_ << ": " << Describe(index)
-      << " has no label: 0 for all " << classes << " classes; leave it out";
   labels_.push_back(labels);
 }
 

@@ -108,13 +108,18 @@ void ImageSampler::DrawTriplet(RandomStream* random, int triplet[3]) const {
   } while (Shared(query, triplet[2]) > 0);
 }
 
+std::vector<int> ImageSampler::DrawImages(int count,
+                                          RandomStream* random) const {
+  return Choose(count, classes_of_.size(), random);
+}
+
 bool ImageSampler::DrawBatch(int count, RandomStream* random,
                              std::vector<int>* drawn,
                              std::vector<int>* places) const {
   const int kTries = 1000;
   const size_t triplets = places->size() / 3;
   for (int attempt = 0; attempt < kTries; ++attempt) {
-    *drawn = Choose(count, classes_of_.size(), random);
+    *drawn = DrawImages(count, random);
     std::vector<std::vector<int> > similar(count), dissimilar(count);
     std::vector<int> queries;
     for (int i = 0; i < count; ++i) {

@@ -16,7 +16,7 @@ namespace caffe {
  */
 class ImageSampler {
  public:
-  /// @param labels the labels of each image, one or more
+  /// @param labels the labels of each image; one or more, to draw by them
   explicit ImageSampler(const std::vector<std::vector<int> >& labels);
 
   int classes() const { return static_cast<int>(members_.size()); }
@@ -38,6 +38,9 @@ class ImageSampler {
    * Every image must have one of either kind.
    */
   void DrawTriplet(RandomStream* random, int triplet[3]) const;
+
+  /// Draws `count` different images, every set of them equally likely.
+  std::vector<int> DrawImages(int count, RandomStream* random) const;
 
   /**
    * @brief Draws `count` different images, and triplets among them: the query

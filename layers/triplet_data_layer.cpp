@@ -24,6 +24,7 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
     const vector<Blob<Dtype>*>& top) {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
   owner_ = "TripletData layer '" + this->layer_param_.name() + "'";
+  triplets_ = param.batch_size();
   CheckOptions();
   const bool train = this->phase_ == TRAIN;
   solvers_ = train ? Caffe::solver_count() : 1;     // the root solver tests
@@ -43,9 +44,9 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
       << " classes; " << (param.has_triplets()
           ? std::to_string(list_.size() / 3) + " listed triplets"
           : param.has_classes() ? std::string("classes are drawn")
-                                : std::string("triplets are drawn"));
+          : triplets_ ? std::string("triplets are drawn")
+                      : std::string("images are drawn, whatever their labels"));
 
-  triplets_ = param.batch_size();
   const double images = param.images() ? param.images()
       : triplets_ ? 3. * triplets_
       : static_cast<double>(param.classes()) * param.images_per_class();
@@ -58,7 +59,7 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
   top[0]->Reshape(vector<int>{images_, transform_->channels(),
                               transform_->height(), transform_->width()});
   vector<int> labels_shape(1, images_);
-  if (param.images()) {
+  if (param.images() && triplets_) {
     labels_shape[0] = 3 * triplets_;
   } else if (database_->classes()) {
     labels_shape.push_back(database_->classes());
@@ -94,20 +95,22 @@ void TripletDataLayer<Dtype>::CheckOptions() const {
     CHECK(param.classes() >= 1 && param.images_per_class() >= 1) << owner_
         << ": classes is " << param.classes() << " and images_per_class "
         << param.images_per_class() << "; both must be at least 1";
-    CHECK(!param.has_batch_size() && !param.has_triplets()) << owner_
+    CHECK(!param.has_batch_size() && !param.has_triplets()
+          && !param.has_images()) << owner_
         << ": classes and images_per_class say what is in a batch; leave out"
-        << " batch_size and triplets";
+        << " batch_size, triplets and images";
   } else {
-    CHECK_GE(param.batch_size(), 1) << owner_ << ": batch_size is "
-        << param.batch_size() << ", it must be at least 1 triplet, " << example;
+    CHECK(param.batch_size() >= 1 || (param.images() && !param.has_batch_size()))
+        << owner_ << ": batch_size is " << param.batch_size() << ", it must be"
+        << " at least 1 triplet, " << example;
     CHECK_LE(param.batch_size(), std::numeric_limits<int>::max()) << owner_
         << ": batch_size is " << param.batch_size() << ", too large";
   }
-  CHECK(param.images() == 0 || (param.images() >= 3 && param.has_batch_size()
+  CHECK(!param.has_images() || (param.images() >= (triplets_ ? 3 : 1)
                                 && !param.has_triplets())) << owner_
-      << ": images: " << param.images() << " is how many there are in a batch to"
-      << " draw batch_size triplets among; give batch_size, at least 3 images"
-      << " and no list";
+      << ": images: " << param.images() << " is how many there are in a batch,"
+      << " alone or to draw batch_size triplets among; give at least 1, or 3 for"
+      << " triplets, and no list";
   CHECK(param.threads() >= 1 && param.threads() <= 256) << owner_
       << ": threads is " << param.threads() << ", it must be from 1 to 256";
   CHECK(param.prefetch() >= 1 && param.prefetch() <= 1024) << owner_
@@ -123,6 +126,12 @@ void TripletDataLayer<Dtype>::CheckOptions() const {
 template <typename Dtype>
 void TripletDataLayer<Dtype>::CheckLabels() const {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
+  const bool by_label = triplets_ || param.has_classes();
+  for (int i = 0; by_label && i < database_->size(); ++i) {
+    CHECK(!database_->labels()[i].empty()) << owner_ << ": "
+        << database_->Describe(i) << " has no label: 0 for all "
+        << database_->classes() << " classes; leave it out";
+  }
   CHECK_LE(param.images(), static_cast<uint32_t>(database_->size())) << owner_
       << ": a batch has " << param.images() << " different images and "
       << param.source() << " " << database_->size();
@@ -138,7 +147,7 @@ void TripletDataLayer<Dtype>::CheckLabels() const {
           << sampler_->members(i) << " of class " << sampler_->label(i)
           << "; lower images_per_class or leave the class out";
     }
-  } else if (!param.has_triplets()) {
+  } else if (triplets_ && !param.has_triplets()) {
     const char* remedy = "; triplets need two images of a class and two"
         " classes: add images or leave this one out";
     const int alone = sampler_->FirstWithoutSimilar();
@@ -207,6 +216,10 @@ std::vector<int> TripletDataLayer<Dtype>::ChooseImages(
     uint64_t batch, std::vector<int>* places) const {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
   std::vector<int> chosen(images_);
+  if (param.images() && !triplets_) {
+    RandomStream random({BATCH, param.seed(), batch, rank_});
+    return sampler_->DrawImages(images_, &random);
+  }
   if (param.images()) {
     RandomStream random({BATCH, param.seed(), batch, rank_});
     places->resize(3 * triplets_);

@@ -25,8 +25,8 @@ namespace caffe {
  * Each image lies once in an LMDB (ImageDatabase says how). A batch has either
  * N triplets, drawn from the labels (ImageSampler) or taken from a list in turn
  * (triplet_list.hpp); or `images` images, and N triplets drawn among them, so
- * that an image is in several; or P classes with K images each, for losses that form
- * their triplets inside the batch. Each image is mirrored and cropped on its
+ * that an image is in several, or none, for losses of images alone; or P classes
+ * with K images each, for losses that form their triplets inside the batch. Each image is mirrored and cropped on its
  * own (ImageTransform).
  *
  * Everything random follows from the seed, the number of the batch and the
@@ -51,8 +51,8 @@ namespace caffe {
  *      then the N similar, then the N dissimilar ones (M = 3N); or in the order
  *      in which they were drawn (M = images); or class after class (M = PK)
  *   -# @f$ (M) @f$ their labels; @f$ (M \times classes) @f$, each 0 or 1, if
- *      labels are multi-hot; with `images` @f$ (3N) @f$, the places of the N
- *      queries, the similar and the dissimilar ones among the images
+ *      labels are multi-hot; with triplets among `images` @f$ (3N) @f$, the
+ *      places of the N queries, the similar and the dissimilar ones
  */
 template <typename Dtype>
 class TripletDataLayer : public Layer<Dtype> {
@@ -94,7 +94,7 @@ class TripletDataLayer : public Layer<Dtype> {
   std::vector<int> ChooseImages(uint64_t batch, std::vector<int>* places) const;
 
   std::string owner_;            // "TripletData layer 'name'", for messages
-  int triplets_;                 // N, or 0 where classes are drawn
+  int triplets_;                 // N, or 0 where there are none
   int images_;                   // M
   uint64_t solvers_, rank_;      // how many train together, and which this is
   std::unique_ptr<ImageDatabase> database_;

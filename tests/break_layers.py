@@ -164,9 +164,9 @@ MUTANTS = {
     "data: another image's label": (
         DATA, "cpp", "labels()[chosen[i]]", "labels()[chosen[0]]"),
     "sampler: a batch's image twice": (
-        SAMPLER, "cpp", "*drawn = Choose(count, classes_of_.size(), random);",
-        "drawn->resize(count); for (int& i : *drawn) { "
-        "i = random->Below(classes_of_.size()); }"),
+        SAMPLER, "cpp", "return Choose(count, classes_of_.size(), random);",
+        "std::vector<int> drawn(count); for (int& i : drawn) { "
+        "i = random->Below(classes_of_.size()); } return drawn;"),
     "sampler: a query similar to itself": (
         SAMPLER, "cpp", "if (j == i) { continue; }", ""),
     "sampler: queries without partners": (
@@ -176,6 +176,10 @@ MUTANTS = {
         SAMPLER, "cpp", "(*places)[t] = query;", "(*places)[0] = query;"),
     "data: labels in place of places": (
         DATA, "cpp", "if (!places.empty()) { continue; }", ""),
+    "data: images alone need classes": (
+        DATA, "cpp", "by_label = triplets_ || param.has_classes()", "by_label = true"),
+    "data: places though there are no triplets": (
+        DATA, "cpp", "if (param.images() && triplets_) {", "if (param.images()) {"),
     "transform: crop in the middle": (
         TRANSFORM, "cpp", "is_training_(phase == TRAIN)", "is_training_(false)"),
     "transform: random crop in TEST": (

@@ -195,6 +195,36 @@ TYPED_TEST(TripletDataLayerTest, DrawsTripletsAmongImages) {
   EXPECT_EQ(seen.size(), static_cast<size_t>(kImages));
 }
 
+// Labels then are no classes: an approximate code may be 0 in all bits.
+TYPED_TEST(TripletDataLayerTest, DrawsImagesAlone) {
+  std::vector<Datum> images;
+  for (int i = 0; i < 8; ++i) {
+    Datum datum = RawImage(1, 3, 4, i, 0);
+    datum.clear_label();
+    for (int bit = 0; bit < 3; ++bit) { datum.add_float_data(i >> bit & 1); }
+    images.push_back(datum);
+  }
+  WriteLmdb(this->folder_ / "coded", images);
+  const auto layer = this->Make(
+      "source: '" + (this->folder_ / "coded") + "' images: 5");
+  EXPECT_EQ(this->images_.shape(), (std::vector<int>{5, 1, 3, 4}));
+  EXPECT_EQ(this->labels_.shape(), (std::vector<int>{5, 3}));
+  std::vector<int> times(8);
+  for (int batch = 0; batch < 400; ++batch) {
+    this->Run(layer.get(), 1);
+    const std::vector<int> numbers = this->Numbers();
+    ASSERT_EQ(std::set<int>(numbers.begin(), numbers.end()).size(), 5u);
+    for (int i = 0; i < 5; ++i) {
+      ++times[numbers[i]];
+      for (int bit = 0; bit < 3; ++bit) {
+        ASSERT_EQ(this->labels_.cpu_data()[3 * i + bit], numbers[i] >> bit & 1);
+      }
+    }
+  }
+  // Each in five of eight batches: 250 of 400, give or take 10.
+  for (int i = 0; i < 8; ++i) { EXPECT_NEAR(times[i], 250, 50); }
+}
+
 TYPED_TEST(TripletDataLayerTest, MultiHotLabels) {
   std::vector<Datum> images;
   for (int i = 0; i < 6; ++i) {
@@ -390,14 +420,17 @@ TYPED_TEST(TripletDataLayerTest, BadOptions) {
   EXPECT_DEATH(this->Make("batch_size: 2000000000"),
                "a batch has 7.2e\\+10 values, more than a blob");
   EXPECT_DEATH(this->Make("batch_size: 5 images: 2"),
-               "images: 2 is how many .* at least 3 images");
+               "images: 2 is how many .* at least 1, or 3 for triplets");
+  EXPECT_DEATH(this->Make("batch_size: 5 images: 0"), "images: 0 is how many");
   EXPECT_DEATH(this->Make("batch_size: 5 images: 61"),
                "a batch has 61 different images and .*db 60");
-  EXPECT_DEATH(this->Make("images: 9"), "batch_size is 0");
+  EXPECT_DEATH(this->Make("images: 61"), "61 different images and .*db 60");
+  EXPECT_DEATH(this->Make("images: 9 classes: 2 images_per_class: 2"),
+               "leave out batch_size, triplets and images");
   EXPECT_DEATH(this->Make("batch_size: 5 images: 9 triplets: 'x'"), "no list");
   EXPECT_DEATH(this->Make("classes: 3"), "classes is 3 and images_per_class 0");
   EXPECT_DEATH(this->Make("classes: 3 images_per_class: 2 batch_size: 6"),
-               "leave out batch_size and triplets");
+               "leave out batch_size, triplets and images");
   EXPECT_DEATH(this->Make("classes: 5 images_per_class: 2"),
                "a batch has 5 classes and .*db 4");
   EXPECT_DEATH(this->Make("classes: 2 images_per_class: 16"),
