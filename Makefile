@@ -3,7 +3,7 @@
 #   make                 packages, Python environment, Caffe with our layers
 #   make demo            the main job, end to end, on embedded data
 #   make test            all tests
-#   make report          the figures of the paper's tables, ours beside them
+#   make report          the papers' tables and figures, ours beside them
 #   make bench           speed, beside others in the same run (CIFAR-10)
 #   make clean           remove what was built (data and snapshots stay)
 #

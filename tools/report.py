@@ -1,13 +1,14 @@
-"""Print the figures of the paper's tables with ours beside them.
+"""The papers' tables and figures, with ours beside them.
 
   python tools/report.py                      CIFAR-10
-  python tools/report.py --all                with every method the paper compares with
+  python tools/report.py --dataset mnist
   python tools/report.py --released           the committed results alone
 
-Ours are those of the trainings that models/README.md describes (models/results/*.json)
-and your own (results/*/result.json), all by tools/evaluate.py; of two of the same data,
-method and length your own counts, and the newest of them. Writes
-results/comparison_<dataset>.md and a plot, .png.
+Ours are those that models/README.md describes (models/results/*.json) and your own
+(results/*/result.json), all by tools/evaluate.py and tools/baselines.py; of two of the
+same data, method and length your own counts, and the newest of them. Prints the tables
+and writes results/comparison_<dataset>.html, one page with all of it, and the same as
+.md, .csv and a folder of figures.
 """
 
 import argparse
@@ -19,9 +20,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="cifar10",
-                        choices=sorted(published.MAP))
-    parser.add_argument("--all", action="store_true",
-                        help="methods too of which there is no result of ours")
+                        choices=sorted({table.dataset for table in published.TABLES}))
     parser.add_argument("--released", action="store_true",
                         help="leave your own results out")
     arguments = parser.parse_args()
@@ -33,19 +32,32 @@ def main():
     results, skipped = comparison.read_results(found)
     for sentence in skipped:
         print(f"left out: {sentence}")
-    if not any(key[0] == arguments.dataset for key in results):
+    if not comparison.sources(arguments.dataset, results):
         print(f"no result of ours yet: python tools/evaluate.py --dataset {arguments.dataset}")
     tables = comparison.tables(arguments.dataset, results)
-    if not arguments.all:
-        tables = [comparison.with_ours_alone(table) for table in tables]
     for table in tables:
         print(table.text() + "\n")
-    stem = paths.RESULTS / f"comparison_{arguments.dataset}"
-    with paths.written_whole(stem.with_suffix(".md")) as partial:
-        partial.write_text("\n".join(table.markdown() for table in tables))
-    with paths.written_whole(stem.with_suffix(".png")) as partial:
-        plots.comparison(tables).savefig(partial, format="png", dpi=120)
-    print(f"{stem.with_suffix('.md')} and .png")
+    print(f"{write(arguments.dataset, tables, results)}, and beside it .md, .csv and figures")
+
+
+def write(dataset, tables, results):
+    """Everything of it, to results/; returns the path of the page."""
+    figures = {"comparison": plots.comparison([t for t in tables if t.printed.open])}
+    for source in comparison.sources(dataset, results):
+        for name, figure in comparison.figures(dataset, source, results).items():
+            figures[f"{name}_{source}".replace(" ", "_")] = figure
+    stem = paths.RESULTS / f"comparison_{dataset}"
+    for suffix, text in (
+            (".html", comparison.page(dataset, tables, list(figures.items()))),
+            (".md", "\n".join(table.markdown() for table in tables)),
+            (".csv", comparison.csv_text(tables))):
+        with paths.written_whole(stem.with_suffix(suffix)) as partial:
+            partial.write_text(text)
+    with paths.files_written_whole(stem) as partial:
+        for name, figure in figures.items():
+            figure.savefig(partial / f"{name}.png", dpi=160)
+            figure.savefig(partial / f"{name}.pdf")
+    return stem.with_suffix(".html")
 
 
 if __name__ == "__main__":

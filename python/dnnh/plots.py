@@ -17,6 +17,7 @@ matplotlib.rcParams.update({
 STYLES = tuple(zip(
     ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"),
     ("o", "s", "^", "D", "v", "P", "X")))
+MANY = 8                       # lines, from which on the legend stands beside the plot
 
 
 def _figure(xlabel, ylabel, title, source):
@@ -28,12 +29,19 @@ def _figure(xlabel, ylabel, title, source):
 
 
 def _lines(axes, series):
-    """Draw (name, xs, ys) lines and, if there are several, a legend."""
-    for (name, xs, ys), (colour, marker) in zip(series, itertools.cycle(STYLES)):
-        axes.plot(xs, ys, color=colour, marker=marker, markersize=4, label=name,
+    """Draw (name, xs, ys) lines and, if there are several, a legend.
+
+    The first seven are drawn in full, the next seven dashed.
+    """
+    styles = itertools.cycle(itertools.product(("-", "--"), STYLES))
+    for (name, xs, ys), (line, (colour, marker)) in zip(series, styles):
+        axes.plot(xs, ys, line, color=colour, marker=marker, markersize=4, label=name,
                   clip_on=False)
     axes.set_ylim(0, 1)
-    if len(series) > 1:
+    if len(series) >= MANY:
+        axes.figure.set_figwidth(6.2)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    elif len(series) > 1:
         axes.legend(frameon=False, fontsize=8)
 
 
@@ -104,7 +112,7 @@ def training(curves):
 
 
 def comparison(tables):
-    """Each measure against the number of bits: the paper's dashed, ours in full.
+    """Each table against the number of bits: the paper's dashed, ours in full.
 
     Methods that only the paper has figures of are grey, with their names at the right.
 
@@ -116,7 +124,7 @@ def comparison(tables):
     styles = dict(zip(mine, itertools.cycle(STYLES)))
     figure = Figure(figsize=(5 * len(tables), 4.6), layout="constrained")
     for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
-        for whose, rows, line in (("the paper", table.paper, "--"),
+        for whose, rows, line in (("the paper", table.printed.rows, "--"),
                                   ("ours", table.ours, "-")):
             for method, row in rows.items():
                 bits = sorted(row)

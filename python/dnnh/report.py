@@ -176,20 +176,14 @@ def page(result, figures, rows=(), dataset=None):
                ("precision within Hamming radius 2", result["precision_radius2"])]
     numbers += [(f"precision of the top {n}", p)
                 for n, p in result["precision_at"].items()]
-    parts = [
-        "<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{text(title)}</title>", f"<style>{_STYLE}</style>", "</head>", "<body>",
-        f"<h1>{text(title)}</h1>", f'<p class="about">{text(describe(result))}</p>']
+    parts = [f"<h1>{text(title)}</h1>", f'<p class="about">{text(describe(result))}</p>']
     if result["note"]:
         parts.append(f"<p><strong>{text(result['note'])}</strong></p>")
     parts.append('<table class="figures">')
     parts += [f'<tr><td>{text(name)}</td><td class="value">{value:.4f}</td></tr>'
               for name, value in numbers]
     parts += ["</table>", "<h2>Plots</h2>", '<div class="plots">']
-    for name, figure in figures.items():
-        parts.append(f'<img alt="{text(name.replace("_", " "))}" '
-                     f'src="{_figure_uri(figure)}">')
+    parts += [picture(name, figure) for name, figure in figures.items()]
     parts.append("</div>")
     if rows:
         parts += ["<h2>Queries and their nearest images</h2>",
@@ -207,9 +201,26 @@ def page(result, figures, rows=(), dataset=None):
             parts.append("</tr>")
         parts.append("</table></div>")
     model = result.get("model")
-    parts += [f"<footer>{text('Model: ' + model if model else 'Codes by ' + result['method'])}"
-              f". Ranked in {result['seconds']:.2f} s.</footer>", "</body>", "</html>", ""]
-    return "\n".join(parts)
+    parts.append(
+        f"<footer>{text('Model: ' + model if model else 'Codes by ' + result['method'])}"
+        f". Ranked in {result['seconds']:.2f} s.</footer>")
+    return document(title, parts)
+
+
+def document(title, parts, style=""):
+    """A whole HTML page of its parts; ``style`` comes behind the one that pages share."""
+    return "\n".join([
+        "<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{html.escape(title)}</title>", f"<style>{_STYLE}{style}</style>", "</head>",
+        "<body>", *parts, "</body>", "</html>", ""])
+
+
+def picture(name, figure):
+    """A matplotlib figure as an HTML element that holds it; ``name`` in words."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160)
+    return f'<img alt="{html.escape(name.replace("_", " "))}" src="{_uri(buffer)}">'
 
 
 def label_name(dataset, index):
@@ -217,12 +228,6 @@ def label_name(dataset, index):
     label = dataset.labels[index]
     return ", ".join(dataset.classes[i] for i in (
         np.flatnonzero(label) if np.ndim(label) else [label]))
-
-
-def _figure_uri(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160)
-    return _uri(buffer)
 
 
 def _image(dataset, index, name):

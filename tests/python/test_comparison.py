@@ -13,7 +13,9 @@ from dnnh import comparison, plots, published
 def write(path, **changes):
     path.write_text(json.dumps({
         "dataset": "cifar10", "method": "DNNH", "bits": 48, "protocol": "paper", "seed": 0,
-        "source": "a copy", "note": "", "map": 0.6, "precision_radius2": 0.5, **changes}))
+        "source": "a copy", "note": "", "map": 0.6, "precision_radius2": 0.5,
+        "precision_at": {"100": 0.7, "200": 0.65},
+        "pr_curve": {"recall": [0, 0.5, 1], "precision": [0, 0.4, 0.1]}, **changes}))
     return path
 
 
@@ -30,7 +32,11 @@ def test_differences_are_ours_less_the_papers(tmp_path):
     assert [re.sub(".*/", "", sentence) for sentence in skipped] == [
         "5 is of protocol validation, split seed 0", "6 has a note: cut short",
         "7 is of protocol paper, split seed 3"]
-    table, radius, other, _ = comparison.tables("cifar10", results)
+    tables = {(table.source, table.printed.name, table.printed.measure): table
+              for table in comparison.tables("cifar10", results)}
+    table, radius = (tables["a copy", "Table 2", "map"],
+                     tables["a copy", "Figure 6a", "precision_radius2"])
+    other = tables["originals", "Table 2", "map"]
     assert table.lengths == [12, 16, 24, 32, 48]
     rows = {(method, whose): values for method, whose, values in table.rows()}
     assert rows["DNNH", "paper"] == ["0.552", "", "0.566", "0.558", "0.581"]
@@ -38,15 +44,18 @@ def test_differences_are_ours_less_the_papers(tmp_path):
     assert rows["DNNH", "difference"] == ["", "", "", "", "+0.019"]
     assert rows["mine", "ours"] == ["0.600", "", "", "", ""]
     assert ("mine", "difference") not in rows and ("KSH", "paper") in rows
-    assert {method for method, _ in rows} == {"mine", *published.MAP["cifar10"]}
-    assert {method for method, _, _ in comparison.with_ours_alone(table).rows()} == {
-        "DNNH", "mine"}
+    assert rows["KSH", "ours"] == [""] * 5 and ("KSH", "difference") not in rows
+    assert {method for method, _ in rows} == {"mine", *table.printed.rows}
     assert ("DNNH", "difference", ["", "", "", "", "-0.125"]) in radius.rows()
-    for text in (table.text(), table.markdown()):
+    for text in (table.text(), table.markdown(), table.html()):
         assert "+0.019" in text and "ours on a copy" in text
+    assert "Table 2,cifar10,a copy,map,DNNH,difference,48,+0.019\n" in comparison.csv_text(
+        tables.values())
     assert other.source == "originals" and other.ours == {"DNNH": {12: 0.2}}
     svhn = comparison.tables("svhn", results)[0]
     assert ("DNNH", "difference", ["+0.001", "", "", ""]) in svhn.rows()
+    # A closed table has no methods but its own.
+    assert set(tables["a copy", "Table 3", "map"].methods) == {"DNNH", "DNNH (fc)"}
     axes, _ = plots.comparison([table, radius]).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert lines["DNNH, ours"] == [[16, 0.3], [48, 0.6]]
@@ -60,11 +69,48 @@ def test_what_is_no_result_is_said_and_left_out(tmp_path, text):
     assert "result.json is not a result of tools/evaluate.py" in sentence and not results
 
 
-@pytest.mark.parametrize("changes", [{"bits": "48"}, {"map": 7}, {"note": None}])
+def test_the_order_of_methods(tmp_path):
+    def order(**maps):
+        files = [write(tmp_path / method, method=method, map=value)
+                 for method, value in maps.items()]
+        return comparison.tables("cifar10", comparison.read_results(files)[0])[0].order()
+
+    assert order(DNNH=0.6, KSH=0.4, LSH=0.1, mine=0.9) == (
+        "Order at 48 bits, the same as the paper's: DNNH > KSH > LSH.")
+    assert order(DNNH=0.6, KSH=0.1, LSH=0.4) == (
+        "Order at 48 bits: paper DNNH > KSH > LSH; ours DNNH > LSH > KSH.")
+    assert order(DNNH=0.6, mine=0.9) == ""
+
+
+def test_the_papers_figures(tmp_path):
+    """5a to 7c and 8: at 48 bits, but for the plot against the number of bits."""
+    results, _ = comparison.read_results([
+        write(tmp_path / "1", method="LSH", bits=12, precision_radius2=0.1),
+        write(tmp_path / "2", method="LSH", precision_radius2=0.2),
+        write(tmp_path / "3"), write(tmp_path / "4", method="DNNH (fc)")])
+    figures = comparison.figures("cifar10", "a copy", results)
+    drawn = {name: {line.get_label(): line.get_xydata().tolist()
+                    for line in figure.axes[0].lines} for name, figure in figures.items()}
+    assert drawn == {
+        "precision_radius2": {"DNNH": [[48, 0.5]], "LSH": [[12, 0.1], [48, 0.2]]},
+        "precision_recall": dict.fromkeys(("DNNH", "LSH"), [[0.5, 0.4], [1, 0.1]]),
+        "precision_at": dict.fromkeys(("DNNH", "LSH"), [[100, 0.7], [200, 0.65]]),
+        "divide_and_encode": dict.fromkeys(("DNNH", "DNNH (fc)"), [[100, 0.7], [200, 0.65]])}
+
+
+def test_many_lines_can_be_told_apart():
+    series = [(str(i), [0, 1], [0.1, 0.2]) for i in range(14)]
+    axes, = plots.precision_at(series, "").axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 14
+
+
+@pytest.mark.parametrize("changes", [
+    {"bits": "48"}, {"map": 7}, {"note": None}, {"precision_at": {"100": 3}},
+    {"pr_curve": {"recall": [0.5], "precision": ["x"]}}])
 def test_values_of_another_kind(tmp_path, changes):
     results, (sentence,) = comparison.read_results([
         write(tmp_path / "result.json", **changes)])
-    assert "another kind" in sentence and not results
+    assert "is not a result of tools/evaluate.py" in sentence and not results
 
 
 def test_the_newest_of_your_own_comes_first(home, monkeypatch, capsys):
@@ -84,16 +130,25 @@ def test_the_newest_of_your_own_comes_first(home, monkeypatch, capsys):
         os.utime(path, (1e9 - age, 1e9 - age))
     assert re.search(r"DNNH +ours +0.300\n", printed())
     assert re.search(r"DNNH +ours +0.100\n", printed("--released"))
-    assert "KSH" not in printed() and "KSH" in printed("--all")
+    printed()
     assert "| DNNH | ours |  |  |  | 0.300 |" in (
         home / "results/comparison_cifar10.md").read_text()
-    assert (home / "results/comparison_cifar10.png").stat().st_size > 10_000
+    page = (home / "results/comparison_cifar10.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 and "http" not in page
+    assert {path.name for path in (home / "results/comparison_cifar10").iterdir()} == {
+        f"{name}.{kind}" for kind in ("png", "pdf") for name in (
+            "comparison", "precision_radius2_a_copy", "precision_recall_a_copy",
+            "precision_at_a_copy")}
 
 
 def test_the_papers_own_tables_agree():
     """DNNH is the best row everywhere, as the paper says; all rows have all lengths."""
-    for rows in (*published.MAP.values(), *published.PRECISION_RADIUS2.values()):
-        assert list(rows)[0] == "DNNH"
-        assert all(len(values) == 4 and 0 < min(values) < 1 for values in rows.values())
-        best = rows["DNNH"]
-        assert all(max(values) <= max(best) for values in rows.values())
+    for table in published.TABLES:
+        for row in table.rows.values():
+            assert all(0 < value < 1 for value in row.values())
+            best = next(iter(table.rows.values()))
+            assert all(row[bits] <= best[bits] for bits in row)
+        if table.name.startswith("Table"):
+            assert list(table.rows)[0] == "DNNH"
+            assert all(list(row) == [12, 24, 32, 48] for row in table.rows.values())
+    assert [len(table.rows) for table in published.TABLES[:3]] == [10, 9, 10]
