@@ -97,20 +97,20 @@ class NetSpec:
         return dataclasses.replace(self, bits=max(self.lengths.values()))
 
 
-def database_of(dataset, part, layout="fresh"):
+def database_of(dataset, part, layout="fresh", coded=None):
     """What a net reads in training, relative to the repository.
 
     ``part`` is "train" (all training images), "validation_train" or
-    "validation_test".
+    "validation_test"; ``coded`` the length of the codes that stand for labels, if they do.
     """
-    kind = "triplets" if layout == "dense" else "images"
+    kind = f"{coded}bit_codes" if coded else "triplets" if layout == "dense" else "images"
     return f"data/{dataset}_{part}_{kind}_lmdb"
 
 
 # The nets whose files are committed; the rest is made on demand.
 COMMITTED = tuple(
     [NetSpec("cifar10", variant, bits)
-     for variant in ("", "short", "plus", "lai") for bits in (12, 24, 32, 48)]
+     for variant in ("", "short", "plus", "lai", "cnnh", "xia") for bits in (12, 24, 32, 48)]
     + [NetSpec("cifar10", variant, bits)
        for variant in ("fc", "two", "bare") for bits in (12, 48)]
     + [NetSpec("cifar10", variant, bits, validation=True)
@@ -166,8 +166,9 @@ def _tower_and_codes(spec, subnetwork, lengths):
     """
     recipe = spec.recipe
     tower = Tower(f"{subnetwork}pixels",
-                  {head: FEATURES_PER_BIT * bits for head, bits in lengths.items()},
-                  recipe.normalize, subnetwork)
+                  {head: bits if recipe.two_stage else FEATURES_PER_BIT * bits
+                   for head, bits in lengths.items()},
+                  recipe.normalize, subnetwork, rectify=not recipe.two_stage)
     recipe.tower(tower)
     layers = tower.layers
     for head, bits in lengths.items():
@@ -177,6 +178,10 @@ def _tower_and_codes(spec, subnetwork, lengths):
 
 def _codes(recipe, prefix, bits, features):
     """Features to codes."""
+    if recipe.two_stage:                       # the features are the bits already
+        return [layer(f"{prefix}outputs", "Flatten", [features], [f"{prefix}outputs"]),
+                layer(f"{prefix}codes", "Sigmoid", [f"{prefix}outputs"],
+                      [f"{prefix}codes"])]
     # By slices (figure 2a) or fully connected (figure 2b).
     kind, param = {"divide": ("DivideAndEncode", "divide_and_encode_param"),
                    "full": ("InnerProduct", "inner_product_param")}[recipe.encode]
@@ -203,12 +208,14 @@ def _codes(recipe, prefix, bits, features):
 
 
 def _triplet_images(spec, recipe, phase, part):
-    """The layers that bring `images`: queries, similar and dissimilar ones."""
+    """The layers that bring `images`: queries, similar and dissimilar ones, or what
+    the recipe has in place of them."""
     transform = [f"mirror: {'true' if recipe.mirror and phase == 'TRAIN' else 'false'}"]
     if recipe.stored + 2 * recipe.pad > recipe.size:
         transform.append(f"crop_size: {recipe.size}")
     include = f"include {{ phase: {phase} }}"
-    database = database_of(spec.dataset, part, spec.layout)
+    database = database_of(spec.dataset, part, spec.layout,
+                           spec.bits if recipe.two_stage else None)
     if spec.layout == "dense":
         return [layer("triplets", "Data", [], ["triplets"], include,
                       block("transform_param", *transform),
@@ -217,7 +224,7 @@ def _triplet_images(spec, recipe, phase, part):
     size = ([f"classes: 10 images_per_class: {recipe.images_per_class}"]
             if recipe.images_per_class else [
                 f'triplets: "{database}/triplets.h5"' if spec.layout == "indexed" else None,
-                f"batch_size: {recipe.triplets}",
+                f"batch_size: {recipe.triplets}" if recipe.triplets else None,
                 f"images: {recipe.images}" if recipe.images else None])
     only_in_training = [f"pad: {recipe.pad}" if recipe.pad else None,
                         f"warp: {recipe.warp}" if recipe.warp else None,
@@ -226,6 +233,7 @@ def _triplet_images(spec, recipe, phase, part):
     return [layer(
         "triplet_images", "TripletData", [],
         ["images", *(["labels"] if recipe.images_per_class else
+                     ["approximate_codes"] if recipe.two_stage else
                      ["places"] if recipe.images else [])], include,
         "param { lr_mult: 0 decay_mult: 0 }",
         block("transform_param", *transform),
@@ -291,6 +299,15 @@ def _batch_loss(recipe, head, bits):
     return layers
 
 
+def _code_loss():
+    """The loss of bits that are to be those of codes made beforehand.
+
+    Cross entropy, summed over an image's bits; the papers do not say theirs.
+    """
+    return [layer("loss", "SigmoidCrossEntropyLoss", ["outputs", "approximate_codes"],
+                  ["loss"], "loss_param { normalization: BATCH_SIZE }")]
+
+
 def _monitor(prefix):
     return layer(f"{prefix}monitor", "CodeMonitor", [f"{prefix}codes"],
                  [f"{prefix}{figure}" for figure in (
@@ -303,6 +320,8 @@ def train_test(spec):
     recipe = spec.recipe
     batch = (f"{recipe.images_per_class} images of each class, {recipe.batch} in all"
              if recipe.images_per_class else
+             f"{recipe.images} images, to each of which a code was given beforehand"
+             if recipe.two_stage else
              f"{recipe.images} images, and {recipe.triplets} triplets drawn among them"
              if recipe.images else
              f"{recipe.triplets} triplets, {recipe.batch} images")
@@ -332,7 +351,9 @@ def train_test(spec):
                   f"slice_param {{ axis: 0 slice_point: {recipe.triplets} }}"))
     for subnetwork in recipe.subnetworks:
         layers += _tower_and_codes(spec, subnetwork, spec.lengths)
-    if recipe.images_per_class:
+    if recipe.two_stage:
+        layers += _code_loss()
+    elif recipe.images_per_class:
         for head, bits in spec.lengths.items():
             layers += _batch_loss(recipe, head, bits)
     else:

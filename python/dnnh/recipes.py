@@ -34,9 +34,10 @@ class Recipe:
     encode: str = "divide"     # or "full": all features to each bit, figure 2b
     subnetworks: tuple = ONE
     lengths: tuple = ()        # that are trained together, on one tower
+    two_stage: bool = False    # CNNH*: outputs are bits, learnt from codes made beforehand
     normalize: bool = False    # convolutions and bits, over the batch
     beta: float = 0.5          # of the sigmoid, eq. 5, where bits are normalized
-    # Above 0: a batch has so many images, and its triplets are drawn among them.
+    # Above 0: a batch has so many images, and its triplets, if any, are drawn among them.
     images: int = 0
     # Above 0: a batch has so many images of each of 10 classes in place of
     # triplets, and the loss is over all triplets that they form.
@@ -91,6 +92,16 @@ display: 100
 snapshot: 1000
 """
 
+# 38 epochs; ours.
+SOLVER_CNNH = """\
+base_lr: 0.05
+lr_policy: "poly"
+power: 1
+max_iter: 3000
+display: 100
+snapshot: 1000
+"""
+
 SOLVER_DIGITS = """\
 base_lr: 0.01
 lr_policy: "multistep"
@@ -125,6 +136,12 @@ RECIPES = {
         _BARE, method="DNNH (plus)", tower=towers.plain, lengths=(12, 24, 32, 48),
         normalize=True, beta=1, images_per_class=12, margin=3, classify=1, stepsize=4000,
         warp=0.15, jitter=0.25, erase=12, solver=SOLVER_CIFAR10_PLUS),
+    # What the paper calls CNNH*: "comparable" to its own net, so ours to ours.
+    ("cifar10", "cnnh"): dataclasses.replace(
+        _CIFAR10, method="CNNH*", two_stage=True, triplets=0, solver=SOLVER_CNNH),
+    ("cifar10", "xia"): dataclasses.replace(
+        _CIFAR10, method="CNNH", two_stage=True, triplets=0, tower=towers.xia,
+        solver=SOLVER_CNNH),
     ("cifar10", "bare"): _BARE,
     ("cifar10", "lai"): dataclasses.replace(_BARE, method="DNNH (lai)", tower=towers.lai),
     ("digits", ""): Recipe("DNNH", towers.digits, channels=1, size=8, stored=8, pad=0,

@@ -38,15 +38,17 @@ class Tower:
     (Ioffe and Szegedy, ICML 2015). ``prefix`` comes before the name of each layer.
     ``heads`` has the number of features by a further prefix: one tower may end in
     features for codes of several lengths. Then ``features_of`` has the blob of each.
+    ``rectify`` False leaves out the ReLU behind the features.
     """
 
-    def __init__(self, bottom, heads, normalize=False, prefix=""):
+    def __init__(self, bottom, heads, normalize=False, prefix="", rectify=True):
         self.top = bottom
         self.layers = []
         self.heads = heads
         self.features_of = {}
         self.normalize = normalize
         self.prefix = prefix
+        self.rectify = rectify
 
     def _add(self, name, kind, *lines, in_place=False):
         name = self.prefix + name
@@ -54,9 +56,10 @@ class Tower:
         self.layers.append(layer(name, kind, [self.top], [top], *lines))
         self.top = top
 
-    def convolution(self, name, outputs, kernel, pad=0, stride=1, pool=0):
+    def convolution(self, name, outputs, kernel, pad=0, stride=1, pool=0, rectify=True):
         """A convolution and its ReLU, which the paper's table 1 leaves out.
 
+        ``rectify`` False: no ReLU.
         ``pool`` above 0: the maximum of each square of that side is taken before the
         normalization, which then has fewer values to normalize.
         """
@@ -74,7 +77,8 @@ class Tower:
             self._add(f"scale_{name}", "Scale", "param { decay_mult: 0 }",
                       "param { decay_mult: 0 }", "scale_param { bias_term: true }",
                       in_place=True)
-        self._add(f"relu_{name}", "ReLU", in_place=True)
+        if rectify:
+            self._add(f"relu_{name}", "ReLU", in_place=True)
 
     def pool(self, name, method, kernel, stride=1):
         self._add(name, "Pooling", block(
@@ -86,7 +90,7 @@ class Tower:
         trunk = self.top
         for head, features in self.heads.items():
             self.top = trunk
-            self.convolution(head + name, features, 1)
+            self.convolution(head + name, features, 1, rectify=self.rectify)
             if size > 1:
                 self.pool(f"{head}features", "AVE", size)
             self.features_of[head] = self.top
@@ -128,6 +132,23 @@ def lai(tower):
     tower.dropout("drop3", 0.2)
     tower.convolution("conv4", 1024, 3, pad=1)
     tower.features("cccp4", 4)
+
+
+def xia(tower):
+    """CNNH's own layout (Xia et al., AAAI 2014), for 32x32 images.
+
+    32, 64 and 128 filters of 5x5, a fully connected layer and dropout of 0.5 are the
+    paper's; the width of that layer is ours.
+    """
+    tower.convolution("conv1", 32, 5, pad=2)
+    tower.pool("pool1", "MAX", 3, 2)                       # 16x16
+    tower.convolution("conv2", 64, 5, pad=2)
+    tower.pool("pool2", "MAX", 3, 2)                       # 8x8
+    tower.convolution("conv3", 128, 5, pad=2)
+    tower.pool("pool3", "MAX", 3, 2)                       # 4x4
+    tower.convolution("full4", 500, 4)                     # 1x1
+    tower.dropout("drop4", 0.5)
+    tower.features("bits", 1)
 
 
 def plain(tower):

@@ -58,11 +58,14 @@ def test_train_and_deploy_share_names_and_length(spec):
     deploys = {kind: read_net(path) for kind, path in spec.files.items()
                if kind.endswith("deploy")}
     assert len(deploys) == (2 if spec.variant == "two" else 1)
+    # What says how long a code is.
+    kind, param = {
+        "fc": ("InnerProduct", "inner_product_param"),
+        **dict.fromkeys(("cnnh", "xia"), ("Convolution", "convolution_param")),
+    }.get(spec.variant, ("DivideAndEncode", "divide_and_encode_param"))
     for deploy in deploys.values():
-        encode, = [layer for layer in deploy.layer if layer.name.endswith("encode")]
-        param = (encode.inner_product_param if spec.variant == "fc"
-                 else encode.divide_and_encode_param)
-        assert param.num_output == spec.bits
+        last = [layer for layer in deploy.layer if layer.type == kind][-1]
+        assert getattr(last, param).num_output == spec.bits
         # Everything between the pixels and the codes is the same, layer by layer.
         names = [layer.name for layer in deploy.layer]
         assert names[:2] == ["images", "pixels"]
@@ -76,7 +79,8 @@ def test_train_and_deploy_share_names_and_length(spec):
         learnt(text_format.Parse(text, caffe_pb2.NetParameter())) for text in texts))
 
 
-@pytest.mark.parametrize("spec", nets.COMMITTED, ids=lambda s: s.name)
+@pytest.mark.parametrize("spec", [
+    spec for spec in nets.COMMITTED if not spec.recipe.two_stage], ids=lambda s: s.name)
 def test_what_the_paper_states(spec):
     net = read_net(spec.files["train_test"])
     solver = parse(spec.files["solver"], caffe_pb2.SolverParameter())
@@ -142,6 +146,22 @@ def test_short_differs_in_its_schedule_alone():
     assert nets.deploy(nets.net_spec("cifar10")).replace("cifar10:", "cifar10_short:").replace(
         '"cifar10"', '"cifar10_short"').replace("stepsize: 20000", "stepsize: 1400") == (
             nets.deploy(nets.net_spec("cifar10", "short")))
+
+
+def test_cnnh_learns_codes_made_beforehand():
+    """Section 4.1: the same tower, whose last convolution has an output for each bit."""
+    ours, cnnh = (by_name(nets.net_spec("cifar10", variant, 12)) for variant in ("", "cnnh"))
+    names = list(ours)
+    for name in names[names.index("pixels"):names.index("cccp6")]:
+        assert str(cnnh[name]) == str(ours[name])
+    assert cnnh["cccp6"].convolution_param.num_output == 12
+    assert "relu_cccp6" not in cnnh            # bits are negative, too
+    data = cnnh["triplet_images"]
+    assert data.triplet_data_param.source == "data/cifar10_train_12bit_codes_lmdb"
+    assert data.triplet_data_param.images == 64
+    assert not data.triplet_data_param.HasField("batch_size")
+    assert list(cnnh["loss"].bottom) == ["outputs", data.top[1]]
+    assert list(cnnh["codes"].bottom) == ["outputs"]
 
 
 def test_triplets_among_the_images_of_a_batch(monkeypatch):
@@ -219,13 +239,15 @@ def test_table_1(tmp_path):
 
 @pytest.mark.parametrize("variant, sizes", [
     ("", [("cccp2", 96, 32), ("pool1", 96, 16), ("pool2", 192, 8), ("cccp6", 600, 8)]),
+    ("xia", [("pool1", 32, 16), ("pool2", 64, 8), ("pool3", 128, 4), ("full4", 500, 1)]),
     ("lai", [("cccp1", 96, 32), ("pool1", 96, 16), ("pool2", 256, 8), ("pool3", 384, 4),
              ("conv4", 1024, 4), ("cccp4", 600, 4)])])
 def test_towers_for_32x32_images(tmp_path, variant, sizes):
     net = build(tmp_path, nets.net_spec("cifar10", variant, 12))
     for name, channels, size in sizes:
         assert tuple(net.blobs[name].shape[1:]) == (channels, size, size)
-    assert tuple(net.blobs["features"].shape[1:]) == (600, 1, 1)
+    last = "bits" if variant == "xia" else "features"
+    assert tuple(net.blobs[last].shape[1:]) == (12 if variant == "xia" else 600, 1, 1)
 
 
 def test_layouts_differ_in_their_data_alone():

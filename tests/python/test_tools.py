@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dnnh import datasets, encoder, nets, recipes
+from dnnh import cnnh, databases, datasets, encoder, nets, ranking, recipes, splits
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
@@ -46,6 +46,7 @@ def test_help_has_examples(tool):
     ("make_triplets.py", ("--dataset", "digits", "--output", "/proc/x/db"), "/proc"),
     ("make_prototxt.py", ("--dataset", "cifar10", "--bits", 100), "100 bits"),
     ("make_prototxt.py", ("--bits", 16), "need --dataset"),
+    ("make_codes.py", ("--dataset", "digits"), "there is no net 'digits_cnnh'"),
     ("evaluate.py", ("--dataset", "digits", "--bits", 9), "no trained net 'digits_9bit'"),
     ("evaluate.py", ("--dataset", "digits", "--model", "nowhere"), "nowhere is not there"),
     ("evaluate.py", ("--codes", "README.md"), "README.md is not a readable codes file"),
@@ -82,11 +83,11 @@ def test_evaluate_reads_any_codes_file(tmp_path):
         "report.html", "result.json"]
 
 
-def train(folder, net, iterations, snapshot=None, expect=0, **environment):
+def train(folder, net, iterations, snapshot=None, expect=0, rate=0.01, **environment):
     """Run `caffe train` as a user does; returns its log."""
     (folder / "net.prototxt").write_text(net)
     (folder / "solver.prototxt").write_text(
-        f'net: "{folder}/net.prototxt" base_lr: 0.01 lr_policy: "fixed" '
+        f'net: "{folder}/net.prototxt" base_lr: {rate} lr_policy: "fixed" '
         f'max_iter: {iterations} display: 1 snapshot: 2 '
         f'snapshot_prefix: "{folder}/net" random_seed: 1')
     command = [ROOT / ".venv/bin/caffe", "train", "-solver", folder / "solver.prototxt"]
@@ -196,6 +197,23 @@ def test_the_ablations_and_lengths_trained_together(tmp_path, monkeypatch):
                 assert codes[bits, subnetwork].shape == (50, -(-bits // 8))
         if variant == "two":             # two nets indeed, each with weights of its own
             assert np.any(codes[12, "query_"] != codes[12, "database_"])
+
+
+def test_the_two_stages_of_cnnh(tmp_path, monkeypatch):
+    """Codes are made of labels, and a net learns to give them."""
+    monkeypatch.setitem(nets.RECIPES, ("digits", "cnnh"), dataclasses.replace(
+        nets.RECIPES["digits", ""], two_stage=True, normalize=True, images=32, triplets=0))
+    digits = datasets.load("digits")
+    rows = splits.load_split(digits).training
+    codes = cnnh.approximate_codes(digits.labels[rows], 12)
+    databases.write_images(tmp_path / "coded", digits.images[rows], codes, {})
+    spec = nets.net_spec("digits", "cnnh", bits=12)
+    net = nets.train_test(spec).replace(
+        nets.database_of("digits", "train", coded=12), str(tmp_path / "coded"))
+    train(tmp_path, net, 150, rate=0.1)
+    found = encoder.Encoder(nets.deploy(spec), tmp_path / "net_iter_150.caffemodel").encode(
+        digits.images[rows])
+    assert (ranking.unpack(found, 12) == codes).mean() > 0.95
 
 
 def test_queries_are_coded_by_the_first_subnetwork(monkeypatch):

@@ -25,6 +25,7 @@ SIMILAR = 1e-2             # |H H^T / q - S|^2 / n, with labels
 ROUNDS = 20                # of codes and network, at most ...
 PROGRESS = 1e-3            # ... and until the objective falls by less than this share
 STEPS = 400                # of L-BFGS in a round, at most
+UNLABELLED_STEPS = 30      # the same without labels; ours: it learns from whole databases
 
 # Units of the two hidden layers, for codes of up to so many bits. The last two are
 # ours: the authors go to 32.
@@ -51,7 +52,8 @@ class _BDNN(Hasher):
         layers = _initial(x, self._units())
         self.objectives = []
         for _ in range(ROUNDS):
-            layers, value = _train(layers, x, b, similarities)
+            layers, value = _train(layers, x, b, similarities,
+                                   STEPS if self.supervised else UNLABELLED_STEPS)
             b, rest = self._codes(x, b, _forward(layers, x)[-1])
             self.objectives.append(value + rest)
             if (len(self.objectives) > 1 and self.objectives[-1]
@@ -158,7 +160,7 @@ def objective(layers, x, b, similarities=None):
     return float(value), gradients[::-1]
 
 
-def _train(layers, x, b, similarities):
+def _train(layers, x, b, similarities, steps):
     shapes = [array.shape for layer in layers for array in layer]
     ends = np.cumsum([np.prod(shape) for shape in shapes]).tolist()
 
@@ -175,5 +177,5 @@ def _train(layers, x, b, similarities):
         return value, packed(gradients)
 
     found = scipy.optimize.minimize(value_and_gradient, packed(layers), jac=True,
-                                    method="L-BFGS-B", options={"maxiter": STEPS})
+                                    method="L-BFGS-B", options={"maxiter": steps})
     return unpacked(found.x), found.fun
