@@ -88,7 +88,7 @@ def test_what_the_paper_states(spec):
                   if layer.type == "PiecewiseThreshold"]
     # One of the two schedules: the paper's, or one scaled to the run. Both see epsilon
     # fall at least twice.
-    stepsize = {"short": 1400, "fc": 1400, "two": 1400, "plus": 4000}.get(
+    stepsize = {"short": 1800, "fc": 1800, "two": 1800, "plus": 4000}.get(
         spec.variant, 20000)
     assert {threshold.stepsize for threshold in thresholds} == {stepsize}
     if spec.dataset == "cifar10":
@@ -144,7 +144,7 @@ def test_short_differs_in_its_schedule_alone():
     paper, short = (by_name(nets.net_spec("cifar10", variant)) for variant in ("", "short"))
     assert [name for name in paper if str(paper[name]) != str(short[name])] == ["codes"]
     assert nets.deploy(nets.net_spec("cifar10")).replace("cifar10:", "cifar10_short:").replace(
-        '"cifar10"', '"cifar10_short"').replace("stepsize: 20000", "stepsize: 1400") == (
+        '"cifar10"', '"cifar10_short"').replace("stepsize: 20000", "stepsize: 1800") == (
             nets.deploy(nets.net_spec("cifar10", "short")))
 
 
