@@ -5,6 +5,8 @@
 
 #include "caffe/util/math_functions.hpp"
 
+#include "layers/triplet_loss.hpp"
+
 namespace caffe {
 
 template <typename Dtype>
@@ -15,20 +17,8 @@ void BatchTripletLossLayer<Dtype>::LayerSetUp(
       this->layer_param_.batch_triplet_loss_param();
   margin_ = param.margin();
   average_active_ = param.average_active();
-  CHECK_GT(margin_, 0) << "BatchTripletLoss layer '" << this->layer_param_.name()
-      << "': margin is " << margin_ << ", it must be greater than 0, for example"
-      << " batch_triplet_loss_param { margin: 1 }";
-  // The share of active triplets is a figure to watch, never part of the loss.
-  if (top.size() == 2 && this->layer_param_.loss_weight_size() == 1) {
-    this->layer_param_.add_loss_weight(0);
-  }
-  if (top.size() == 2) {
-    CHECK_EQ(this->layer_param_.loss_weight(1), 0)
-        << "BatchTripletLoss layer '" << this->layer_param_.name()
-        << "': top 1, the share of active triplets, has loss_weight "
-        << this->layer_param_.loss_weight(1)
-        << " but no gradient; leave its loss_weight out or give 0";
-  }
+  SetUpTripletLoss(this->type(), "batch_triplet_loss_param", margin_, top.size(),
+                   &this->layer_param_);
 }
 
 template <typename Dtype>
@@ -40,7 +30,8 @@ void BatchTripletLossLayer<Dtype>::Reshape(
       << "BatchTripletLoss layer '" << this->layer_param_.name()
       << "': the codes have shape " << bottom[0]->shape_string()
       << ", the labels " << bottom[1]->shape_string()
-      << "; they must be N x q, and N or N x classes, for example 60 x 48 and 60";
+      << "; they must be N x q, and N or N x classes, for example 60 x 48 and"
+      << " 60";
   for (Blob<Dtype>* blob : top) { blob->Reshape(vector<int>(0)); }
   uses_.Reshape({bottom[0]->shape(0), bottom[0]->shape(0)});
 }
@@ -124,7 +115,8 @@ void BatchTripletLossLayer<Dtype>::Backward_cpu(
       const Dtype weight = scale * (uses[i * num + j] + uses[j * num + i]);
       if (weight == 0) { continue; }
       for (int b = 0; b < bits; ++b) {
-        diff[i * bits + b] += weight * (codes[i * bits + b] - codes[j * bits + b]);
+        diff[i * bits + b] +=
+            weight * (codes[i * bits + b] - codes[j * bits + b]);
       }
     }
   }

@@ -132,6 +132,10 @@ bool IsReference(const PrimitiveDesc& desc) {
   return std::string(desc.impl_info_str()).find("ref") != std::string::npos;
 }
 
+/// Why a layer stays with Caffe's code where IsReference says so.
+const char* const kReferenceOnly =
+    "oneDNN has nothing but reference code for it here";
+
 /**
  * @brief A layer of Caffe's that runs on oneDNN where it can.
  *
@@ -165,7 +169,7 @@ class OnednnLayer : public Stock {
   bool Prepare(const Make& make) {
     try {
       if (make()) { return true; }
-      FallBack("oneDNN has nothing but reference code for it here");
+      FallBack(onednn::kReferenceOnly);
     } catch (const dnnl::error& error) {
       FallBack(error.what());
     }

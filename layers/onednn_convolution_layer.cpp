@@ -80,7 +80,7 @@ class OnednnConvolutionLayer
       const bool slow = onednn::IsReference(forward_desc_)
           || (phase_ == TRAIN && (onednn::IsReference(weights_desc_)
                                   || onednn::IsReference(data_desc_)));
-      return slow ? "oneDNN has nothing but reference code for it here" : "";
+      return slow ? onednn::kReferenceOnly : "";
     } catch (const dnnl::error& error) {
       return error.what();
     }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "layers/triplet_loss.hpp"
+
 namespace caffe {
 
 template <typename Dtype>
@@ -10,21 +12,8 @@ void TripletRankingLossLayer<Dtype>::LayerSetUp(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   LossLayer<Dtype>::LayerSetUp(bottom, top);
   margin_ = this->layer_param_.triplet_ranking_loss_param().margin();
-  CHECK_GT(margin_, 0) << "TripletRankingLoss layer '"
-      << this->layer_param_.name() << "': margin is " << margin_
-      << ", it must be greater than 0, for example"
-      << " triplet_ranking_loss_param { margin: 1 }";
-  // The share of active triplets is a figure to watch, never part of the loss.
-  if (top.size() == 2 && this->layer_param_.loss_weight_size() == 1) {
-    this->layer_param_.add_loss_weight(0);
-  }
-  if (top.size() == 2) {
-    CHECK_EQ(this->layer_param_.loss_weight(1), 0)
-        << "TripletRankingLoss layer '" << this->layer_param_.name()
-        << "': top 1, the share of active triplets, has loss_weight "
-        << this->layer_param_.loss_weight(1)
-        << " but no gradient; leave its loss_weight out or give 0";
-  }
+  SetUpTripletLoss(this->type(), "triplet_ranking_loss_param", margin_, top.size(),
+                   &this->layer_param_);
 }
 
 template <typename Dtype>

@@ -1,0 +1,35 @@
+#ifndef DNNH_LAYERS_TRIPLET_LOSS_HPP_
+#define DNNH_LAYERS_TRIPLET_LOSS_HPP_
+
+#include <string>
+
+#include "caffe/common.hpp"
+#include "caffe/proto/caffe.pb.h"
+
+namespace caffe {
+
+/**
+ * @brief Checks what all losses of triplets have among their options, and
+ *        keeps the share of active triplets out of the loss.
+ *
+ * That share is top 1, a figure to watch: it has no gradient.
+ *
+ * @param type of the layer, for messages
+ * @param field of LayerParameter that has the margin, likewise
+ * @param tops how many there are, 1 or 2
+ */
+inline void SetUpTripletLoss(const std::string& type, const std::string& field,
+                             double margin, int tops, LayerParameter* param) {
+  const std::string owner = type + " layer '" + param->name() + "'";
+  CHECK_GT(margin, 0) << owner << ": margin is " << margin << ", it must be"
+      << " greater than 0, for example " << field << " { margin: 1 }";
+  if (tops < 2) { return; }
+  if (param->loss_weight_size() == 1) { param->add_loss_weight(0); }
+  CHECK_EQ(param->loss_weight(1), 0) << owner << ": top 1, the share of active"
+      << " triplets, has loss_weight " << param->loss_weight(1)
+      << " but no gradient; leave its loss_weight out or give 0";
+}
+
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_TRIPLET_LOSS_HPP_
