@@ -5,7 +5,8 @@
   python tools/get_data.py cifar10 --from folder         a folder you have
 
 CIFAR-10 may come as the official binary or Python archive (or its folder), or
-as an archive or folder of class folders, train/<class>/* and test/<class>/*.
+as an archive or folder of class folders, train/<class>/* and test/<class>/*; MNIST
+as a folder or archive of its four IDX files, or of the two of its test part.
 Writes data/<name>.h5, which every other tool reads.
 """
 
@@ -22,7 +23,8 @@ def main():
     parser.add_argument("name", choices=sorted(datasets.PREPARERS))
     parser.add_argument("--from", dest="source", type=pathlib.Path,
                         help="the archive or folder to read instead of downloading")
-    parser.add_argument("--url", help="another address of the same archive")
+    parser.add_argument("--url", help="another address of the same archive, or of the "
+                        "folder of the same files")
     parser.add_argument("--force", action="store_true",
                         help="prepare again what is there already")
     arguments = parser.parse_args()

@@ -8,7 +8,8 @@ import urllib.request
 
 from tqdm import tqdm
 
-from dnnh import datasets, paths
+from dnnh import paths
+from dnnh.datasets import mnist, trees
 from dnnh.errors import UserError
 
 CHUNK = 1 << 18
@@ -25,49 +26,67 @@ class Archive:
     md5: str         # as published beside the archive
     size: int        # bytes
 
+    @property
+    def file(self):
+        return self.url.rsplit("/", 1)[-1]
 
+
+_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"     # as LeCun published them
+
+# A data set is one archive, or several files.
 ARCHIVES = {
-    "cifar10": Archive(
+    "cifar10": (Archive(
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        "c32a1d4ab5d03f1284b67883e8d87530", 170_052_171),
+        "c32a1d4ab5d03f1284b67883e8d87530", 170_052_171),),
+    "mnist": tuple(Archive(f"{_MNIST}/{name}.gz", mnist.MD5[name], size) for name, size in (
+        ("train-images-idx3-ubyte", 9_912_422), ("train-labels-idx1-ubyte", 28_881),
+        ("t10k-images-idx3-ubyte", 1_648_877), ("t10k-labels-idx1-ubyte", 4_542))),
 }
 
 
 def fetch(name, url=None):
-    """Download a data set's archive to ``data/`` and verify it.
+    """Download a data set's archive to ``data/``, or its files to ``data/<name>/``.
 
-    A download that stopped half-way goes on where it was. A file that is there
-    and whole is not fetched again.
+    Each is verified. A download that stopped half-way goes on where it was. A file
+    that is there and whole is not fetched again.
 
     Parameters
     ----------
     name : str
         A key of ARCHIVES.
     url : str, optional
-        Another address of the same archive (a mirror).
+        Another address of the same archive (a mirror), or of the folder of the files.
 
     Returns
     -------
-    pathlib.Path of the verified archive.
+    pathlib.Path of the verified archive, or of the folder of the files.
 
     Raises
     ------
     UserError
         If the server cannot be reached, stops early, or sends another file.
     """
-    archive = ARCHIVES[name]
-    url = url or archive.url
-    path = paths.DATA / archive.url.rsplit("/", 1)[-1]
+    archives = ARCHIVES[name]
+    if len(archives) == 1:
+        return _fetch(name, archives[0], url or archives[0].url, paths.DATA)
+    folder = paths.DATA / name
+    for archive in archives:
+        _fetch(name, archive, f"{url}/{archive.file}" if url else archive.url, folder)
+    return folder
+
+
+def _fetch(name, archive, url, folder):
+    path = folder / archive.file
     by_hand = (f"or get the archive another way and run 'python tools/get_data.py "
                f"{name} --from ARCHIVE'")
     if path.exists():
-        found = datasets.md5_of(path)
+        found = trees.md5_of(path)
         if found == archive.md5:
             return path
         raise UserError(f"{path} has md5 {found}, not the published {archive.md5}; "
                         "delete it to fetch it anew, or read it as it is with --from")
     partial = path.with_name(path.name + ".partial")
-    paths.DATA.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     have = partial.stat().st_size if partial.exists() else 0
     if have > archive.size:
         partial.unlink()
@@ -91,7 +110,7 @@ def fetch(name, url=None):
     if got < archive.size:
         raise UserError(f"{url} stopped after {got:,} of {archive.size:,} bytes; run "
                         f"the same command again to go on, {by_hand}")
-    found = datasets.md5_of(partial)
+    found = trees.md5_of(partial)
     if got != archive.size or found != archive.md5:
         partial.unlink()
         raise UserError(f"{url} gave {got:,} bytes with md5 {found}, not "

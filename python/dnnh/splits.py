@@ -15,8 +15,8 @@ from dnnh import paths
 from dnnh.errors import UserError
 
 # Per class: queries, training images. CIFAR-10's are the paper's (Lai et al.,
-# CVPR 2015, section 4.1); the digits' are ours, in the same proportions.
-PER_CLASS = {"cifar10": (100, 500), "digits": (20, 50)}
+# CVPR 2015, section 4.1); MNIST's are the same, the digits' ours, in like proportions.
+PER_CLASS = {"cifar10": (100, 500), "digits": (20, 50), "mnist": (100, 500)}
 
 PROTOCOLS = ("paper", "54k", "50k")
 

@@ -47,8 +47,8 @@ def server(home, monkeypatch):
             ("127.0.0.1", 0), functools.partial(Handler, state)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/archive.tar.gz"
-        monkeypatch.setitem(download.ARCHIVES, "cifar10", download.Archive(
-            url, hashlib.md5(CONTENT).hexdigest(), len(CONTENT)))
+        monkeypatch.setitem(download.ARCHIVES, "cifar10", (download.Archive(
+            url, hashlib.md5(CONTENT).hexdigest(), len(CONTENT)),))
         yield state
         server.shutdown()
 
@@ -63,6 +63,19 @@ def test_whole(server):
     assert left() == ["archive.tar.gz"]
     download.fetch("cifar10")
     assert len(server["ranges"]) == 1           # what is whole is not fetched again
+
+
+def test_several_files(server, monkeypatch):
+    (archive,) = download.ARCHIVES["cifar10"]
+    other = archive.url.replace("archive", "other")
+    monkeypatch.setitem(download.ARCHIVES, "mnist", (
+        archive, download.Archive(other, archive.md5, archive.size)))
+    folder = download.fetch("mnist")
+    assert folder == paths.DATA / "mnist"
+    assert sorted(path.name for path in folder.iterdir()) == ["archive.tar.gz", "other.tar.gz"]
+    (folder / "other.tar.gz").unlink()
+    download.fetch("mnist", archive.url.rsplit("/", 1)[0])
+    assert len(server["ranges"]) == 3
 
 
 @pytest.mark.parametrize("resumable", [True, False])

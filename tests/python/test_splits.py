@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from dnnh import datasets, paths, splits
+from dnnh.datasets import cifar10
 from dnnh.errors import UserError
 
 
 def make(per_class=700, train=0, source="made up"):
     labels = np.tile(np.arange(10), per_class)
     images = np.zeros((len(labels), 1, 1, 3), np.uint8)
-    return datasets.Dataset("cifar10", images, labels, datasets.CIFAR10_CLASSES,
+    return datasets.Dataset("cifar10", images, labels, cifar10.CLASSES,
                             source, train)
 
 

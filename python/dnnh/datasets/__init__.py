@@ -1,0 +1,89 @@
+"""Data sets: whatever form they arrive in, they become one HDF5 file each.
+
+``data/<name>.h5`` holds ``images`` (uint8, (n, height, width, channels), RGB)
+and ``labels`` (int64, (n,)), with the attributes ``classes`` (names), ``source``
+(a sentence: what the images were read from) and ``train`` (how many images, the
+first ones, are the official training set; 0 where there is no such thing).
+Every later step reads this file and nothing else.
+"""
+
+import json
+
+import h5py
+import numpy as np
+
+from dnnh import paths
+from dnnh.datasets.cifar10 import prepare_cifar10
+from dnnh.datasets.dataset import Dataset
+from dnnh.datasets.digits import prepare_digits
+from dnnh.datasets.mnist import prepare_mnist
+from dnnh.errors import UserError
+
+# Each makes a Dataset of an archive or a folder.
+PREPARERS = {"cifar10": prepare_cifar10, "digits": prepare_digits, "mnist": prepare_mnist}
+
+
+def path_of(name):
+    """The HDF5 file of a data set."""
+    return paths.DATA / f"{name}.h5"
+
+
+def save(dataset):
+    """Write ``data/<name>.h5``."""
+    with paths.hdf5_written_whole(path_of(dataset.name)) as file:
+        file["images"] = dataset.images
+        file["labels"] = dataset.labels
+        file.attrs["classes"] = json.dumps(dataset.classes)
+        file.attrs["source"] = dataset.source
+        file.attrs["train"] = dataset.train
+
+
+def load(name):
+    """Read a data set that ``tools/get_data.py`` has prepared.
+
+    Raises
+    ------
+    UserError
+        If the data set is unknown, not there or not readable.
+    """
+    if name not in PREPARERS:
+        raise UserError(f"unknown data set '{name}'; known ones: "
+                        + ", ".join(sorted(PREPARERS)))
+    path = path_of(name)
+    if not path.exists() and name == "digits":
+        save(prepare_digits())
+    if not path.exists():
+        raise UserError(f"{path} is missing; make it with "
+                        f"'python tools/get_data.py {name}'")
+    try:
+        with h5py.File(path, "r") as file:
+            dataset = Dataset(
+                name=name,
+                images=file["images"][:],
+                labels=file["labels"][:],
+                classes=tuple(json.loads(file.attrs["classes"])),
+                source=str(file.attrs["source"]),
+                train=int(file.attrs["train"]))
+        _check(dataset)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError,
+            MemoryError) as error:
+        raise UserError(f"{path} is not a data set file of ours ({error}); "
+                        f"make it again with 'python tools/get_data.py {name} --force'"
+                        ) from error
+    return dataset
+
+
+def _check(dataset):
+    """Raise ValueError where images, labels and classes do not fit together."""
+    images, labels, classes = dataset.images, dataset.labels, len(dataset.classes)
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"images is {images.dtype} of shape {images.shape}")
+    if labels.dtype.kind not in "iu" or len(labels) != len(images) or not (
+            labels.ndim == 1 and 0 <= labels.min() and labels.max() < classes
+            or labels.ndim == 2 and labels.shape[1] == classes):
+        raise ValueError(f"labels is {labels.dtype} of shape {labels.shape} for "
+                         f"{len(images)} images of {classes} classes")
+    if not all(isinstance(name, str) for name in dataset.classes):
+        raise ValueError(f"classes is {dataset.classes}, not names")
+    if not 0 <= dataset.train <= len(images):
+        raise ValueError(f"train is {dataset.train} of {len(images)} images")
