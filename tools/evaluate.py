@@ -88,9 +88,9 @@ def encode(arguments):
     # One net for both, or two of which the first codes queries (section 4.4).
     coders = [encoder.Encoder(nets.deploy(spec, subnetwork), weights)
               for subnetwork in spec.recipe.subnetworks]
-    query_codes = coders[0].encode(dataset.images[queries], "coding queries")
+    query_codes = coders[0].encode(dataset.images, "coding queries", queries)
     database_codes = (query_codes if validation and len(coders) == 1 else
-                      coders[-1].encode(dataset.images[database], "coding database"))
+                      coders[-1].encode(dataset.images, "coding database", database))
     coded = codes.Codes(
         query_codes, database_codes, dataset.labels[queries], dataset.labels[database],
         bits=spec.bits, dataset=dataset.name,

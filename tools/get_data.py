@@ -6,7 +6,8 @@
 
 CIFAR-10 may come as the official binary or Python archive (or its folder), or
 as an archive or folder of class folders, train/<class>/* and test/<class>/*; MNIST
-as a folder or archive of its four IDX files, or of the two of its test part.
+as a folder or archive of its four IDX files, or of the two of its test part; SVHN
+as a folder of its .mat files of 32x32 images.
 Writes data/<name>.h5, which every other tool reads.
 """
 

@@ -9,7 +9,7 @@ import urllib.request
 from tqdm import tqdm
 
 from dnnh import paths
-from dnnh.datasets import mnist, trees
+from dnnh.datasets import mnist, svhn, trees
 from dnnh.errors import UserError
 
 CHUNK = 1 << 18
@@ -31,6 +31,7 @@ class Archive:
         return self.url.rsplit("/", 1)[-1]
 
 
+_SVHN = "http://ufldl.stanford.edu/housenumbers"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"     # as LeCun published them
 
 # A data set is one archive, or several files.
@@ -41,6 +42,9 @@ ARCHIVES = {
     "mnist": tuple(Archive(f"{_MNIST}/{name}.gz", mnist.MD5[name], size) for name, size in (
         ("train-images-idx3-ubyte", 9_912_422), ("train-labels-idx1-ubyte", 28_881),
         ("t10k-images-idx3-ubyte", 1_648_877), ("t10k-labels-idx1-ubyte", 4_542))),
+    "svhn": tuple(Archive(f"{_SVHN}/{name}", svhn.MD5[name], size) for name, size in (
+        ("train_32x32.mat", 182_040_794), ("extra_32x32.mat", 1_329_278_602),
+        ("test_32x32.mat", 64_275_384))),
 }
 
 

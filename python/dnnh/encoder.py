@@ -79,21 +79,24 @@ class Encoder:
                             "with a lower learning rate")
         return outputs
 
-    def encode(self, images, description="encoding"):
-        """Packed codes of any number of images.
+    def encode(self, images, description="encoding", rows=None):
+        """Packed codes of any number of images, looked at a batch at a time.
 
         Parameters
         ----------
         images : uint8 array of shape (n, height, width, channels)
+        rows : int64 array, optional
+            Which of the images; all by default.
 
         Returns
         -------
         uint8 array of shape (n, ceil(q / 8)), see dnnh.ranking.
         """
-        codes = np.empty((len(images), -(-self.bits // 8)), np.uint8)
-        with tqdm(total=len(images), unit="image", desc=description) as progress:
-            for start in range(0, len(images), BATCH):
-                batch = images[start:start + BATCH]
+        rows = np.arange(len(images)) if rows is None else rows
+        codes = np.empty((len(rows), -(-self.bits // 8)), np.uint8)
+        with tqdm(total=len(rows), unit="image", desc=description) as progress:
+            for start in range(0, len(rows), BATCH):
+                batch = images[rows[start:start + BATCH]]
                 codes[start:start + BATCH] = ranking.pack(self.outputs(batch) > 0.5)
                 progress.update(len(batch))
         return codes

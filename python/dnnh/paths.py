@@ -65,18 +65,37 @@ def _is_running(process):
     return True
 
 
+# A file with more is not put together in memory.
+IN_MEMORY = 500_000_000
+
+
 @contextlib.contextmanager
-def hdf5_written_whole(path):
+def hdf5_written_whole(path, size=0):
     """Yield an h5py.File to fill; ``path`` appears when all went well.
 
-    It is put together in memory: HDF5's own writing ends in a crash, not an
-    error, when the disk is full.
+    HDF5's own writing ends in a crash, not an error, when the disk is full. So what is
+    small is put together in memory; for what is large, ``size`` bytes, there must be
+    room on the disk before it begins.
+
+    Raises
+    ------
+    UserError
+        If there is no room.
     """
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        yield file
+    if size <= IN_MEMORY:
+        content = io.BytesIO()
+        with h5py.File(content, "w") as file:
+            yield file
+        with written_whole(path) as partial:
+            partial.write_bytes(content.getbuffer())
+        return
     with written_whole(path) as partial:
-        partial.write_bytes(content.getbuffer())
+        free = shutil.disk_usage(partial.parent).free
+        if free < 1.01 * size:
+            raise UserError(f"{path} needs {size / 1e9:.1f} GB and the disk has "
+                            f"{free / 1e9:.1f} GB free; make room")
+        with h5py.File(partial, "w") as file:
+            yield file
 
 
 @contextlib.contextmanager

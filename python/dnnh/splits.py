@@ -14,9 +14,10 @@ import numpy as np
 from dnnh import paths
 from dnnh.errors import UserError
 
-# Per class: queries, training images. CIFAR-10's are the paper's (Lai et al.,
+# Per class: queries, training images. CIFAR-10's and SVHN's are the paper's (Lai et al.,
 # CVPR 2015, section 4.1); MNIST's are the same, the digits' ours, in like proportions.
-PER_CLASS = {"cifar10": (100, 500), "digits": (20, 50), "mnist": (100, 500)}
+PER_CLASS = {"cifar10": (100, 500), "digits": (20, 50), "mnist": (100, 500),
+             "svhn": (100, 500)}
 
 PROTOCOLS = ("paper", "54k", "50k")
 

@@ -20,6 +20,21 @@ def test_digits_are_made_at_first_use(home):
     assert (again.images == digits.images).all() and again.classes == digits.classes
 
 
+def test_images_stay_in_the_file_until_they_are_looked_at(home):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    datasets.save(datasets.Dataset("cifar10", images, np.arange(20) % 10, cifar10.CLASSES,
+                                   "x"))
+    loaded = datasets.load("cifar10").images
+    assert isinstance(loaded, np.memmap) and not loaded.flags.writeable
+    assert np.array_equal(loaded, images)
+    # Compressed by somebody else, they are read.
+    with h5py.File(paths.DATA / "cifar10.h5", "a") as file:
+        del file["images"]
+        file.create_dataset("images", data=images, compression="gzip")
+    assert np.array_equal(datasets.load("cifar10").images, images)
+
+
 def test_load_refuses_what_is_not_there(home):
     with pytest.raises(UserError, match="unknown data set 'x'; known ones: cifar10"):
         datasets.load("x")

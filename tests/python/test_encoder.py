@@ -44,6 +44,8 @@ def test_batches_do_not_change_codes(weights, monkeypatch):
     monkeypatch.setattr(encoder, "BATCH", 7)
     assert (net.encode(IMAGES) == ranking.pack(whole > 0.5)).all()
     assert np.allclose(net.outputs(IMAGES[3:4])[0], whole[3], atol=1e-6)
+    rows = np.arange(5, 200, 3)
+    assert (net.encode(IMAGES, rows=rows) == ranking.pack(whole[rows] > 0.5)).all()
 
 
 def test_larger_images_give_their_middle(weights):

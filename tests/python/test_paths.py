@@ -93,6 +93,22 @@ def test_hdf5_files_are_written_at_the_end(tmp_path):
         assert file["x"][()] == 1
 
 
+def test_large_hdf5_files_need_room_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "IN_MEMORY", 10)
+    monkeypatch.setattr(paths.shutil, "disk_usage",
+                        lambda path: type("usage", (), {"free": 1e9}))
+    with pytest.raises(UserError, match="a needs 1.0 GB and the disk has 1.0 GB free"):
+        with paths.hdf5_written_whole(tmp_path / "a", 10**9) as file:
+            assert False, "nothing may be written"
+    with pytest.raises(RuntimeError), paths.hdf5_written_whole(tmp_path / "a", 11) as file:
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    with paths.hdf5_written_whole(tmp_path / "a", 11) as file:
+        file["x"] = 1
+    with h5py.File(tmp_path / "a") as file:
+        assert file["x"][()] == 1
+
+
 def test_files_move_together(tmp_path):
     (tmp_path / "kept").write_text("kept")
     (tmp_path / "a").write_text("old")

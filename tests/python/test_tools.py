@@ -227,8 +227,8 @@ def test_queries_are_coded_by_the_first_subnetwork(monkeypatch):
             self.codes = {"query_codes": 1, "database_codes": 2}[
                 re.search(r'top: "(\w+_codes)"', deploy)[1]]
 
-        def encode(self, images, description):
-            return np.full((len(images), 2), self.codes, np.uint8)
+        def encode(self, images, description, rows):
+            return np.full((len(rows), 2), self.codes, np.uint8)
 
     monkeypatch.setattr(evaluate.encoder, "Encoder", FakeEncoder)
     monkeypatch.setattr("sys.argv", ["evaluate.py", "--dataset", "digits", "--variant",

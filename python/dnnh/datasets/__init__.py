@@ -17,10 +17,12 @@ from dnnh.datasets.cifar10 import prepare_cifar10
 from dnnh.datasets.dataset import Dataset
 from dnnh.datasets.digits import prepare_digits
 from dnnh.datasets.mnist import prepare_mnist
+from dnnh.datasets.svhn import prepare_svhn
 from dnnh.errors import UserError
 
 # Each makes a Dataset of an archive or a folder.
-PREPARERS = {"cifar10": prepare_cifar10, "digits": prepare_digits, "mnist": prepare_mnist}
+PREPARERS = {"cifar10": prepare_cifar10, "digits": prepare_digits, "mnist": prepare_mnist,
+             "svhn": prepare_svhn}
 
 
 def path_of(name):
@@ -30,7 +32,7 @@ def path_of(name):
 
 def save(dataset):
     """Write ``data/<name>.h5``."""
-    with paths.hdf5_written_whole(path_of(dataset.name)) as file:
+    with paths.hdf5_written_whole(path_of(dataset.name), dataset.images.nbytes) as file:
         file["images"] = dataset.images
         file["labels"] = dataset.labels
         file.attrs["classes"] = json.dumps(dataset.classes)
@@ -59,7 +61,7 @@ def load(name):
         with h5py.File(path, "r") as file:
             dataset = Dataset(
                 name=name,
-                images=file["images"][:],
+                images=_mapped(path, file["images"]),
                 labels=file["labels"][:],
                 classes=tuple(json.loads(file.attrs["classes"])),
                 source=str(file.attrs["source"]),
@@ -71,6 +73,14 @@ def load(name):
                         f"make it again with 'python tools/get_data.py {name} --force'"
                         ) from error
     return dataset
+
+
+def _mapped(path, stored):
+    """The values of an HDF5 data set, left in the file until they are looked at."""
+    offset = stored.id.get_offset()
+    if offset is None:                         # in pieces, compressed, or none
+        return stored[:]
+    return np.memmap(path, stored.dtype, "r", offset, stored.shape)
 
 
 def _check(dataset):

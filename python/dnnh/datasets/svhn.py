@@ -1,0 +1,80 @@
+"""SVHN, from its cropped digits as .mat files (Netzer et al., NIPS workshop 2011)."""
+
+import pathlib
+
+import numpy as np
+import scipy.io
+from tqdm import tqdm
+
+from dnnh.datasets import trees
+from dnnh.datasets.dataset import Dataset
+from dnnh.errors import UserError
+
+# Images in each file; the first two are for training.
+COUNTS = {"train_32x32.mat": 73_257, "extra_32x32.mat": 531_131, "test_32x32.mat": 26_032}
+MD5 = {"train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+       "extra_32x32.mat": "a93ce644f1a588dc4d68dda5feec44a7",
+       "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"}
+
+
+def prepare_svhn(source):
+    """SVHN from a folder that has its .mat files of 32x32 images.
+
+    Parameters
+    ----------
+    source : path
+        A folder with ``train_32x32.mat``, ``extra_32x32.mat`` and ``test_32x32.mat``.
+        The extra ones may be missing; the data set then says so.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or is not what the official ones are.
+    """
+    source = pathlib.Path(source)
+    if not source.is_dir():
+        raise UserError(f"{source} is no folder; name the one that has {', '.join(COUNTS)}")
+    files = {name: source / name for name in COUNTS if (source / name).is_file()}
+    for name in COUNTS:
+        if name not in files and name != "extra_32x32.mat":
+            raise UserError(f"{source}: {name} is missing")
+    published = all(trees.md5_of(path) == MD5[name] for name, path in files.items())
+    total = sum(COUNTS[name] for name in files)
+    images = np.empty((total, 32, 32, 3), np.uint8)
+    labels = np.empty(total, np.int64)
+    done = 0
+    for name, path in tqdm(files.items(), "reading SVHN", unit="file"):
+        rows = slice(done, done + COUNTS[name])
+        pixels, digits = _read(path, COUNTS[name])
+        images[rows] = pixels.transpose(3, 0, 1, 2)            # from (32, 32, 3, n)
+        labels[rows] = digits % 10                             # 10 stands for 0
+        done = rows.stop
+    what = "SVHN" if len(files) == len(COUNTS) else "SVHN without its extra images"
+    return Dataset(
+        name="svhn", images=images, labels=labels, classes=tuple("0123456789"),
+        train=total - COUNTS["test_32x32.mat"],
+        source=f"{what} (md5 {'as published' if published else 'not verified'})")
+
+
+def _read(path, count):
+    """X, uint8 of shape (32, 32, 3, count), and y, (count,), of one file."""
+    shapes = {"X": (32, 32, 3, count), "y": (count, 1)}
+    try:
+        # Shapes first: what claims to be huge is not read.
+        found = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+        if {name: found.get(name) for name in shapes} != shapes:
+            raise UserError(f"{path} has arrays of the shapes {found}; X of shape "
+                            f"{shapes['X']} and y of shape {shapes['y']} are expected")
+        arrays = scipy.io.loadmat(path, variable_names=list(shapes))
+        pixels, digits = arrays["X"], arrays["y"][:, 0]
+    except UserError:
+        raise
+    except Exception as error:         # a broken .mat file can raise nearly anything
+        raise UserError(f"{path} is no whole .mat file of MATLAB 5 ({error}); fetch it "
+                        "again") from error
+    if pixels.dtype != np.uint8 or digits.dtype.kind not in "iu" or not (
+            1 <= digits.min() and digits.max() <= 10):
+        raise UserError(f"{path} has {pixels.dtype} as pixels and labels of {digits.dtype} "
+                        f"from {digits.min()} to {digits.max()}; bytes, and 1 to 10 for the "
+                        "digits 1 to 9 and 0, are expected")
+    return pixels, digits
