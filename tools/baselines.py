@@ -6,15 +6,17 @@
 
 Methods learn from the split that the nets learn from: supervised ones from its
 training images, the others from the whole database. Writes what tools/evaluate.py
-writes, to the same place.
+writes, to the same place. What a method cannot do is said, and the others go on.
 """
 
 import argparse
+import json
 import pathlib
 import time
 
 from dnnh import codes, datasets, errors, evaluation, features, report, splits
 from dnnh.baselines import METHODS
+from dnnh.errors import UserError
 
 
 def main():
@@ -32,38 +34,63 @@ def main():
     arguments = parser.parse_args()
 
     names = list(METHODS) if "all" in arguments.method else arguments.method
+    methods = [METHODS[name](bits, arguments.seed)
+               for bits in arguments.bits for name in names]
     dataset = datasets.load(arguments.dataset)
     split = splits.load_split(dataset)
-    vectors = None
-    for bits in arguments.bits:
-        for name in names:
-            method = METHODS[name](bits, arguments.seed)
-            title = method.name
-            if arguments.features != "gist":
-                title += f" ({pathlib.Path(arguments.features).stem})"
-            about = {"dataset": dataset.name, "method": title, "bits": bits,
-                     "protocol": split.protocol, "seed": split.seed}
-            folder = evaluation.folder_of(about)
-            if (folder / "result.json").exists() and not arguments.force:
-                print(f"{title}, {bits} bits: done before, {folder}")
-                continue
-            if vectors is None:
-                vectors = features.load(arguments.features, dataset)
-            start = time.perf_counter()
-            rows = split.training if method.supervised else split.database
-            method.fit(vectors[rows], dataset.labels[rows])
-            coded = codes.Codes(
-                method.encode(vectors[split.queries]), method.encode(vectors[split.database]),
-                dataset.labels[split.queries], dataset.labels[split.database],
-                query_ids=split.queries, database_ids=split.database,
-                source=dataset.source, **about)
-            result = evaluation.measure(coded, {
-                "source": coded.source, "protocol": coded.protocol, "note": "",
-                "features": arguments.features, "method_seed": arguments.seed,
-                "fit_seconds": time.perf_counter() - start})
-            print(report.summary(result))
-            print(f"  learnt and coded in {result['fit_seconds']:.1f} s: "
-                  f"{evaluation.write(coded, result, dataset)}")
+    vectors, failed = None, []
+    for method in methods:
+        about = {"dataset": dataset.name, "method": title_of(method, arguments),
+                 "bits": method.bits, "protocol": split.protocol, "seed": split.seed}
+        said = f"{about['method']}, {method.bits} bits"
+        folder = evaluation.folder_of(about)
+        if is_done(folder / "result.json", arguments) and not arguments.force:
+            print(f"{said}: done before, {folder}")
+            continue
+        if vectors is None:
+            vectors = features.load(arguments.features, dataset)
+        try:
+            run(method, vectors, dataset, split, about, arguments)
+        except UserError as error:
+            print(f"{said}: not done")
+            failed.append(f"{said}: {error}")
+    if failed:
+        raise UserError("; ".join(failed))
+
+
+def title_of(method, arguments):
+    """The method's name in results: with the features and the seed, if unusual."""
+    unusual = ([pathlib.Path(arguments.features).stem] if arguments.features != "gist"
+               else []) + ([f"seed {arguments.seed}"] if arguments.seed else [])
+    return f"{method.name} ({', '.join(unusual)})" if unusual else method.name
+
+
+def is_done(path, arguments):
+    """Whether this very thing was done: files with one stem may have other features."""
+    try:
+        return json.loads(path.read_text())["features"] == arguments.features
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def run(method, vectors, dataset, split, about, arguments):
+    """Fit, encode, measure, write."""
+    start = time.perf_counter()
+    rows = split.training if method.supervised else split.database
+    method.fit(vectors[rows], dataset.labels[rows])
+    coded = codes.Codes(
+        method.encode(vectors[split.queries]), method.encode(vectors[split.database]),
+        dataset.labels[split.queries], dataset.labels[split.database],
+        query_ids=split.queries, database_ids=split.database,
+        source=dataset.source, **about)
+    seconds = time.perf_counter() - start
+    result = evaluation.measure(coded, {
+        "source": coded.source, "protocol": coded.protocol, "note": "",
+        "features": arguments.features, "method_seed": arguments.seed,
+        "fit_seconds": seconds})
+    print(report.summary(result))
+    print(f"  learnt and coded in {seconds:.1f} s: "
+          f"{evaluation.write(coded, result, dataset)}")
 
 
 if __name__ == "__main__":

@@ -39,8 +39,10 @@ def approximate_codes(labels, bits, seed=0, objectives=None):
     ------
     UserError
         If all images are similar, or none is similar to another: such labels teach
-        nothing.
+        nothing. If the seed is below 0.
     """
+    if seed < 0:
+        raise UserError(f"seed {seed}: seeds are 0 or more")
     rng = np.random.default_rng(seed)
     labels = np.asarray(labels)
     n = len(labels)

@@ -139,7 +139,7 @@ def comparison(tables):
                                   textcoords="offset points", color="0.4")
         axes.set_title(textwrap.fill(table.title, 60), fontsize=8)
         axes.set(xlabel="number of bits", ylim=(0, 1), xticks=table.lengths)
-        if axes.lines:
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left",
                         bbox_to_anchor=(0, -0.15))
     return figure

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from dnnh import cnnh, databases, datasets, encoder, nets, ranking, recipes, splits
+from dnnh.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
@@ -54,7 +55,7 @@ def test_help_has_examples(tool):
     ("plot_log.py", ("README.md",), "no figures of a training"),
     ("get_data.py", ("cifar10", "--force", "--from", "/dev/zero"), "is a device"),
     ("baselines.py", ("--method", "itq", "--dataset", "digits", "--bits", 80, "--features",
-                      "pixels"), "80 principal directions are asked of 64 features"),
+                      "pixels"), "80 principal directions are asked of 64 features that vary along 61"),
     ("make_triplets.py", ("--dataset", "digits", "--output", "/"),
      "--output /: give the name"),
 ])
@@ -256,6 +257,12 @@ def test_baselines_are_fitted_once(home, monkeypatch, capsys):
     assert lsh["map"] < 0.6
     assert said("--method", "lsh", "--bits", "8").count("done before") == 1
     assert "learnt and coded" in said("--method", "lsh", "--bits", "8", "--force")
+    # Another seed is another result, and what one method cannot do leaves the others.
+    assert "learnt and coded" in said("--method", "lsh", "--bits", "8", "--seed", "1")
+    assert (home / "results/digits_LSH_pixels_seed_1_paper_8bit/result.json").exists()
+    with pytest.raises(UserError, match=r"ITQ \(pixels\), 80 bits: 80 principal"):
+        said("--method", "itq", "lsh", "--bits", "80")
+    assert (home / "results/digits_LSH_pixels_paper_80bit/result.json").exists()
 
 
 def test_a_missing_database_is_one_sentence(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dnnh import ranking
+from dnnh import codes, ranking
 from dnnh.errors import UserError
 
 
@@ -24,8 +24,10 @@ class Hasher:
     supervised = False
 
     def __init__(self, bits, seed=0):
-        if bits < 1:
-            raise UserError(f"{bits} bits: codes have at least 1")
+        if not 1 <= bits <= codes.MAX_BITS:
+            raise UserError(f"{bits} bits: codes have 1 to {codes.MAX_BITS} bits")
+        if seed < 0:
+            raise UserError(f"seed {seed}: seeds are 0 or more")
         self.bits = bits
         self.seed = seed
 
@@ -52,17 +54,12 @@ class Hasher:
             raise UserError(f"{self.name}: {len(features)} samples cannot teach "
                             f"{self.bits} bits; at least {self.bits + 1} are needed")
         if self.supervised:
-            if labels is None:
-                raise UserError(f"{self.name} is supervised: it needs labels")
-            labels = np.asarray(labels)
-            if len(labels) != len(features):
-                raise UserError(f"{self.name}: {len(labels)} labels for {len(features)} "
-                                "samples")
+            labels = self._checked_labels(labels, len(features))
         self._mean = features.mean(axis=0)
-        centred = features - self._mean
-        if not centred.any():
+        features -= self._mean                        # in place: they may be large
+        if not features.any():
             raise UserError(f"{self.name}: all {len(features)} samples are the same")
-        self._fit(centred, labels, np.random.default_rng(self.seed))
+        self._fit(features, labels, np.random.default_rng(self.seed))
         return self
 
     def project(self, features):
@@ -72,7 +69,8 @@ class Hasher:
         if features.shape[1] != len(self._mean):
             raise UserError(f"{self.name} has learnt from {len(self._mean)} features; "
                             f"these are {features.shape[1]}")
-        return self._project(features - self._mean)
+        features -= self._mean
+        return self._project(features)
 
     def encode(self, features, block=10_000):
         """Packed codes, uint8 of shape (n, ceil(q / 8)); ``block`` rows at a time."""
@@ -81,13 +79,30 @@ class Hasher:
             for start in range(0, max(len(features), 1), block)])
 
     def _checked(self, features):
-        features = np.asarray(features, np.float64)
+        """A copy of the features, if they can do."""
+        features = np.array(features, np.float64)
         if features.ndim != 2 or not features.shape[1]:
             raise UserError(f"{self.name}: features of shape {features.shape}; a row for "
                             "each sample is needed")
         if not np.isfinite(features).all():
             raise UserError(f"{self.name}: features have values that are no numbers")
         return features
+
+    def _checked_labels(self, labels, count):
+        if labels is None:
+            raise UserError(f"{self.name} is supervised: it needs labels")
+        labels = np.asarray(labels)
+        if labels.ndim not in (1, 2) or labels.dtype.kind not in "iub" or (
+                labels.ndim == 2 and (labels.shape[1] < 2 or not np.isin(labels, (0, 1)).all())):
+            raise UserError(f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; "
+                            "whole numbers (n,), or 0 and 1 (n, classes), are needed")
+        if len(labels) != count:
+            raise UserError(f"{self.name}: {len(labels)} labels for {count} samples")
+        kinds = np.unique(labels, axis=0)
+        if len(kinds) < 2:
+            raise UserError(f"{self.name}: all samples have the same labels, from which "
+                            "nothing can be learnt")
+        return labels
 
 
 def one_hot(labels):
@@ -128,6 +143,11 @@ class Similarities:
         return np.where(self._hot[indices] @ self._hot.T > 0, 1.0, -1.0)
 
 
+def unit(x):
+    """Rows of length 1; rows of zeros stay."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
 def signs(values):
     """1 where a value is above 0, else -1."""
     return np.where(values > 0, 1.0, -1.0)
@@ -162,12 +182,13 @@ def principal_directions(x, count):
     Raises
     ------
     UserError
-        If there are not so many directions.
+        If the samples do not spread along so many directions.
     """
-    if count > x.shape[1]:
-        raise UserError(f"{count} principal directions are asked of {x.shape[1]} features; "
-                        "take shorter codes or more features")
     variances, directions = np.linalg.eigh(x.T @ x)
+    there = int((variances > 1e-10 * variances[-1]).sum())
+    if count > there:
+        raise UserError(f"{count} principal directions are asked of {x.shape[1]} features "
+                        f"that vary along {there}; take shorter codes or more features")
     return directions[:, ::-1][:, :count]
 
 

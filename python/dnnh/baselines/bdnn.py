@@ -5,13 +5,18 @@ layers of sigmoids and a linear one give H, n rows of q numbers; codes B of 1 an
 the network are found in turn, so that H comes close to B, its columns uncorrelated and
 balanced. Without labels, B is to rebuild the samples; with labels, H H^T / q is to be
 the similarities. Weights of the terms, layers and numbers of iterations are those of
-the authors' published code, unless it says otherwise.
+the authors' published code, unless it says otherwise. Their programs stop where MAP on
+samples set aside no longer rises; so does SH-BDNN here, which then learns from all
+samples for as many rounds. UH-BDNN, which has no labels, stops where its objective does.
 """
+
+import itertools
 
 import numpy as np
 import scipy.optimize
 from scipy.special import expit
 
+from dnnh import metrics, ranking
 from dnnh.baselines.base import (Hasher, Similarities, improve_signs, principal_directions,
                                  signs)
 from dnnh.baselines.itq import rotate
@@ -23,7 +28,8 @@ BALANCED = 5e-7            # |sum of H's rows|^2 / n
 SIMILAR = 1e-2             # |H H^T / q - S|^2 / n, with labels
 
 ROUNDS = 20                # of codes and network, at most ...
-PROGRESS = 1e-3            # ... and until the objective falls by less than this share
+PROGRESS = 1e-3            # ... without labels: until the objective falls by less than this
+HELD_OUT = 5               # with labels: one sample in so many says when to stop
 STEPS = 400                # of L-BFGS in a round, at most
 UNLABELLED_STEPS = 30      # the same without labels; ours: it learns from whole databases
 
@@ -43,23 +49,24 @@ class _BDNN(Hasher):
     """
 
     def _fit(self, x, labels, rng):
-        # Sigmoids want values around 1: all features together are given variance 1.
-        self.scale = 1 / x.std()
-        x = x * self.scale
-        similarities = Similarities(labels) if self.supervised else None
+        self.scale = self._scale(x)
+        x *= self.scale
+        self.layers, self.objectives = self._learn(x, labels, rng)
+
+    def _rounds(self, x, labels, rng, steps):
+        """Codes and network in turn; yields (layers, objective) after each round."""
+        similarities = None if labels is None else Similarities(labels)
         projected = x @ principal_directions(x, self.bits)
         b = signs(projected @ rotate(projected, rng))
         layers = _initial(x, self._units())
-        self.objectives = []
         for _ in range(ROUNDS):
-            layers, value = _train(layers, x, b, similarities,
-                                   STEPS if self.supervised else UNLABELLED_STEPS)
-            b, rest = self._codes(x, b, _forward(layers, x)[-1])
-            self.objectives.append(value + rest)
-            if (len(self.objectives) > 1 and self.objectives[-1]
-                    > (1 - PROGRESS) * self.objectives[-2]):
-                break
-        self.layers = layers
+            layers, value = _train(layers, x, b, similarities, steps)
+            h = _forward(layers, x)[-1]
+            far = np.sum((h - b)**2)
+            b, rest = self._codes(x, b, h)
+            # The network's part with the codes that it now has.
+            value += BINARY / (2 * len(x)) * (np.sum((h - b)**2) - far)
+            yield layers, value + rest
 
     def _units(self):
         fitting = [units for most, units in LAYERS.items() if self.bits <= most]
@@ -75,6 +82,34 @@ class SHBDNN(_BDNN):
     name = "SH-BDNN"
     supervised = True
 
+    def _scale(self, x):
+        # Ours; sigmoids want values around 1: all features together have variance 1.
+        return 1 / x.std()
+
+    def _learn(self, x, labels, rng):
+        rounds = self._best_rounds(x, labels, rng)
+        objectives = []
+        for layers, value in itertools.islice(
+                self._rounds(x, labels, rng, STEPS), rounds):
+            objectives.append(value)
+        return layers, objectives
+
+    def _best_rounds(self, x, labels, rng):
+        """After how many rounds MAP on held-out samples no longer rises."""
+        held_out, kept = np.split(rng.permutation(len(x)), [len(x) // HELD_OUT])
+        few = len(kept) <= self.bits or len(np.unique(labels[kept], axis=0)) < 2
+        if few or len(np.unique(labels[held_out], axis=0)) < 2:
+            return ROUNDS                      # too few to choose by
+        best = 0.0
+        for done, (layers, _) in enumerate(self._rounds(x[kept], labels[kept], rng, STEPS)):
+            found = ranking.pack(_forward(layers, x[held_out])[-1] > 0)
+            score = metrics.evaluate(found, found, labels[held_out], labels[held_out],
+                                     self.bits, same=list(range(len(held_out))))["map"]
+            if score <= best:
+                return done
+            best = score
+        return ROUNDS
+
     def _codes(self, x, b, h):
         return signs(h), 0.0
 
@@ -84,15 +119,36 @@ class UHBDNN(_BDNN):
 
     name = "UH-BDNN"
 
-    def _codes(self, x, b, h):
-        """Codes that rebuild the samples, and what they leave of that, |x - b w|^2 / 2n.
+    def _scale(self, x):
+        return 1 / (x.max(axis=0) - x.min(axis=0)).max()
 
-        The map back is the ridge regression of the samples on the codes before.
+    def _learn(self, x, labels, rng):
+        objectives = []
+        for layers, value in self._rounds(x, None, rng, UNLABELLED_STEPS):
+            objectives.append(value)
+            if len(objectives) > 1 and value > (1 - PROGRESS) * objectives[-2]:
+                break
+        return layers, objectives
+
+    def _codes(self, x, b, h):
+        """Codes that rebuild the samples, and what they leave of that,
+        |x - b w - c|^2 / 2n.
+
+        The map back is the ridge regression of the samples, whose mean is 0, on the
+        codes before.
         """
-        w = np.linalg.solve(b.T @ b + DECAY * len(x) * np.eye(b.shape[1]), b.T @ x)
+        n = len(x)
+        mean = b.mean(axis=0)
+        w = np.linalg.solve((b - mean).T @ (b - mean) + DECAY * n * np.eye(b.shape[1]),
+                            (b - mean).T @ x)
+        c = -mean @ w
         b = b.copy()
-        improve_signs(b, w, BINARY * h + x @ w.T)
-        return b, float(np.sum((x - b @ w)**2) / (2 * len(x)) + DECAY / 2 * np.sum(w**2))
+        pull = x @ w.T                                            # (n, q)
+        improve_signs(b, w, BINARY * h + pull - w @ c)
+        # |x - b w - c|^2 by products of small matrices; x is large, and sums to 0.
+        left = (np.vdot(x, x) - 2 * np.vdot(b, pull) + np.vdot(b.T @ b, w @ w.T)
+                + n * c @ c + 2 * b.sum(axis=0) @ w @ c)
+        return b, float(left / (2 * n) + DECAY / 2 * np.sum(w**2))
 
 
 def _initial(x, units):

@@ -7,7 +7,7 @@ labels say: 0 for samples that share one, 1 for others.
 
 import numpy as np
 
-from dnnh.baselines.base import Hasher, Similarities, signs
+from dnnh.baselines.base import Hasher, Similarities, signs, unit
 
 POINTS = 1000              # samples that are learnt from, at most
 KERNELS = 50               # samples that a hash function is made of, their s
@@ -16,6 +16,8 @@ SWEEPS = 3                 # over all bits
 
 class BRE(Hasher):
     """Coordinate descent: one weight of one hash function at a time, to its optimum.
+
+    Samples are centred and brought to length 1, as in their section 4.
 
     Attributes
     ----------
@@ -29,15 +31,13 @@ class BRE(Hasher):
 
     def _fit(self, x, labels, rng):
         chosen = np.sort(rng.choice(len(x), min(POINTS, len(x)), replace=False))
-        x = x[chosen]
+        x = unit(x[chosen])
         # Single precision, here and for costs: the work is moving n x n arrays.
         wanted = ((1 - Similarities(labels[chosen]).rows(slice(None))) / 2).astype("f4")
         count = min(KERNELS, len(x))
         anchors = np.stack([rng.choice(len(x), count, replace=False)
                             for _ in range(self.bits)])           # (q, s)
         kernel = x @ x.T                              # linear, as in their section 4
-        self.largest = np.abs(kernel).max()
-        kernel /= self.largest
         means = [kernel[:, anchor].mean(axis=0) for anchor in anchors]
         parts = [kernel[:, anchor] - mean for anchor, mean in zip(anchors, means)]
         weights = rng.standard_normal((self.bits, count))
@@ -54,7 +54,7 @@ class BRE(Hasher):
                         parts[bit], weights[bit], place, cost)
                 s[:, bit] = signs(parts[bit] @ weights[bit])
             self.objectives.append(self._objective(wanted, s))
-        # One matrix for all: sum of w (x_a . x / largest - its mean).
+        # One matrix for all: sum of w (x_a . x - its mean).
         self.projection = np.stack(
             [x[anchor].T @ w for anchor, w in zip(anchors, weights)], axis=1)
         self.threshold = np.array([m @ w for m, w in zip(means, weights)])
@@ -65,7 +65,7 @@ class BRE(Hasher):
         return float(np.mean((wanted - (q - s @ s.T) / 2 / q)**2))
 
     def _project(self, x):
-        return x @ self.projection / self.largest - self.threshold
+        return unit(x) @ self.projection - self.threshold
 
 
 def best_weight(part, weights, place, cost):
@@ -101,10 +101,13 @@ def best_weight(part, weights, place, cost):
     inside = np.cumsum(2 * np.tril(among, -1).sum(axis=1, dtype=float) + np.diag(among))
     change = -4 * (np.cumsum(to_all) - inside)
     values = np.concatenate([[0], change]) + linked.sum(dtype=float)
+    scale = np.abs(values).max()
+    # Samples that change sides at the same weight change together.
+    values[1:-1][np.diff(crossing) <= 0] = -np.inf
     # Told apart: (1 - y y') / 2. Costs least where y^T cost y is largest.
     best = values.argmax()
     now = signs(part @ weights).astype(cost.dtype)
-    if values[best] <= float(now @ (cost @ now)) + 1e-6 * np.abs(values).max():
+    if values[best] <= float(now @ (cost @ now)) + 1e-6 * scale:
         return weights[place]
     if best == 0:
         return crossing[0] - 1

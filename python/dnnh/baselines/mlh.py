@@ -2,29 +2,33 @@
 
 Norouzi, Fleet, "Minimal loss hashing for compact binary codes", ICML 2011: hyperplanes
 that minimize a bound of a hinge loss of the Hamming distance of pairs, as a structural
-support vector machine with latent variables.
+support vector machine with latent variables. What the paper leaves open follows the
+authors' published code.
 """
 
 import numpy as np
 
 from dnnh import metrics, ranking
-from dnnh.baselines.base import Hasher, Similarities, one_hot, signs
+from dnnh.baselines.base import Hasher, Similarities, one_hot, signs, unit
 
-DISSIMILAR = 0.5           # lambda: the weight of pairs that are not alike
-SHARES = (0.1, 0.2, 0.3, 0.4)    # of q: the radii rho that are tried
+SIMILAR = 0.5              # lambda: the share of pairs in a mini-batch that are alike
+RECALL = 0.3               # of pairs that are alike, within the first rho, at the start
+STEPS_ASIDE = (-2, -1, 0, 1, 2)  # the other radii that are tried, ...
+STEP_ASIDE = 1 / 16        # ... this share of q apart
 HELD_OUT = 5               # one sample in so many chooses rho
 PAIRS = 100                # in a mini-batch
-RATE, MOMENTUM = 0.1, 0.9
+RATE, MOMENTUM, DECAY = 0.1, 0.9, 1e-4
 TRIED = 50                 # samples that are looked at for a partner
-STEPS = 3000               # mini-batches
+TRIAL = 3_000              # mini-batches that choose rho
+STEPS = 30_000             # mini-batches then; ours, theirs are 50 million pairs
 
 
 class MLH(Hasher):
-    """Hyperplanes through the origin of samples brought to length 1, with a bias.
+    """Hyperplanes through the mean of the samples, which are brought to length 1.
 
     Attributes
     ----------
-    radius : float
+    radius : int
         rho, chosen by MAP on held-out training samples; then all are trained on.
     losses : list of float
         Mean loss of the pairs of each mini-batch in the last training.
@@ -34,65 +38,67 @@ class MLH(Hasher):
     supervised = True
 
     def _fit(self, x, labels, rng):
-        x = _on_sphere(x)
+        x = unit(x)
         order = rng.permutation(len(x))
         held_out, kept = np.split(order, [len(x) // HELD_OUT])
         if len(np.unique(one_hot(labels)[held_out], axis=0)) < 2:
             kept = held_out = order                   # too few to choose by
         scores = {}
-        for share in SHARES:
-            radius = max(1.0, share * self.bits)
-            w, _ = self._train(x[kept], labels[kept], radius, np.random.default_rng(
-                self.seed))
-            codes = ranking.pack(x[held_out] @ w > 0)
+        for radius in self._radii(x, labels, rng):
+            w, _ = self._train(x[kept], labels[kept], radius, TRIAL,
+                               np.random.default_rng(self.seed))
+            found = ranking.pack(x[held_out] @ w > 0)
             scores[radius] = metrics.evaluate(
-                codes, codes, labels[held_out], labels[held_out], self.bits,
+                found, found, labels[held_out], labels[held_out], self.bits,
                 same=list(range(len(held_out))))["map"]
         self.radius = max(scores, key=scores.get)
-        self.w, self.losses = self._train(x, labels, self.radius, rng)
+        self.w, self.losses = self._train(x, labels, self.radius, STEPS, rng)
 
-    def _train(self, x, labels, radius, rng):
+    def _radii(self, x, labels, rng):
+        """What rho is chosen from: about where random hyperplanes have some recall."""
+        b = signs(x @ rng.standard_normal((x.shape[1], self.bits)))
+        one, other, alike = _pairs(Similarities(labels), rng, 10_000)
+        distances = (b[one] != b[other]).sum(axis=1)[alike == 1]
+        middle = np.quantile(distances, RECALL) if len(distances) else self.bits / 4
+        step = max(1, round(STEP_ASIDE * self.bits))
+        return sorted({int(np.clip(round(middle) + aside * step, 1, self.bits - 1))
+                       for aside in STEPS_ASIDE})
+
+    def _train(self, x, labels, radius, steps, rng):
         similarities = Similarities(labels)
         distances = np.arange(self.bits + 1)
-        # The loss of a pair at each distance: alike, and not alike.
-        loss_of = np.stack([DISSIMILAR * np.maximum(radius - distances + 1, 0),
-                            np.maximum(distances - radius + 1, 0)])
-        w = rng.standard_normal((x.shape[1], self.bits))
-        w /= np.linalg.norm(w, axis=0)
+        # The loss of a pair at each distance, at most 1: not alike, and alike.
+        loss_of = np.stack([np.maximum(radius - distances + 1, 0) / (radius + 1),
+                            np.maximum(distances - radius + 1, 0) / (self.bits - radius + 1)])
+        w = 0.1 * rng.standard_normal((x.shape[1], self.bits))
         velocity = np.zeros_like(w)
         losses = []
-        for step in range(STEPS):
+        for step in range(steps):
             one, other, alike = _pairs(similarities, rng)
             a, b = x[one] @ w, x[other] @ w                       # (pairs, q)
             losses.append(loss_of[alike, (signs(a) != signs(b)).sum(axis=1)].mean())
             worst_a, worst_b = most_violating(a, b, loss_of[alike])
-            velocity = MOMENTUM * velocity + (
-                x[one].T @ (signs(a) - worst_a) + x[other].T @ (signs(b) - worst_b)) / PAIRS
-            w += RATE * (1 - step / STEPS) * velocity
-            w /= np.maximum(np.linalg.norm(w, axis=0), 1)         # |w| of at most 1
+            gain = x[one].T @ (signs(a) - worst_a) + x[other].T @ (signs(b) - worst_b)
+            velocity = MOMENTUM * velocity + RATE * (1 - step / steps) * (
+                gain / PAIRS - DECAY * w)
+            w += velocity
         return w, losses
 
     def _project(self, x):
-        return _on_sphere(x) @ self.w
+        return unit(x) @ self.w
 
 
-def _on_sphere(x):
-    """Samples of length 1, and a 1 for the bias."""
-    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    return np.column_stack([x, np.ones(len(x))])
-
-
-def _pairs(similarities, rng):
+def _pairs(similarities, rng, count=PAIRS):
     """A mini-batch of pairs, half of them alike where chance finds such.
 
     Returns (one, other, alike), integer arrays of shape (pairs,).
     """
-    one = rng.integers(len(similarities), size=PAIRS)
-    tried = rng.integers(len(similarities), size=(PAIRS, TRIED))
+    one = rng.integers(len(similarities), size=count)
+    tried = rng.integers(len(similarities), size=(count, TRIED))
     alike = similarities.alike(one[:, np.newaxis], tried)
-    wanted = np.arange(PAIRS)[:, np.newaxis] % 2 == 0
+    wanted = np.arange(count)[:, np.newaxis] < SIMILAR * count
     first = (alike == wanted).argmax(axis=1)          # 0 where there is none
-    every = np.arange(PAIRS)
+    every = np.arange(count)
     return one, tried[every, first], alike[every, first].astype(int)
 
 

@@ -17,10 +17,15 @@ FIT = 1e-5                 # nu, their section 4
 class SDH(Hasher):
     """Codes, classifier and hash functions in turn.
 
+    The width of the kernels follows from the samples, as KSH's (the authors' demo has one
+    number for its data); hash functions have an offset, as theirs do.
+
     Attributes
     ----------
     objectives : list of float
         Their eq. 4 after each of the three steps of each round.
+    codes : float64 array of shape (n, q)
+        1 and -1, of the samples, which the hash functions come close to.
     """
 
     name = "SDH"
@@ -28,7 +33,7 @@ class SDH(Hasher):
 
     def _fit(self, x, labels, rng):
         self.kernel = Anchors(x, min(ANCHORS, len(x)), rng, self.name)
-        phi = self.kernel(x)                                      # (n, m)
+        phi = self._mapped(x)                                     # (n, m + 1)
         y = one_hot(labels)                                       # (n, c)
         gram = phi.T @ phi
         gram += 1e-6 * np.trace(gram) / len(gram) * np.eye(len(gram))
@@ -46,11 +51,14 @@ class SDH(Hasher):
             self._note(y, b, w, phi, p)
             p = hash_functions()
             self._note(y, b, w, phi, p)
-        self.weights = p
+        self.weights, self.codes = p, b
 
     def _note(self, y, b, w, phi, p):
         self.objectives.append(float(
             np.sum((y - b @ w)**2) + RIDGE * np.sum(w**2) + FIT * np.sum((b - phi @ p)**2)))
 
+    def _mapped(self, x):
+        return np.column_stack([self.kernel(x), np.ones(len(x))])
+
     def _project(self, x):
-        return self.kernel(x) @ self.weights
+        return self._mapped(x) @ self.weights
