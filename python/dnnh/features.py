@@ -1,6 +1,7 @@
 """Features of images, for the methods that hash vectors.
 
-``gist`` (dnnh.gist, kept under ``data/features/`` once computed), ``pixels``, or any
+``gist`` (dnnh.gist, kept under ``data/features/`` once computed), ``pixels``, ``bow`` (the
+bag of words that NUS-WIDE publishes, each image's counts divided by their sum), or any
 array from a file: one row for each image of the data set, in its order.
 """
 
@@ -11,9 +12,11 @@ import h5py
 import numpy as np
 
 from dnnh import gist, paths
+from dnnh.datasets.dataset import EncodedImages
 from dnnh.errors import UserError
 
-KINDS = ("gist", "pixels")
+KINDS = ("gist", "pixels", "bow")
+MOST_PIXELS = 3072         # of an image, that are features: 32x32 in colour
 
 
 def load(kind, dataset):
@@ -38,7 +41,17 @@ def load(kind, dataset):
     if kind == "gist":
         return _gist(dataset)
     if kind == "pixels":
-        return dataset.images.reshape(len(dataset.images), -1).astype(np.float32) / 255
+        if np.prod(dataset.images.shape[1:]) > MOST_PIXELS:
+            raise UserError(f"{dataset.name} has images of the shape "
+                            f"{dataset.images.shape[1:]}: too many pixels to be features; "
+                            "take others with --features")
+        return dataset.images[:].reshape(len(dataset.images), -1).astype(np.float32) / 255
+    if kind == "bow":
+        if "bow" not in dataset.features:
+            raise UserError(f"{dataset.name} ({dataset.source}) has no bag of words; NUS-WIDE "
+                            "has, if BoW_int.dat was there when it was prepared")
+        counts = dataset.features["bow"].astype(np.float32)
+        return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     path = pathlib.Path(kind)
     if not path.is_file():
         raise UserError(f"there are no features '{kind}'; known ones: {', '.join(KINDS)}, "
@@ -81,7 +94,7 @@ def _read(path):
 
 def _gist(dataset):
     path = paths.DATA / "features" / f"{dataset.name}_gist.h5"
-    digest = hashlib.sha256(np.ascontiguousarray(dataset.images)).hexdigest()
+    digest = _digest(dataset.images)
     try:
         with h5py.File(path, "r") as file:
             if file.attrs["images"] == digest:
@@ -93,3 +106,13 @@ def _gist(dataset):
         file["features"] = features
         file.attrs["images"] = digest
     return features
+
+
+def _digest(images):
+    """Which images these are, sha256."""
+    if not isinstance(images, EncodedImages):
+        return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+    digest = hashlib.sha256()
+    for row in range(len(images)):
+        digest.update(images.encoded(row))
+    return digest.hexdigest()

@@ -14,10 +14,11 @@ import numpy as np
 from dnnh import paths
 from dnnh.errors import UserError
 
-# Per class: queries, training images. CIFAR-10's and SVHN's are the paper's (Lai et al.,
-# CVPR 2015, section 4.1); MNIST's are the same, the digits' ours, in like proportions.
+# Per class: queries, training images. Those of CIFAR-10, NUS-WIDE and SVHN are the paper's
+# (Lai et al., CVPR 2015, section 4.1); MNIST's are the same, the digits' ours, in like
+# proportions.
 PER_CLASS = {"cifar10": (100, 500), "digits": (20, 50), "mnist": (100, 500),
-             "svhn": (100, 500)}
+             "nuswide": (100, 500), "svhn": (100, 500)}
 
 PROTOCOLS = ("paper", "54k", "50k")
 
@@ -84,27 +85,45 @@ def make_split(dataset, protocol="paper", seed=0):
         database = training
     else:
         query_count, training_count = PER_CLASS[dataset.name]
-        drawn = []
-        for label, name in enumerate(dataset.classes):
-            members = np.flatnonzero(dataset.labels == label)
-            if len(members) < query_count + training_count:
-                raise UserError(
-                    f"class '{name}' of {dataset.name} has {len(members)} images; "
-                    f"{query_count} queries and {training_count} training images "
-                    "are to be drawn from it")
-            drawn.append(rng.permutation(members)[:query_count + training_count])
+        drawn = _draw(dataset, query_count, training_count, rng)
         queries = np.sort(np.concatenate([d[:query_count] for d in drawn]))
         training = np.sort(np.concatenate([d[query_count:] for d in drawn]))
         database = np.setdiff1d(every, queries)
         if protocol == "54k":
             database = np.setdiff1d(database, training)
-    held_out = []
-    for label in range(len(dataset.classes)):
-        members = rng.permutation(training[dataset.labels[training] == label])
-        held_out.append(members[:len(members) // VALIDATION_SHARE])
-    validation_queries = np.sort(np.concatenate(held_out))
+    if dataset.labels.ndim == 1:
+        of_each = [training[dataset.labels[training] == label]
+                   for label in range(len(dataset.classes))]
+    else:
+        of_each = [training]
+    validation_queries = np.sort(np.concatenate([
+        rng.permutation(members)[:len(members) // VALIDATION_SHARE] for members in of_each]))
     return Split(protocol, seed, queries, training, database,
                  np.setdiff1d(training, validation_queries), validation_queries)
+
+
+def _draw(dataset, query_count, training_count, rng):
+    """Queries, then training images, of each class; no image for two classes.
+
+    Where images have several labels, rare ones choose first.
+    """
+    labels = dataset.labels
+    if labels.ndim == 1:
+        labels = labels[:, np.newaxis] == np.arange(len(dataset.classes))
+    order = (np.argsort(labels.sum(axis=0), kind="stable") if dataset.labels.ndim == 2
+             else range(len(dataset.classes)))
+    free = np.ones(len(labels), bool)
+    drawn = []
+    for label in order:
+        members = np.flatnonzero(labels[:, label] & free)
+        if len(members) < query_count + training_count:
+            raise UserError(
+                f"class '{dataset.classes[label]}' of {dataset.name} has {len(members)} "
+                f"images; {query_count} queries and {training_count} training images "
+                "are to be drawn from it")
+        drawn.append(rng.permutation(members)[:query_count + training_count])
+        free[drawn[-1]] = False
+    return drawn
 
 
 def is_the_nets(protocol, seed):

@@ -1,10 +1,12 @@
 """Data sets: whatever form they arrive in, they become one HDF5 file each.
 
-``data/<name>.h5`` holds ``images`` (uint8, (n, height, width, channels), RGB)
-and ``labels`` (int64, (n,)), with the attributes ``classes`` (names), ``source``
-(a sentence: what the images were read from) and ``train`` (how many images, the
-first ones, are the official training set; 0 where there is no such thing).
-Every later step reads this file and nothing else.
+``data/<name>.h5`` holds ``images`` (uint8, (n, height, width, channels), RGB), or
+``files`` (the bytes of a JPEG file each) with their ``shape`` as an attribute, and
+``labels`` (int64, (n,), or uint8, (n, classes), 1 where an image has the label), with the
+attributes ``classes`` (names), ``source`` (a sentence: what the images were read from) and
+``train`` (how many images, the first ones, are the official training set; 0 where there
+is no such thing); and, under ``features``, what is published beside the images. Every
+later step reads this file and nothing else.
 """
 
 import json
@@ -14,15 +16,16 @@ import numpy as np
 
 from dnnh import paths
 from dnnh.datasets.cifar10 import prepare_cifar10
-from dnnh.datasets.dataset import Dataset
+from dnnh.datasets.dataset import Dataset, EncodedImages, ImageFiles
 from dnnh.datasets.digits import prepare_digits
 from dnnh.datasets.mnist import prepare_mnist
+from dnnh.datasets.nuswide import prepare_nuswide
 from dnnh.datasets.svhn import prepare_svhn
 from dnnh.errors import UserError
 
 # Each makes a Dataset of an archive or a folder.
 PREPARERS = {"cifar10": prepare_cifar10, "digits": prepare_digits, "mnist": prepare_mnist,
-             "svhn": prepare_svhn}
+             "nuswide": prepare_nuswide, "svhn": prepare_svhn}
 
 
 def path_of(name):
@@ -31,13 +34,48 @@ def path_of(name):
 
 
 def save(dataset):
-    """Write ``data/<name>.h5``."""
+    """Write ``data/<name>.h5``.
+
+    Returns
+    -------
+    list of str : a sentence for each image that could not be read, and is left out.
+
+    Raises
+    ------
+    UserError
+        If no image could be read.
+    """
+    left_out = []
     with paths.hdf5_written_whole(path_of(dataset.name), dataset.images.nbytes) as file:
-        file["images"] = dataset.images
-        file["labels"] = dataset.labels
+        kept = slice(None)
+        if isinstance(dataset.images, ImageFiles):
+            kept = _save_files(file, dataset, left_out)
+        else:
+            file["images"] = dataset.images
+        file["labels"] = dataset.labels[kept]
+        for name, values in dataset.features.items():
+            file[f"features/{name}"] = values[kept]
         file.attrs["classes"] = json.dumps(dataset.classes)
         file.attrs["source"] = dataset.source
         file.attrs["train"] = dataset.train
+    return left_out
+
+
+def _save_files(file, dataset, left_out):
+    """Write the images that can be read; returns their rows."""
+    count = len(dataset.images)
+    files = file.create_dataset("files", (count,), h5py.vlen_dtype(np.uint8),
+                                maxshape=(count,), chunks=(min(count, 256),))
+    kept = []
+    for row, data in dataset.images.read(left_out):
+        files[len(kept)] = np.frombuffer(data, np.uint8)
+        kept.append(row)
+    files.resize(len(kept), axis=0)
+    if not kept:
+        raise UserError(f"none of {count:,} images can be read; the first: "
+                        f"{left_out[0]}")
+    file.attrs["shape"] = (len(kept), *dataset.images.shape[1:])
+    return kept
 
 
 def load(name):
@@ -61,14 +99,17 @@ def load(name):
         with h5py.File(path, "r") as file:
             dataset = Dataset(
                 name=name,
-                images=_mapped(path, file["images"]),
+                images=(EncodedImages(path, file.attrs["shape"].tolist())
+                        if "files" in file else _mapped(path, file["images"])),
                 labels=file["labels"][:],
                 classes=tuple(json.loads(file.attrs["classes"])),
                 source=str(file.attrs["source"]),
-                train=int(file.attrs["train"]))
+                train=int(file.attrs["train"]),
+                features={kind: values[:] for kind, values in file["features"].items()}
+                if "features" in file else {})
         _check(dataset)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError,
-            MemoryError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
+            OverflowError, MemoryError) as error:
         raise UserError(f"{path} is not a data set file of ours ({error}); "
                         f"make it again with 'python tools/get_data.py {name} --force'"
                         ) from error

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dnnh.errors import UserError
 
@@ -60,7 +60,7 @@ def bounded(where, stream):
     data = stream.read(MAX_MEMBER_BYTES + 1)
     if len(data) > MAX_MEMBER_BYTES:
         raise UserError(f"{where} is larger than {MAX_MEMBER_BYTES:,} bytes, "
-                        "larger than anything in this data set")
+                        "larger than anything in a data set")
     return data
 
 
@@ -121,13 +121,17 @@ def md5_of(path):
 
 
 def decode_image(data, where):
-    """Decode an image file's bytes to RGB, uint8 of shape (height, width, 3)."""
+    """Decode an image file's bytes to RGB, uint8 of shape (height, width, 3).
+
+    It is turned as its EXIF data says, if they do. Raises UserError where it cannot be
+    decoded, or claims to be huge.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise UserError(f"{where} claims {image.width}x{image.height} "
                                 f"pixels, over the limit of {MAX_IMAGE_PIXELS:,}")
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except UserError:
         raise
     except Exception as error:       # Pillow's decoders raise many kinds

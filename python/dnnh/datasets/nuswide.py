@@ -1,0 +1,125 @@
+"""NUS-WIDE, from its lists, labels and features, and a folder of its images.
+
+Chua, Tang, Hong, Li, Luo, Zheng, "NUS-WIDE: a real-world web image database from National
+University of Singapore", CIVR 2009: 269,648 images, 81 concepts.
+"""
+
+import pathlib
+
+import numpy as np
+
+from dnnh.datasets.dataset import Dataset, ImageFiles
+from dnnh.errors import UserError
+
+IMAGES = 269_648
+CONCEPTS = 81
+FREQUENT = 21              # of the concepts are labels (Lai et al., section 4.1)
+SIDE = 256
+WORDS = 500                # of the bag of words
+
+LAYOUTS = (                # where downloaders put 'actor\0001_2124494179.jpg'
+    lambda folder, file: f"{folder}/{file}",
+    lambda folder, file: file,
+    lambda folder, file: file.split("_", 1)[-1])
+
+
+def prepare_nuswide(source):
+    """NUS-WIDE's images with at least one of its 21 most frequent concepts.
+
+    Parameters
+    ----------
+    source : path
+        A folder in which, at any depth, lie the official ``Imagelist.txt``,
+        ``Concepts81.txt`` and the 81 ``Labels_<concept>.txt`` of ``AllLabels``; a
+        folder ``Flickr`` or ``images`` with the images, in a folder for each category,
+        or all in one, named as in the list or by the number behind its underscore;
+        and, if the bag of words is to be had, ``BoW_int.dat``.
+
+    Raises
+    ------
+    UserError
+        If something is missing, or does not fit the list.
+    """
+    source = pathlib.Path(source)
+    if not source.is_dir():
+        raise UserError(f"{source} is no folder; name the one that has NUS-WIDE's lists, "
+                        "labels and images")
+    names = _lines(_find(source, "Imagelist.txt"), IMAGES)
+    concepts = _lines(_find(source, "Concepts81.txt"), CONCEPTS)
+    labels = np.empty((IMAGES, CONCEPTS), np.uint8)
+    for column, concept in enumerate(concepts):
+        labels[:, column] = _labels(_find(source, f"Labels_{concept}.txt", "AllLabels"))
+    frequent = np.argsort(-labels.sum(axis=0, dtype=int), kind="stable")[:FREQUENT]
+    labels = labels[:, frequent]
+    chosen = np.flatnonzero(labels.any(axis=1))
+    files = _image_paths(source, [names[row] for row in chosen])
+    bag = next(iter(sorted(source.rglob("BoW_int.dat"))), None)
+    features = {} if bag is None else {"bow": _bag_of_words(bag)[chosen]}
+    return Dataset(
+        name="nuswide", images=ImageFiles(files, SIDE), labels=labels[chosen],
+        classes=tuple(concepts[column] for column in frequent), features=features,
+        source="NUS-WIDE, resized to 256x256" + ("" if features else ", without bag of words"))
+
+
+def _find(source, name, folder=None):
+    found = [path for path in sorted(source.rglob(name))
+             if folder is None or path.parent.name == folder]
+    if not found:
+        inside = f" in a folder {folder}" if folder else ""
+        raise UserError(f"{source} has no {name}{inside}; it comes with NUS-WIDE's lists "
+                        "and labels")
+    return found[0]
+
+
+def _lines(path, count):
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+    lines = [line for line in lines if line]
+    if len(lines) != count:
+        raise UserError(f"{path} has {len(lines):,} lines; {count:,} are expected")
+    return lines
+
+
+def _labels(path):
+    lines = _lines(path, IMAGES)
+    if set(lines) - {"0", "1"}:
+        other = min(set(lines) - {"0", "1"})
+        raise UserError(f"{path} has a line '{other[:20]}'; each is 0 or 1")
+    return np.array(lines, np.uint8)
+
+
+def _image_paths(source, names):
+    """Where the images lie that the list has as 'actor\\0001_2124494179.jpg'."""
+    roots = [path for path in sorted(source.rglob("*"))
+             if path.is_dir() and path.name.lower() in ("flickr", "images")]
+    if not roots:
+        raise UserError(f"{source} has no folder Flickr or images")
+    members = []
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if len(parts) != 2 or ".." in parts or not all(parts):
+            raise UserError(f"Imagelist.txt has '{name[:60]}', not 'category\\file.jpg'")
+        members.append(parts)
+    # The layout that most of a sample follows.
+    sample = members[::max(1, len(members) // 200)]
+    found = {(root, layout): sum((root / layout(*parts)).is_file() for parts in sample)
+             for root in roots for layout in LAYOUTS}
+    root, layout = max(found, key=found.get)
+    if not found[root, layout]:
+        raise UserError(f"{roots[0]} has none of the images of Imagelist.txt, for example "
+                        f"{roots[0] / LAYOUTS[0](*members[0])}")
+    return [root / layout(*parts) for parts in members]
+
+
+def _bag_of_words(path):
+    try:
+        words = np.loadtxt(path, np.int64, ndmin=2, max_rows=IMAGES + 1)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no table of whole numbers ({error})") from error
+    if words.shape != (IMAGES, WORDS) or words.min() < 0 or words.max() > 65_535:
+        raise UserError(f"{path} has a table of shape {words.shape} of values from "
+                        f"{words.min()} to {words.max()}; {IMAGES:,} rows of {WORDS} counts "
+                        "are expected")
+    return words.astype(np.uint16)
