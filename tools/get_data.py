@@ -3,25 +3,35 @@
   python tools/get_data.py cifar10                       download and verify
   python tools/get_data.py cifar10 --from archive.tar.gz an archive you have
   python tools/get_data.py cifar10 --from folder         a folder you have
+  python tools/get_data.py folder --from photos --name photos --size 256     your own
 
 CIFAR-10 may come as the official binary or Python archive (or its folder), or
 as an archive or folder of class folders, train/<class>/* and test/<class>/*; MNIST
 as a folder or archive of its four IDX files, or of the two of its test part; SVHN
-as a folder of its .mat files of 32x32 images.
-Writes data/<name>.h5, which every other tool reads.
+as a folder of its .mat files of 32x32 images; NUS-WIDE, whose images must be asked
+for from their owners, as a folder that has its lists, labels and images. Your own: a
+folder of class folders, or a CSV file of paths and labels. Writes data/<name>.h5, which
+every other tool reads; images that cannot be read are listed and left out.
 """
 
 import argparse
 import pathlib
 
 from dnnh import datasets, download, errors, paths
+from dnnh.datasets import folder
 from dnnh.errors import UserError
+
+LISTED = 20                    # images that cannot be read, on the terminal
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(datasets.PREPARERS))
+    parser.add_argument("name", choices=[*sorted(datasets.PREPARERS), "folder"])
+    parser.add_argument("--name", dest="own_name",
+                        help="what your own data set is called from then on")
+    parser.add_argument("--size", type=int, choices=folder.SIDES, default=32,
+                        help="height and width that your own images get (default 32)")
     parser.add_argument("--from", dest="source", type=pathlib.Path,
                         help="the archive or folder to read instead of downloading")
     parser.add_argument("--url", help="another address of the same archive, or of the "
@@ -30,21 +40,45 @@ def main():
                         help="prepare again what is there already")
     arguments = parser.parse_args()
 
-    path = datasets.path_of(arguments.name)
+    name = arguments.name
+    if name == "folder":
+        if not (arguments.own_name and arguments.source):
+            raise UserError("your own images need --from and --name")
+        name = arguments.own_name
+        folder.check_name(name)
+    path = datasets.path_of(name)
     if path.exists() and not arguments.force:
         there = (f"{path.relative_to(paths.ROOT)} is there already "
-                 f"({datasets.load(arguments.name).source}); --force prepares it again")
+                 f"({datasets.load(name).source}); --force prepares it again")
         if arguments.source:
             raise UserError(there)
         print(there)
         return
-    source = arguments.source
-    if source is None and arguments.name in download.ARCHIVES:
-        source = download.fetch(arguments.name, arguments.url)
-    dataset = datasets.PREPARERS[arguments.name](source)
-    datasets.save(dataset)
+    left_out = datasets.save(prepare(arguments))
+    if left_out:
+        print(f"{len(left_out):,} images cannot be read, and are left out:")
+        print("\n".join(f"  {sentence}" for sentence in left_out[:LISTED]))
+        if len(left_out) > LISTED:
+            beside = path.with_name(f"{name}_left_out.txt")
+            beside.write_text("\n".join(left_out) + "\n")
+            print(f"  and so on: {beside}")
+    dataset = datasets.load(name)
     print(f"{path.relative_to(paths.ROOT)}: {len(dataset.images):,} images, "
           f"{len(dataset.classes)} classes ({dataset.source})")
+
+
+def prepare(arguments):
+    """The Dataset that is asked for."""
+    source = arguments.source
+    if arguments.name == "folder":
+        return folder.prepare_folder(source, arguments.own_name, arguments.size)
+    if source is None and arguments.name in download.ARCHIVES:
+        source = download.fetch(arguments.name, arguments.url)
+    if source is None and arguments.name == "nuswide":
+        raise UserError("NUS-WIDE cannot be downloaded by a program: its lists, labels and "
+                        "features are at https://lms.comp.nus.edu.sg, its images must be "
+                        "asked for there. Put all of it in a folder and name it with --from")
+    return datasets.PREPARERS[arguments.name](source)
 
 
 if __name__ == "__main__":

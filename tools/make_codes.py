@@ -17,8 +17,7 @@ from dnnh import cnnh, databases, datasets, errors, nets, paths, splits
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="cifar10",
-                        choices=sorted(datasets.PREPARERS))
+    parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS])
     parser.add_argument("--split", default="train", choices=["train", "validation"],
                         help="train: all training images (default); validation: "
@@ -36,10 +35,10 @@ def main():
         codes = cnnh.approximate_codes(dataset.labels[members], bits, arguments.seed,
                                        objectives)
         output = paths.ROOT / nets.database_of(dataset.name, part, coded=bits)
-        databases.write_images(output, dataset.images[members], codes, {
+        databases.write_images(output, dataset.images, codes, {
             "labels": "approximate codes, a bit each", "dataset": dataset.name,
             "source": dataset.source, "part": part, "protocol": split.protocol,
-            "split_seed": split.seed, "seed": arguments.seed})
+            "split_seed": split.seed, "seed": arguments.seed}, rows=members)
         print(f"{output}: {len(members):,} images with codes of {bits} bits, "
               f"{len(np.unique(codes, axis=0)):,} of them different; "
               f"|S - H H^T / q|^2 / n^2 from {objectives[0]:.3f} to {objectives[-1]:.3f}")

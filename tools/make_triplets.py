@@ -21,7 +21,7 @@ import time
 
 import numpy as np
 
-from dnnh import databases, datasets, errors, nets, paths, splits, triplets
+from dnnh import databases, datasets, errors, nets, paths, recipes, splits, triplets
 from dnnh.errors import UserError
 
 DEFAULT_COUNT = 100_000
@@ -32,15 +32,15 @@ HELD_OUT_COUNT = 5_000
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="cifar10",
-                        choices=sorted(datasets.PREPARERS))
+    parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS)
     parser.add_argument("--split", default="train", choices=["train", "validation"],
                         help="train: all training images (default); validation: "
                         "four fifths of them, and the rest for TEST")
     parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS)
-    parser.add_argument("--encoding", default="raw", choices=databases.ENCODINGS,
-                        help="how images are kept (fresh, indexed; default raw)")
+    parser.add_argument("--encoding", choices=databases.ENCODINGS,
+                        help="how images are kept (fresh, indexed; default: as the data set "
+                        "keeps them, raw if they are small)")
     parser.add_argument("--triplets", type=int,
                         help="how many (indexed, dense; default 100,000)")
     parser.add_argument("--split-seed", type=int, default=0,
@@ -80,7 +80,7 @@ def check(arguments):
                 raise UserError(
                     f"--{name} goes with --layout indexed or dense; fresh triplets are "
                     "drawn while training, by the seed in the net")
-    elif arguments.layout == "dense" and arguments.encoding != "raw":
+    elif arguments.layout == "dense" and arguments.encoding not in (None, "raw"):
         raise UserError("--encoding goes with --layout fresh or indexed; dense triplets "
                         "are raw")
     if arguments.triplets is None:
@@ -103,7 +103,7 @@ def check(arguments):
 
 def write(arguments, dataset, members, count, about, output):
     """Write one database, and say what is in it."""
-    images, labels = dataset.images[members], dataset.labels[members]
+    labels = dataset.labels[members]
     per_class = labels if labels.ndim == 1 else np.nonzero(labels)[1]
     about["images_per_class"] = dict(zip(dataset.classes, np.bincount(
         per_class, minlength=len(dataset.classes)).tolist()))
@@ -113,12 +113,13 @@ def write(arguments, dataset, members, count, about, output):
         about["seed"] = arguments.seed
     start = time.perf_counter()
     if arguments.layout == "dense":
-        pad = nets.RECIPES[dataset.name, ""].pad
-        images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+        pad = recipes.recipe_of(dataset.name, "").pad
+        images = np.pad(dataset.images[members], ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
         databases.write_dense(output, images, drawn, about)
         written = f"{count:,} triplets of {len(members):,} images"
     else:
-        databases.write_images(output, images, labels, about, arguments.encoding, drawn)
+        databases.write_images(output, dataset.images, labels, about, arguments.encoding,
+                               drawn, rows=members)
         written = f"{len(members):,} images" + (
             f" and a list of {count:,} triplets" if drawn is not None else "")
     seconds = time.perf_counter() - start

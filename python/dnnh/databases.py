@@ -19,6 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from dnnh import paths
+from dnnh.datasets import EncodedImages
 from dnnh.errors import UserError
 from dnnh.triplets import MEMBERS
 
@@ -32,20 +33,23 @@ ENCODINGS = {"raw": None,
              "jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0}}
 
 
-def write_images(path, images, labels, about, encoding="raw", triplets=None):
+def write_images(path, images, labels, about, encoding=None, triplets=None, rows=None):
     """Write images with their labels, whole or not at all.
 
     Parameters
     ----------
     path : path of the folder to write; an earlier database is replaced
     images : uint8 array of shape (n, height, width, channels), 1 or 3 (RGB)
-        channels
+        channels; or dnnh.datasets.EncodedImages
     labels : int64 array of shape (n,), or uint8 multi-hot of shape (n, classes)
     about : dict
         Goes into ``layout.json`` with the layout itself.
-    encoding : "raw" (bytes, plane by plane), "png", or "jpeg" (which loses some)
+    encoding : "raw" (bytes, plane by plane), "png", or "jpeg" (which loses some); by
+        default encoded images stay as they are, and others are raw
     triplets : int64 array of shape (count, 3), optional
-        Indices into ``images``: the list goes into the same folder.
+        Indices into ``labels``: the list goes into the same folder.
+    rows : int64 array of shape (n,), optional
+        Which of the images, in the order of the labels; all by default.
 
     Raises
     ------
@@ -54,12 +58,16 @@ def write_images(path, images, labels, about, encoding="raw", triplets=None):
         images and labels do not fit.
     """
     from caffe.proto.caffe_pb2 import Datum
-    _check_images(images, labels)
-    count, height, width, channels = images.shape
+    rows = np.arange(len(images)) if rows is None else rows
+    _check_images(images, labels, len(rows))
+    count, (height, width, channels) = len(rows), images.shape[1:]
+    as_kept = encoding is None and isinstance(images, EncodedImages)
+    encoding = encoding or "raw"
     multi_hot = np.ndim(labels) == 2
     shape = f"{channels} x {height} x {width}"
     layout = {
         "record": [f"image, {shape} " + (
+            "as the data set keeps it" if as_kept else
             "bytes" if encoding == "raw" else f"as {encoding.upper()}"),
             "labels, 0 or 1 for each class" if multi_hot else "label"],
         "images": count, **about}
@@ -72,13 +80,16 @@ def write_images(path, images, labels, about, encoding="raw", triplets=None):
             datum.float_data.extend(labels[index].tolist())
         else:
             datum.label = int(labels[index])
-        if encoding == "raw":
-            datum.data = images[index].transpose(2, 0, 1).tobytes()
+        datum.encoded = as_kept or encoding != "raw"
+        if as_kept:
+            datum.data = images.encoded(rows[index])
+        elif encoding == "raw":
+            datum.data = images[rows[index]].transpose(2, 0, 1).tobytes()
         else:
             file = io.BytesIO()
-            image = images[index][..., 0] if channels == 1 else images[index]
-            Image.fromarray(image).save(file, **ENCODINGS[encoding])
-            datum.encoded = True
+            image = images[rows[index]]
+            Image.fromarray(image[..., 0] if channels == 1 else image).save(
+                file, **ENCODINGS[encoding])
             datum.data = file.getvalue()
         return datum.SerializeToString()
 
@@ -87,22 +98,22 @@ def write_images(path, images, labels, about, encoding="raw", triplets=None):
             _write_list(folder / TRIPLET_LIST, triplets, count)
 
     # An encoded image is rarely larger than its bytes, and then by little.
-    size = images[0].nbytes + 1024 + (5 * labels.shape[1] if multi_hot else 0)
+    size = height * width * channels + 1024 + (5 * labels.shape[1] if multi_hot else 0)
     _write(path, count, size, record, layout, "image", write_list)
 
 
-def _check_images(images, labels):
-    if images.dtype != np.uint8 or images.ndim != 4 or not images.size or (
+def _check_images(images, labels, count):
+    if images.dtype != np.uint8 or images.ndim != 4 or not count or 0 in images.shape or (
             images.shape[3] not in (1, 3)):
         raise UserError(f"images is {images.dtype} of shape {images.shape}; images are "
                         "uint8 of shape (n, height, width, channels), 1 or 3 channels")
     labels = np.asarray(labels)
-    if len(labels) != len(images) or labels.dtype.kind not in "iu" or not (
+    if len(labels) != count or labels.dtype.kind not in "iu" or not (
             labels.ndim == 1 and np.abs(labels.astype(np.int64)).max() < 1 << 31
             or labels.ndim == 2 and labels.shape[1] and labels.min() >= 0
             and labels.max() <= 1):
         raise UserError(f"labels is {labels.dtype} of shape {labels.shape} for "
-                        f"{len(images)} images; labels are int64 (n,) below 2^31, or "
+                        f"{count} images; labels are int64 (n,) below 2^31, or "
                         "uint8 multi-hot (n, classes) of 0 and 1")
 
 

@@ -16,7 +16,7 @@ import math
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.recipes import ONE, RECIPES, TWO
+from dnnh.recipes import ONE, RECIPES, TWO, recipe_of
 from dnnh.towers import BATCH_NORM, WEIGHT_RATES, Tower, block, layer
 
 BITS = (8, 64)                 # shortest and longest code
@@ -80,7 +80,7 @@ class NetSpec:
 
     @property
     def recipe(self):
-        return RECIPES[self.dataset, self.variant]
+        return recipe_of(self.dataset, self.variant)
 
     @property
     def lengths(self):
@@ -118,7 +118,8 @@ COMMITTED = tuple(
        for variant in ("", "short") for bits in (12, 48)]
     + [NetSpec("cifar10", "plus", 48, validation=True)]
     + [NetSpec("digits", "", bits) for bits in (12, 48)]
-    + [NetSpec("nuswide", "", 48)])
+    + [NetSpec(dataset, variant, 48) for dataset in ("mnist", "nuswide", "svhn")
+       for variant in ("", "short")])
 
 
 def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="fresh",
@@ -130,15 +131,11 @@ def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="f
     UserError
         If there is no such net, or the length or the seed is out of range.
     """
-    if (dataset, variant) not in RECIPES:
-        raise UserError(f"there is no net '{dataset}{'_' * bool(variant)}{variant}'; "
-                        "there are " + ", ".join(sorted(
-                            f"{d}{'_' * bool(v)}{v}" for d, v in RECIPES)))
     if not BITS[0] <= bits <= BITS[1]:
         raise UserError(f"{bits} bits: codes have {BITS[0]} to {BITS[1]} bits")
     if layout not in LAYOUTS:
         raise UserError(f"unknown layout '{layout}'; known ones: " + ", ".join(LAYOUTS))
-    recipe = RECIPES[dataset, variant]
+    recipe = recipe_of(dataset, variant)
     if layout != "fresh" and (recipe.images or recipe.images_per_class):
         raise UserError(f"'{dataset}{'_' * bool(variant)}{variant}' forms its triplets of "
                         "the images of a batch: there is no list of them to follow, and no "

@@ -7,7 +7,8 @@ and falls by a fifth every 20,000 iterations.
 
 import dataclasses
 
-from dnnh import towers
+from dnnh import datasets, towers
+from dnnh.errors import UserError
 
 
 # One sub-network for all images; or one for queries and one for similar and dissimilar
@@ -114,12 +115,14 @@ display: 20
 snapshot: 250
 """
 
+# The paper's number of images a step and schedule of epsilon, which falls three times.
 SOLVER_TABLE1 = """\
-base_lr: 0.001
-lr_policy: "fixed"
-max_iter: 60000
+base_lr: 0.03
+lr_policy: "poly"
+power: 1
+max_iter: 70000
 display: 20
-snapshot: 2000
+snapshot: 1000
 """
 
 _BARE = Recipe("DNNH (bare)", towers.nin, channels=3, size=32, stored=32, pad=4, triplets=21,
@@ -150,7 +153,42 @@ RECIPES = {
     ("digits", ""): Recipe("DNNH", towers.digits, channels=1, size=8, stored=8, pad=0,
                            triplets=64, pixel_mean=80, pixel_scale=0.01, mirror=False,
                            solver=SOLVER_DIGITS),
-    ("nuswide", ""): Recipe("DNNH", towers.table1, channels=3, size=224, stored=256, pad=0,
-                            triplets=21, pixel_mean=120, pixel_scale=0.015625, mirror=True,
-                            solver=SOLVER_TABLE1),
 }
+# House numbers and digits are not the same in a mirror.
+_SVHN = dataclasses.replace(_CIFAR10, mirror=False)
+_MNIST = dataclasses.replace(_SVHN, tower=towers.mnist, channels=1, size=28, stored=28,
+                             pad=2, pixel_mean=33, jitter=0)
+_NUSWIDE = dataclasses.replace(_CIFAR10, tower=towers.table1, size=224, stored=256, pad=0,
+                               erase=0, solver=SOLVER_TABLE1)
+for _dataset, _recipe in (("svhn", _SVHN), ("mnist", _MNIST), ("nuswide", _NUSWIDE)):
+    _shorter = dataclasses.replace(_recipe, stepsize=1800, solver=SOLVER_SHORT)
+    RECIPES |= {
+        (_dataset, ""): _recipe,
+        (_dataset, "short"): _shorter,
+        (_dataset, "fc"): dataclasses.replace(_shorter, method="DNNH (fc)", encode="full"),
+        (_dataset, "two"): dataclasses.replace(_shorter, method="DNNH (two)",
+                                               subnetworks=TWO)}
+
+# Data sets of one's own take the recipes of these, by the side of their images.
+OWN = {32: "cifar10", 256: "nuswide"}
+OWN_VARIANTS = ("", "short", "fc", "two")
+
+
+def recipe_of(dataset, variant):
+    """The Recipe of a data set's net.
+
+    Raises
+    ------
+    UserError
+        If there is no such net.
+    """
+    if (dataset, variant) in RECIPES:
+        return RECIPES[dataset, variant]
+    there = sorted(f"{d}{'_' * bool(v)}{v}" for d, v in RECIPES)
+    if dataset not in {d for d, _ in RECIPES}:
+        side = datasets.side_of(dataset)
+        if side in OWN and variant in OWN_VARIANTS:
+            return RECIPES[OWN[side], variant]
+        there = [f"{dataset}{'_' * bool(v)}{v}" for v in OWN_VARIANTS]
+    raise UserError(f"there is no net '{dataset}{'_' * bool(variant)}{variant}'; there are "
+                    + ", ".join(there))

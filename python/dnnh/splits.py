@@ -20,6 +20,8 @@ from dnnh.errors import UserError
 PER_CLASS = {"cifar10": (100, 500), "digits": (20, 50), "mnist": (100, 500),
              "nuswide": (100, 500), "svhn": (100, 500)}
 
+SMALLEST_CLASS = 10            # images, in a data set of one's own
+
 PROTOCOLS = ("paper", "54k", "50k")
 
 # One training image in five is held out by the validation split.
@@ -84,7 +86,7 @@ def make_split(dataset, protocol="paper", seed=0):
         training, queries = every[:dataset.train], every[dataset.train:]
         database = training
     else:
-        query_count, training_count = PER_CLASS[dataset.name]
+        query_count, training_count = PER_CLASS.get(dataset.name) or _per_class(dataset)
         drawn = _draw(dataset, query_count, training_count, rng)
         queries = np.sort(np.concatenate([d[:query_count] for d in drawn]))
         training = np.sort(np.concatenate([d[query_count:] for d in drawn]))
@@ -100,6 +102,20 @@ def make_split(dataset, protocol="paper", seed=0):
         rng.permutation(members)[:len(members) // VALIDATION_SHARE] for members in of_each]))
     return Split(protocol, seed, queries, training, database,
                  np.setdiff1d(training, validation_queries), validation_queries)
+
+
+def _per_class(dataset):
+    """How many queries and training images of each class, for a data set of one's own: a
+    tenth and a half of the smallest class, up to the paper's numbers."""
+    labels = dataset.labels
+    sizes = (np.bincount(labels, minlength=len(dataset.classes)) if labels.ndim == 1
+             else labels.sum(axis=0, dtype=int))
+    smallest = int(sizes.argmin())
+    if sizes[smallest] < SMALLEST_CLASS:
+        raise UserError(f"class '{dataset.classes[smallest]}' of {dataset.name} has "
+                        f"{sizes[smallest]} images; at least {SMALLEST_CLASS} are needed, for "
+                        "queries and for training: add some, or leave the class out")
+    return min(100, sizes[smallest] // 10), min(500, sizes[smallest] // 2)
 
 
 def _draw(dataset, query_count, training_count, rng):

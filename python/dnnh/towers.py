@@ -184,6 +184,20 @@ def table1(tower):
     tower.features("cccp4", 6)
 
 
+def mnist(tower):
+    """A net in the manner of `nin`, for 28x28 images in grey."""
+    tower.convolution("conv1", 64, 5, pad=2)
+    tower.convolution("cccp1", 48, 1)
+    tower.pool("pool1", "MAX", 2, 2)                       # 14x14
+    tower.dropout("drop1", 0.2)
+    tower.convolution("conv2", 96, 5, pad=2)
+    tower.convolution("cccp2", 96, 1)
+    tower.pool("pool2", "AVE", 2, 2)                       # 7x7
+    tower.dropout("drop2", 0.2)
+    tower.convolution("conv3", 96, 3, pad=1)
+    tower.features("cccp3", 7)
+
+
 def digits(tower):
     """A small net in the manner of `nin`, for 8x8 digits."""
     tower.convolution("conv1", 32, 3, pad=1)

@@ -1,5 +1,7 @@
 """Where features come from."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -28,6 +30,21 @@ def test_gist_is_computed_once_for_the_same_images(home, monkeypatch):
     other = datasets.Dataset("tiny", IMAGES + 1, DATASET.labels, DATASET.classes, "other")
     monkeypatch.setattr(gist, "describe", lambda images: np.zeros((len(images), 512)))
     assert (features.load("gist", other) == 0).all()
+
+
+def test_bag_of_words():
+    counts = np.array([[1, 3], [0, 0], [2, 2], [5, 0], [0, 1], [9, 1]], np.uint16)
+    dataset = dataclasses.replace(DATASET, features={"bow": counts})
+    assert np.allclose(features.load("bow", dataset), [
+        [0.25, 0.75], [0, 0], [0.5, 0.5], [1, 0], [0, 1], [0.9, 0.1]])
+    with pytest.raises(UserError, match=r"tiny \(made up\) has no bag of words; NUS-WIDE"):
+        features.load("bow", DATASET)
+
+
+def test_large_images_are_no_features():
+    dataset = dataclasses.replace(DATASET, images=np.zeros((6, 64, 64, 3), np.uint8))
+    with pytest.raises(UserError, match=r"of the shape \(64, 64, 3\): too many pixels"):
+        features.load("pixels", dataset)
 
 
 def test_any_array_from_a_file(tmp_path):

@@ -250,6 +250,20 @@ def test_towers_for_32x32_images(tmp_path, variant, sizes):
     assert tuple(net.blobs[last].shape[1:]) == (12 if variant == "xia" else 600, 1, 1)
 
 
+def test_digits_are_not_mirrored_and_photographs_are():
+    for dataset, mirrored in (("cifar10", True), ("nuswide", True), ("svhn", False),
+                              ("mnist", False)):
+        data, = [layer for layer in by_name(nets.net_spec(dataset)).values()
+                 if layer.type == "TripletData"]
+        assert data.transform_param.mirror == mirrored
+    # The same variants everywhere that the paper measures.
+    for dataset in ("cifar10", "svhn", "nuswide"):
+        for variant in ("", "short", "fc", "two"):
+            for bits in (12, 24, 32, 48):
+                text_format.Parse(nets.train_test(nets.net_spec(dataset, variant, bits)),
+                                  caffe_pb2.NetParameter())
+
+
 def test_layouts_differ_in_their_data_alone():
     specs = {layout: nets.net_spec("cifar10", "bare", layout=layout)
              for layout in nets.LAYOUTS}
@@ -280,7 +294,7 @@ def test_any_length_from_8_to_64(tmp_path, bits):
 @pytest.mark.parametrize("arguments, message", [
     (("cifar10", "", 7), "7 bits: codes have 8 to 64"),
     (("cifar10", "", 65), "65 bits"),
-    (("mars", "", 48), "no net 'mars'; there are cifar10, "),
+    (("mars", "", 48), "unknown data set 'mars'; known ones: cifar10, "),
     (("cifar10", "x", 48), "no net 'cifar10_x'"),
     (("cifar10", "", 48, False, "fresh", -1), "seed -1: seeds are 0 to"),
     (("cifar10", "", 48, False, "fresh", 2**31), "seed 2147483648"),

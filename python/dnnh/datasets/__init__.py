@@ -33,6 +33,39 @@ def path_of(name):
     return paths.DATA / f"{name}.h5"
 
 
+def checked_path(name):
+    """The HDF5 file of a data set that there is, or could be.
+
+    Raises
+    ------
+    UserError
+        If there is no such data set.
+    """
+    if name not in PREPARERS and not (
+            name.isalnum() and name.islower() and path_of(name).exists()):
+        raise UserError(
+            f"unknown data set '{name}'; known ones: " + ", ".join(sorted(PREPARERS))
+            + "; and your own, once 'python tools/get_data.py folder' has prepared them")
+    return path_of(name)
+
+
+def side_of(name):
+    """Height and width of a data set's images, without reading them.
+
+    Raises
+    ------
+    UserError
+        If there is no such data set, or its file is none.
+    """
+    path = checked_path(name)
+    try:
+        with h5py.File(path, "r") as file:
+            shape = file.attrs["shape"] if "files" in file else file["images"].shape
+            return int(shape[1])
+    except (OSError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a data set file of ours ({error})") from error
+
+
 def save(dataset):
     """Write ``data/<name>.h5``.
 
@@ -86,10 +119,7 @@ def load(name):
     UserError
         If the data set is unknown, not there or not readable.
     """
-    if name not in PREPARERS:
-        raise UserError(f"unknown data set '{name}'; known ones: "
-                        + ", ".join(sorted(PREPARERS)))
-    path = path_of(name)
+    path = checked_path(name)
     if not path.exists() and name == "digits":
         save(prepare_digits())
     if not path.exists():

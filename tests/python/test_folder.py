@@ -1,0 +1,126 @@
+"""A user's own images, in folders or by a table; and hostile ones."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnnh import databases, datasets, nets, splits
+from dnnh.datasets import folder
+from dnnh.errors import UserError
+
+RNG = np.random.default_rng(0)
+
+
+def picture(path, size=(40, 30), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    pixels = RNG.integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
+    Image.fromarray(pixels.squeeze(), mode).save(path)
+    return path
+
+
+def photos(root, count=12):
+    """Two classes, of several formats, sizes and colours."""
+    kinds = [("a.jpg", "RGB"), ("b.png", "RGBA"), ("c.bmp", "RGB"), ("d.gif", "L"),
+             ("e.tiff", "CMYK"), ("f.webp", "RGB")]
+    for i in range(count):
+        name, mode = kinds[i % len(kinds)]
+        picture(root / "cats" / "deeper" / f"{i:02}{name}", (20 + i, 50), mode)
+        picture(root / "dogs" / f"{i:02}{name}", (64, 64), mode)
+    (root / "dogs" / ".hidden").write_text("x")
+    (root / "stray.txt").write_text("not in a class folder")
+    return root
+
+
+def test_class_folders(tmp_path, home):
+    dataset = folder.prepare_folder(photos(tmp_path / "photos"), "pets", 32)
+    assert dataset.classes == ("cats", "dogs") and dataset.images.shape == (24, 32, 32, 3)
+    (tmp_path / "photos/cats/deeper/00a.jpg").write_bytes(b"broken")
+    left_out, = datasets.save(dataset)
+    assert "00a.jpg is not a readable image" in left_out
+    loaded = datasets.load("pets")
+    assert loaded.source == "photos, resized to 32x32"
+    assert np.bincount(loaded.labels).tolist() == [11, 12]
+    assert loaded.images[5:7].shape == (2, 32, 32, 3) and datasets.side_of("pets") == 32
+
+
+def test_a_table_with_one_label_or_several(tmp_path, home):
+    for i in range(4):
+        picture(tmp_path / f"images/{i}.png")
+    table = tmp_path / "table.csv"
+    table.write_text("\ufeffimages/0.png,cat\r\n\r\nimages/1.png, dog\r\nimages/2.png,cat\r\n",
+                     "utf-8")
+    dataset = folder.prepare_folder(table, "pets", 256)
+    assert dataset.labels.tolist() == [0, 1, 0] and dataset.classes == ("cat", "dog")
+    table.write_text('images/0.png,cat,"big, grey"\nimages/1.png,dog\nimages/3.png,dog,dog,\n')
+    dataset = folder.prepare_folder(table, "pets", 256)
+    assert dataset.classes == ("big, grey", "cat", "dog")
+    assert dataset.labels.tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 1]]
+    assert datasets.save(dataset) == [] and len(datasets.load("pets").images) == 3
+
+
+@pytest.mark.parametrize("name, message", [
+    ("mnist", "'mnist' is the name of another data set"), ("my_photos", "take small letters"),
+    ("../x", "take small letters"), ("", "take small letters"), ("Pets", "small letters")])
+def test_names(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        folder.prepare_folder(tmp_path, name, 32)
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda path: path.mkdir(), "has no folder with images"),
+    (lambda path: (path / "a").mkdir(parents=True), "has no folder with images"),
+    (lambda path: picture(path / "a/x.png"), "has images of 1 classes; from 2 to 10,000"),
+    (lambda path: path.write_text(""), "is empty; a path and at least one label"),
+    (lambda path: path.write_text("a.png\n"), "row 1 has .'a.png'.; a path and at least"),
+    (lambda path: path.write_text("a.png,x\n,y\n"), "row 2 has"),
+    (lambda path: path.write_text('a.png,"x\n'), "is no CSV file that can be read"),
+    (lambda path: path.write_bytes(b"\xff\xfe\x00a"), "is no CSV file that can be read"),
+    (lambda path: None, "is neither a folder nor a file")])
+def test_what_is_no_collection(tmp_path, make, message):
+    make(tmp_path / "x")
+    with pytest.raises(UserError, match=message):
+        folder.prepare_folder(tmp_path / "x", "pets", 32)
+
+
+def test_a_size_that_there_is_no_net_for(tmp_path):
+    with pytest.raises(UserError, match="size 64: there are nets for 32 and 256"):
+        folder.prepare_folder(tmp_path, "pets", 64)
+
+
+def test_splits_and_nets_of_ones_own(tmp_path, home):
+    datasets.save(folder.prepare_folder(photos(tmp_path / "photos"), "pets", 32))
+    split = splits.make_split(datasets.load("pets"))
+    assert [len(part) for part in (split.queries, split.training, split.database)] == [
+        2, 12, 22]
+    spec = nets.net_spec("pets", "two", 16)
+    assert spec.name == "pets_two_16bit" and spec.recipe is nets.net_spec(
+        "cifar10", "two").recipe
+    assert 'source: "data/pets_train_images_lmdb"' in nets.train_test(spec)
+    with pytest.raises(UserError, match="no net 'pets_plus'; there are pets, pets_short, "):
+        nets.net_spec("pets", "plus")
+    with pytest.raises(UserError, match="unknown data set 'birds'.*and your own, once"):
+        nets.net_spec("birds")
+    datasets.save(folder.prepare_folder(tmp_path / "photos", "large", 256))
+    assert nets.net_spec("large").recipe is nets.net_spec("nuswide").recipe
+    few = photos(tmp_path / "few", 8)
+    datasets.save(folder.prepare_folder(few, "few", 32))
+    with pytest.raises(UserError, match="class 'cats' of few has 8 images; at least 10"):
+        splits.make_split(datasets.load("few"))
+
+
+def test_files_go_to_the_database_as_they_are(tmp_path, home):
+    datasets.save(folder.prepare_folder(photos(tmp_path / "photos"), "pets", 32))
+    dataset = datasets.load("pets")
+    rows = np.array([3, 17, 5])
+    databases.write_images(tmp_path / "db", dataset.images, dataset.labels[rows], {}, rows=rows)
+    import lmdb
+    from caffe.proto.caffe_pb2 import Datum
+    with lmdb.open(str(tmp_path / "db"), readonly=True, lock=False) as database:
+        with database.begin() as transaction:
+            datums = [Datum.FromString(value) for _, value in transaction.cursor()]
+    assert [datum.data for datum in datums] == [dataset.images.encoded(row) for row in rows]
+    assert all(datum.encoded for datum in datums)
+    assert [datum.label for datum in datums] == [0, 1, 0]
+    layout = databases.read_layout(tmp_path / "db")
+    assert layout["record"] == ["image, 3 x 32 x 32 as the data set keeps it", "label"]
