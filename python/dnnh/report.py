@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dnnh import metrics, paths, plots, ranking
+from dnnh.datasets import trees
 
 GALLERY_HITS = 12
 
@@ -241,3 +242,18 @@ def _image(dataset, index, name):
 
 def _uri(buffer):
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def thumbnail(data, name, side=160):
+    """An image file's bytes as an HTML element that holds a small copy.
+
+    Raises
+    ------
+    UserError
+        If they are no image.
+    """
+    image = Image.fromarray(trees.decode_image(data, name))
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return f'<img alt="{html.escape(name)}" src="{_uri(buffer)}">'

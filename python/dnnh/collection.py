@@ -1,0 +1,217 @@
+"""Collections: the codes of any number of images, with their names and labels.
+
+An HDF5 file with ``codes`` (uint8, (n, ceil(q / 8)), packed as dnnh.ranking says), ``names``
+(text, (n,)) and ``labels`` (text, (n,): a JSON list each), and the attributes ``bits``,
+``dataset`` and ``variant`` (of the net), ``weights`` (sha256 of its .caffemodel), ``source``
+and ``left_out`` (how many images could not be read).
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+
+import h5py
+import numpy as np
+
+from dnnh import codes as codes_files
+from dnnh import paths, ranking, sources
+from dnnh.errors import UserError
+
+GROUP = 100                # images that are coded, and then never lost, at once
+ROWS = 100_000             # that are copied at a time
+TEXT = h5py.string_dtype()
+TEXTS = ("dataset", "variant", "weights", "source")
+ATTRIBUTES = ("bits", "left_out", *TEXTS)
+
+
+@dataclasses.dataclass
+class Collection:
+    """A collection in memory, but for names and labels, which stay in the file.
+
+    Attributes
+    ----------
+    codes : uint8 array of shape (n, ceil(q / 8))
+    bits : int
+    dataset, variant, weights, source : str
+    left_out : int
+    names, labels : functions of a row, a slice or an array of rows
+    """
+
+    codes: np.ndarray
+    bits: int
+    dataset: str
+    variant: str
+    weights: str
+    source: str
+    left_out: int
+    names: object
+    labels: object
+
+
+def load(path):
+    """Read a collection.
+
+    Raises
+    ------
+    UserError
+        If it is not there, or is none.
+    """
+    try:
+        file = h5py.File(path, "r")
+        missing = [name for name in ("codes", "names", "labels") if name not in file]
+        missing += [name for name in ATTRIBUTES if name not in file.attrs]
+        if missing:
+            raise ValueError("it has no " + ", ".join(missing))
+        bits = int(file.attrs["bits"])
+        found = Collection(
+            codes=file["codes"][:], bits=bits, left_out=int(file.attrs["left_out"]),
+            **{name: str(file.attrs[name]) for name in TEXTS},
+            names=lambda rows: _text(file["names"], rows),
+            labels=lambda rows: [tuple(json.loads(text))
+                                 for text in _text(file["labels"], rows)])
+        width = -(-bits // 8)
+        if not 1 <= bits <= codes_files.MAX_BITS or found.codes.dtype != np.uint8 or (
+                found.codes.ndim != 2 or found.codes.shape[1] != width):
+            raise ValueError(f"codes is {found.codes.dtype} of shape {found.codes.shape} for "
+                             f"{bits} bits")
+        for name in ("names", "labels"):
+            if file[name].shape != found.codes.shape[:1]:
+                raise ValueError(f"{name} has the shape {file[name].shape} for "
+                                 f"{len(found.codes)} codes")
+        return found
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
+            OverflowError, MemoryError) as error:
+        raise UserError(f"{path} is not a collection of codes ({error}); make one with "
+                        "'python tools/encode.py'") from error
+
+
+def _text(stored, rows):
+    values = stored[rows]
+    return [value.decode("utf-8", "replace") for value in np.atleast_1d(values).tolist()]
+
+
+class Writer:
+    """Codes images into a collection, group by group; goes on where it was stopped.
+
+    What is done so far lies in a folder beside the collection, ``<name>.partial``: codes,
+    names and labels as they come, and how far all of them are known to be whole.
+
+    Parameters
+    ----------
+    path : path of the collection
+    about : dict
+        bits, dataset, variant, weights and source; another one than before cannot go on.
+    """
+
+    def __init__(self, path, about):
+        self.path, self.about = pathlib.Path(path), about
+        self.folder = self.path.with_name(f"{self.path.name}.partial")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.state = {"about": about, "seen": 0, "coded": 0, "left_out": 0,
+                      "codes": 0, "entries": 0, "left_out_bytes": 0}
+        before = self.folder / "state.json"
+        if before.exists():
+            try:
+                state = json.loads(before.read_text())
+                if state.keys() != self.state.keys():
+                    raise ValueError("it has other entries")
+            except (OSError, ValueError, AttributeError) as error:
+                raise UserError(f"{before} cannot be read ({error}); delete {self.folder} "
+                                "to begin anew") from error
+            if state["about"] != about:
+                raise UserError(f"{self.folder} is of another net or other images "
+                                f"({state['about']}); delete it to begin anew, or name "
+                                "another --out")
+            self.state = state
+        # Behind what is known to be whole there may be a piece of a group.
+        self._files = {}
+        for name, size in (("codes", "codes"), ("entries", "entries"),
+                           ("left_out", "left_out_bytes")):
+            file = (self.folder / name).open("ab")
+            file.truncate(self.state[size])
+            self._files[name] = file
+
+    @property
+    def seen(self):
+        """Images of the source that are dealt with: coded or left out."""
+        return self.state["seen"]
+
+    def add(self, group, recipe, outputs):
+        """Code a group of items; those that cannot be read are listed and left out.
+
+        Parameters
+        ----------
+        group : list of dnnh.sources.Item, GROUP of them but for the last
+        recipe : dnnh.recipes.Recipe of the net, which knows how large images are
+        outputs : function of images, uint8 (k, height, width, channels), to values (k, q)
+        """
+        images, entries, left_out = [], [], []
+        for item in group:
+            try:
+                images.append(sources.fitted(item.read(), recipe))
+                entries.append(json.dumps([item.name, item.labels]) + "\n")
+            except UserError as error:
+                left_out.append(" ".join(str(error).split()) + "\n")
+        packed = (ranking.pack(outputs(np.stack(images)) > 0.5).tobytes() if images else b"")
+        for name, data in (("codes", packed), ("entries", "".join(entries).encode()),
+                           ("left_out", "".join(left_out).encode())):
+            self._files[name].write(data)
+            self._files[name].flush()
+        self.state["seen"] += len(group)
+        self.state["coded"] += len(images)
+        self.state["left_out"] += len(left_out)
+        for name, size in (("codes", "codes"), ("entries", "entries"),
+                           ("left_out", "left_out_bytes")):
+            self.state[size] = self._files[name].tell()
+        with paths.written_whole(self.folder / "state.json") as partial:
+            partial.write_text(json.dumps(self.state))
+
+    def finish(self):
+        """Write the collection, and delete what it was made from.
+
+        Returns the number of images left out; their sentences are then beside the
+        collection, in ``<name>.left_out.txt``.
+
+        Raises
+        ------
+        UserError
+            If nothing could be coded.
+        """
+        for file in self._files.values():
+            file.close()
+        count, width = self.state["coded"], -(-self.about["bits"] // 8)
+        if not count:
+            first = (self.folder / "left_out").read_text().partition("\n")[0]
+            shutil.rmtree(self.folder)
+            raise UserError(f"{self.about['source']} has no image that can be read"
+                            + (f"; the first: {first}" if first else ""))
+        size = self.state["codes"] + 2 * self.state["entries"]
+        with paths.hdf5_written_whole(self.path, size) as file:
+            packed = np.memmap(self.folder / "codes", np.uint8, "r", shape=(count, width))
+            file["codes"] = packed
+            del packed
+            names = file.create_dataset("names", (count,), TEXT)
+            labels = file.create_dataset("labels", (count,), TEXT)
+            with (self.folder / "entries").open(encoding="utf-8") as entries:
+                for start in range(0, count, ROWS):
+                    part = [json.loads(next(entries))
+                            for _ in range(min(ROWS, count - start))]
+                    rows = slice(start, start + len(part))
+                    names[rows] = [name for name, _ in part]
+                    labels[rows] = [json.dumps(of_one) for _, of_one in part]
+            for name in ("bits", *TEXTS):
+                file.attrs[name] = self.about[name]
+            file.attrs["left_out"] = self.state["left_out"]
+        if self.state["left_out"]:
+            shutil.copy(self.folder / "left_out",
+                        self.path.with_name(f"{self.path.name}.left_out.txt"))
+        shutil.rmtree(self.folder)
+        return self.state["left_out"]
+
+
+def digest(path):
+    """sha256 of a file, in hexadecimal."""
+    with pathlib.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,151 @@
+"""Images one after the other, from wherever a user keeps them; however many there are.
+
+A folder, a CSV file (each row a path and labels, if any), or an LMDB of Caffe's Datums.
+"""
+
+import csv
+import dataclasses
+import os
+import pathlib
+
+import lmdb
+import numpy as np
+from PIL import Image
+
+from dnnh.datasets import trees
+from dnnh.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """An image that has not been looked at yet.
+
+    ``name`` is its path from the folder (or the CSV file's folder) on, or its key;
+    ``labels`` a tuple of text; ``read()`` gives uint8 (height, width, 3) and raises
+    UserError where there is no image.
+    """
+
+    name: str
+    labels: tuple
+    read: object
+
+
+def items(source):
+    """Yield an Item for each image of a source, always in the same order.
+
+    Parameters
+    ----------
+    source : path
+        A folder, whose images are labelled with the folder that they lie in, if they
+        do not lie in the source itself; a CSV file; or the folder of an LMDB. Names
+        that begin with a dot are passed over, links to folders are not followed.
+
+    Raises
+    ------
+    UserError
+        If it is none of these.
+    """
+    source = pathlib.Path(source)
+    if (source / "data.mdb").is_file():
+        return _of_lmdb(source)
+    if source.is_dir():
+        return _of_folder(source)
+    if source.is_file():
+        return _of_table(source)
+    raise UserError(f"{source} is no folder, CSV file or LMDB; name where the images are")
+
+
+def fitted(image, recipe):
+    """An image as the data set of a net has them: its proportions are given up.
+
+    Parameters
+    ----------
+    image : uint8 array of shape (height, width, 3)
+    recipe : dnnh.recipes.Recipe
+
+    Returns
+    -------
+    uint8 array of shape (recipe.stored, recipe.stored, recipe.channels)
+    """
+    side = recipe.stored
+    if image.shape[:2] != (side, side):
+        image = np.asarray(Image.fromarray(image).resize((side, side),
+                                                         Image.Resampling.BICUBIC))
+    if recipe.channels == 1:
+        image = np.asarray(Image.fromarray(image).convert("L"))[..., np.newaxis]
+    return image
+
+
+def _file(path, name, labels):
+    def read():
+        try:
+            with path.open("rb") as stream:
+                return trees.decode_image(trees.bounded(path, stream), path)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror})") from error
+    return Item(name, labels, read)
+
+
+def _of_folder(root, folder=None):
+    folder = folder or root
+    # A folder at a time: a whole tree of names would not be of constant size.
+    with os.scandir(folder) as found:
+        entries = sorted((entry for entry in found if not entry.name.startswith(".")),
+                         key=lambda entry: entry.name)
+    for entry in entries:
+        path = pathlib.Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _of_folder(root, path)
+        elif entry.is_file():
+            labels = () if folder == root else (folder.name,)
+            yield _file(path, path.relative_to(root).as_posix(), labels)
+
+
+def _of_table(table):
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            for number, row in enumerate(csv.reader(file, strict=True), 1):
+                cells = [cell.strip() for cell in row]
+                if not any(cells):
+                    continue
+                if not cells[0] or "\0" in cells[0]:
+                    raise UserError(f"{table}, row {number} has no path")
+                labels = tuple(dict.fromkeys(filter(None, cells[1:])))
+                yield _file(table.parent / cells[0], cells[0], labels)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} is no CSV file that can be read ({error})") from error
+
+
+def _of_lmdb(folder):
+    from caffe.proto.caffe_pb2 import Datum
+    try:
+        with lmdb.open(str(folder), readonly=True, lock=False, create=False) as database:
+            with database.begin() as transaction:
+                for key, value in transaction.cursor():
+                    name = key.decode("utf-8", "replace")
+                    yield _datum(Datum, value, name, f"{folder}: image '{name}'")
+    except lmdb.Error as error:
+        raise UserError(f"{folder} is no LMDB that can be read ({error})") from error
+
+
+def _datum(Datum, value, name, where):
+    from google.protobuf.message import DecodeError
+    datum = Datum()
+    try:
+        datum.ParseFromString(value)
+    except DecodeError:
+        datum = Datum()                       # which has no pixels, and is refused below
+    labels = (tuple(str(i) for i, hot in enumerate(datum.float_data) if hot)
+              if datum.float_data else (str(datum.label),) if datum.HasField("label") else ())
+
+    def read():
+        if datum.encoded:
+            return trees.decode_image(datum.data, where)
+        shape = (datum.channels, datum.height, datum.width)
+        if datum.channels not in (1, 3) or len(datum.data) != np.prod(shape, dtype=object) or (
+                not datum.data):
+            raise UserError(f"{where} is not a readable image: {len(datum.data)} bytes for "
+                            f"{shape[0]} x {shape[1]} x {shape[2]} values")
+        planes = np.frombuffer(datum.data, np.uint8).reshape(shape)
+        return np.broadcast_to(planes.transpose(1, 2, 0), (*shape[1:], 3))
+    return Item(name, labels, read)

@@ -1,0 +1,192 @@
+"""From images to a collection, and from an image to its neighbours."""
+
+import importlib
+import json
+
+import caffe
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnnh import collection, datasets, encoder, finder, nets, ranking
+from dnnh.errors import UserError
+
+SPEC = nets.net_spec("digits", bits=12)
+DIGITS = datasets.load("digits").images
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A net that has learnt nothing, but whose bits differ."""
+    path = tmp_path_factory.mktemp("weights") / "net.caffemodel"
+    caffe.set_random_seed(1)
+    net = caffe.Net(str(SPEC.files["deploy"]), caffe.TEST)
+    net.blobs["images"].data[...] = DIGITS[:100].transpose(0, 3, 1, 2)
+    net.forward()
+    net.params["encode"][1].data[...] = -net.blobs["encode"].data.mean(axis=0)
+    net.save(str(path))
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """37 digits in folders of their classes, and two files that are none."""
+    monkeypatch.setattr(collection, "GROUP", 10)
+    for i in range(37):
+        folder = tmp_path / "photos" / f"class{i % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DIGITS[i, :, :, 0]).save(folder / f"{i:02}.png")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no image")
+    (tmp_path / "photos/class1/zero.png").write_bytes(b"")
+    return tmp_path / "photos"
+
+
+def order():
+    """Which digits, in the order of the folder."""
+    return sorted(range(37), key=lambda i: (i % 3, i))
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, weights):
+    """Runs a tool with the net; gives what it prints."""
+    def run(tool, *arguments):
+        command = importlib.import_module(tool)
+        monkeypatch.setattr("sys.argv", [f"{tool}.py", *map(str, arguments), "--model",
+                                         str(weights)])
+        command.main()
+        return capsys.readouterr().out
+
+    def encode(photos, out, *arguments):
+        return run("encode", "--images", photos, "--out", out, "--dataset", "digits",
+                   "--bits", 12, *arguments)
+    run.encode = encode
+    return run
+
+
+def test_a_folder_becomes_a_collection(photos, tmp_path, run, weights):
+    said = run.encode(photos, tmp_path / "c.h5")
+    assert "37 images, 12 bits each; 2 could not be read" in said
+    found = collection.load(tmp_path / "c.h5")
+    net = encoder.Encoder(nets.deploy(SPEC), weights)
+    assert np.array_equal(found.codes, net.encode(DIGITS[order()]))
+    assert found.names(slice(0, 2)) == ["class0/00.png", "class0/03.png"]
+    assert found.labels(36) == [("class2",)] and found.left_out == 2
+    assert (tmp_path / "c.h5.left_out.txt").read_text().count("is not a readable image") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "c.h5", "c.h5.left_out.txt", "photos"]
+    with pytest.raises(UserError, match="c.h5 is there already; --force replaces it"):
+        run.encode(photos, tmp_path / "c.h5")
+    run.encode(photos, tmp_path / "c.h5", "--force")
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_stopped_and_gone_on_it_is_the_same_to_the_byte(photos, tmp_path, run, stop,
+                                                        monkeypatch):
+    run.encode(photos, tmp_path / "whole.h5")
+    outputs, done = encoder.Encoder.outputs, []
+
+    def stopping(net, images):
+        done.append(len(images))
+        if len(done) > stop:
+            raise KeyboardInterrupt
+        return outputs(net, images)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(encoder.Encoder, "outputs", stopping)
+        run.encode(photos, tmp_path / "c.h5")
+    assert not (tmp_path / "c.h5").exists()
+    # Killed while it wrote: a piece of a group is behind what is known to be whole.
+    with (tmp_path / "c.h5.partial/codes").open("ab") as file:
+        file.write(b"xyz")
+    said = run.encode(photos, tmp_path / "c.h5")
+    assert (f"going on behind {10 * stop} images" in said) == (stop > 0)
+    assert (tmp_path / "c.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_what_cannot_go_on(photos, tmp_path, run, monkeypatch):
+    state = tmp_path / "c.h5.partial/state.json"
+
+    def begun(**changes):
+        state.parent.mkdir(exist_ok=True)
+        whole = collection.Writer(tmp_path / "d.h5", {}).state
+        state.write_text(json.dumps({**whole, **changes}))
+
+    begun(about={"bits": 48})
+    with pytest.raises(UserError, match="is of another net or other images"):
+        run.encode(photos, tmp_path / "c.h5")
+    state.write_text("nonsense")
+    with pytest.raises(UserError, match="state.json cannot be read .*delete"):
+        run.encode(photos, tmp_path / "c.h5")
+    about = {"bits": 12, "dataset": "digits", "variant": "", "weights": collection.digest(
+        __import__("pathlib").Path(__import__("sys").argv[-1])),
+        "source": str(photos.resolve())}
+    begun(about=about, seen=50)
+    with pytest.raises(UserError, match="has 39 images now and had 50; delete"):
+        run.encode(photos, tmp_path / "c.h5")
+
+
+def test_no_image_at_all(tmp_path, run):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty has no image that can be read"):
+        run.encode(tmp_path / "empty", tmp_path / "c.h5")
+    (tmp_path / "empty/x.jpg").write_bytes(b"x")
+    with pytest.raises(UserError, match="can be read; the first: .*x.jpg is not a readable"):
+        run.encode(tmp_path / "empty", tmp_path / "c.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_an_image_finds_itself_and_its_neighbours(photos, tmp_path, run, weights):
+    run.encode(photos, tmp_path / "c.h5")
+    found = finder.Finder(tmp_path / "c.h5", weights)
+    path = photos / "class1/16.png"
+    code = found.code(path.read_bytes(), path)
+    hits = found.nearest(code, 5)
+    assert len(hits) == 5
+    itself, = [hit for hit in hits if hit.name == "class1/16.png"]
+    assert itself.distance == 0 and itself.labels == ("class1",)
+    distances = (ranking.unpack(found.collection.codes, 12)
+                 != ranking.unpack(code, 12)).sum(axis=1)
+    assert [hit.distance for hit in hits] == sorted(distances)[:5]
+    assert [hit.row for hit in found.within(code, 12, 100)] == np.argsort(
+        distances, kind="stable").tolist()
+    assert found.image(hits[0].name) == (photos / hits[0].name).read_bytes()
+    said = run("search", "--codes", tmp_path / "c.h5", "--image", path, "--top", 3,
+               "--json", tmp_path / "hits.json", "--html", tmp_path / "hits.html")
+    assert len(said.splitlines()) == 3
+    written = json.loads((tmp_path / "hits.json").read_text())
+    assert [hit["name"] for hit in written["hits"]] == [hit.name for hit in hits[:3]]
+    page = (tmp_path / "hits.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 and "http" not in page
+    (photos / hits[1].name).unlink()
+    run("search", "--codes", tmp_path / "c.h5", "--image", path, "--html",
+        tmp_path / "hits.html")
+    assert "is no longer there" in (tmp_path / "hits.html").read_text()
+    for wrong, message in ((photos / "broken.jpg", "is not a readable image"),
+                           (photos / "nowhere.jpg", "nowhere.jpg cannot be read"),
+                           (photos, "cannot be read .Is a directory")):
+        with pytest.raises(UserError, match=message):
+            run("search", "--codes", tmp_path / "c.h5", "--image", wrong)
+
+
+def test_codes_of_other_weights(photos, tmp_path, run, weights):
+    run.encode(photos, tmp_path / "c.h5")
+    (tmp_path / "other.caffemodel").write_bytes(weights.read_bytes() + b"\0")
+    with pytest.raises(UserError, match="was coded with other weights than .*--model"):
+        finder.Finder(tmp_path / "c.h5", tmp_path / "other.caffemodel")
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda file: file.attrs.__delitem__("bits"), "it has no bits"),
+    (lambda file: file.__delitem__("names"), "it has no names"),
+    (lambda file: file.attrs.__setitem__("bits", 20), r"codes is uint8 of shape \(37, 2\)"),
+    (lambda file: file.__delitem__("labels") or file.__setitem__("labels", ["a"]),
+     r"labels has the shape \(1,\) for 37 codes")])
+def test_what_is_no_collection(photos, tmp_path, run, change, message):
+    run.encode(photos, tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        change(file)
+    with pytest.raises(UserError, match=f"is not a collection of codes .*{message}"):
+        collection.load(tmp_path / "c.h5")
+    with pytest.raises(UserError, match="make one with 'python tools/encode.py'"):
+        collection.load(tmp_path / "nowhere.h5")
