@@ -1,7 +1,9 @@
 """From images to a collection, and from an image to its neighbours."""
 
+import concurrent.futures
 import importlib
 import json
+import time
 
 import caffe
 import h5py
@@ -167,6 +169,31 @@ def test_an_image_finds_itself_and_its_neighbours(photos, tmp_path, run, weights
                            (photos, "cannot be read .Is a directory")):
         with pytest.raises(UserError, match=message):
             run("search", "--codes", tmp_path / "c.h5", "--image", wrong)
+
+
+def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, weights,
+                                                       monkeypatch):
+    """Caffe's nets are for one thread at a time."""
+    run.encode(photos, tmp_path / "c.h5")
+    outputs, inside = encoder.Encoder.outputs, []
+
+    def alone(net, images):
+        inside.append(1)
+        time.sleep(0.001)                      # let others in, if they can come
+        assert len(inside) == 1
+        inside.clear()
+        return outputs(net, images)
+
+    monkeypatch.setattr(encoder.Encoder, "outputs", alone)
+    found = finder.Finder(tmp_path / "c.h5", weights)
+    names = found.collection.names(slice(0, 37))
+
+    def code(name):
+        return found.code((photos / name).read_bytes(), name)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert np.array_equal(np.concatenate(list(pool.map(code, names))),
+                              found.collection.codes)
 
 
 def test_codes_of_other_weights(photos, tmp_path, run, weights):

@@ -1,0 +1,42 @@
+"""A page to search a collection with, on this machine.
+
+  python tools/serve.py --codes photos.codes.h5          then open http://127.0.0.1:8000
+  python tools/serve.py --codes photos.codes.h5 --port 9000 --host 0.0.0.0
+
+--codes is what tools/encode.py wrote. Only this machine can reach it unless --host says
+otherwise; whoever can reach it can see the collection. Ctrl-C ends it. Needs the extra
+`serve`: .venv/bin/pip install -e '.[serve]'
+"""
+
+import argparse
+import pathlib
+
+from dnnh import errors, finder, search, server
+from dnnh.errors import UserError
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--codes", type=pathlib.Path, required=True)
+    parser.add_argument("--model", type=pathlib.Path,
+                        help="the weights that the collection was coded with, if they are "
+                        "no longer the newest")
+    parser.add_argument("--engine", default="numpy", choices=search.ENGINES)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    arguments = parser.parse_args()
+
+    try:
+        import uvicorn
+        app = server.make_app(finder.Finder(arguments.codes, arguments.model,
+                                            arguments.engine))
+    except ImportError as error:
+        raise UserError(f"the page needs FastAPI and uvicorn ({error}); install them with "
+                        "'.venv/bin/pip install -e .[serve]'") from error
+    print(f"http://{arguments.host}:{arguments.port}", flush=True)
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    errors.run(main)
