@@ -10,7 +10,6 @@ writes, to the same place. What a method cannot do is said, and the others go on
 """
 
 import argparse
-import json
 import pathlib
 import time
 
@@ -68,8 +67,8 @@ def title_of(method, arguments):
 def is_done(path, arguments):
     """Whether this very thing was done: files with one stem may have other features."""
     try:
-        return json.loads(path.read_text())["features"] == arguments.features
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return evaluation.read_result(path).get("features") == arguments.features
+    except UserError:
         return False
 
 

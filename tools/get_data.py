@@ -17,7 +17,7 @@ every other tool reads; images that cannot be read are listed and left out.
 import argparse
 import pathlib
 
-from dnnh import datasets, download, errors, paths
+from dnnh import datasets, download, errors, paths, splits
 from dnnh.datasets import folder
 from dnnh.errors import UserError
 
@@ -56,15 +56,19 @@ def main():
         return
     left_out = datasets.save(prepare(arguments))
     if left_out:
-        print(f"{len(left_out):,} images cannot be read, and are left out:")
+        print(f"{len(left_out):,} images are left out:")
+        left_out = [errors.printable(sentence) for sentence in left_out]
         print("\n".join(f"  {sentence}" for sentence in left_out[:LISTED]))
         if len(left_out) > LISTED:
             beside = path.with_name(f"{name}_left_out.txt")
-            beside.write_text("\n".join(left_out) + "\n")
+            with paths.written_whole(beside) as partial:
+                partial.write_text("\n".join(left_out) + "\n")
             print(f"  and so on: {beside}")
     dataset = datasets.load(name)
     print(f"{path.relative_to(paths.ROOT)}: {len(dataset.images):,} images, "
           f"{len(dataset.classes)} classes ({dataset.source})")
+    if arguments.name == "folder":
+        splits.make_split(dataset)             # says so now if there are too few of a class
 
 
 def prepare(arguments):

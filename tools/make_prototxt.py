@@ -32,18 +32,19 @@ def main():
     arguments = parser.parse_args()
 
     specs = nets.COMMITTED
-    if not arguments.dataset and (arguments.variant or arguments.validation
+    if arguments.dataset is None and (arguments.variant or arguments.validation
                                   or arguments.layout != "fresh" or arguments.seed != 1
                                   or arguments.bits != [nets.DEFAULT_BITS]):
         raise UserError("--bits, --variant, --layout, --seed and --validation need "
                         "--dataset")
-    if arguments.dataset:
+    if arguments.dataset is not None:
         specs = [nets.net_spec(arguments.dataset, arguments.variant, bits,
                                arguments.validation, arguments.layout, arguments.seed)
                  for bits in arguments.bits]
     for spec in specs:
         for path, text in nets.files_of(spec).items():
-            path.write_text(text)
+            with paths.written_whole(path) as partial:
+                partial.write_text(text)
             print(path.relative_to(paths.ROOT))
 
 

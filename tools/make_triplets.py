@@ -103,6 +103,10 @@ def check(arguments):
 
 def write(arguments, dataset, members, count, about, output):
     """Write one database, and say what is in it."""
+    needed = recipes.recipe_of(dataset.name, "").batch
+    if len(members) < needed and about["part"] != "validation_test":
+        raise UserError(f"{dataset.name} has {len(members)} training images and a batch of "
+                        f"its nets {needed}; add images, or classes")
     labels = dataset.labels[members]
     per_class = labels if labels.ndim == 1 else np.nonzero(labels)[1]
     about["images_per_class"] = dict(zip(dataset.classes, np.bincount(

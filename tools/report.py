@@ -45,7 +45,8 @@ def write(dataset, tables, results):
     figures = {"comparison": plots.comparison([t for t in tables if t.printed.open])}
     for source in comparison.sources(dataset, results):
         for name, figure in comparison.figures(dataset, source, results).items():
-            figures[f"{name}_{source}".replace(" ", "_")] = figure
+            place = "".join(c if c.isalnum() else "_" for c in source)
+            figures[f"{name}_{place}"] = figure
     stem = paths.RESULTS / f"comparison_{dataset}"
     for suffix, text in (
             (".html", comparison.page(dataset, tables, list(figures.items()))),

@@ -34,11 +34,7 @@ def main():
     parser.add_argument("--html", type=pathlib.Path, help="write a page with the hits here")
     arguments = parser.parse_args()
 
-    try:
-        with arguments.image.open("rb") as stream:
-            data = trees.bounded(arguments.image, stream)
-    except OSError as error:
-        raise UserError(f"{arguments.image} cannot be read ({error.strerror})") from error
+    data = trees.read_file(arguments.image)
     found = finder.Finder(arguments.codes, arguments.model, arguments.engine)
     hits = found.nearest(found.code(data, arguments.image), arguments.top)
     text = json.dumps({"image": str(arguments.image), "bits": found.collection.bits,

@@ -5,9 +5,9 @@ import dataclasses
 import html
 import io
 import itertools
-import json
 
-from dnnh import plots, published, report
+from dnnh import evaluation, plots, published, report
+from dnnh.errors import UserError
 
 MEASURES = {"map": "MAP", "precision_radius2": "precision within Hamming radius 2"}
 CURVES_AT = 48                 # bits, in the paper's figures 5b to 8
@@ -126,24 +126,12 @@ def read_results(paths):
     results, skipped = {}, []
     for path in paths:
         try:
-            result = json.loads(path.read_text())
-            key = result["dataset"], result["source"], result["method"], result["bits"]
-            about = result["protocol"], result["note"]
-            returned, curve = result["precision_at"], result["pr_curve"]
-            values = [*(result[measure] for measure in MEASURES), *returned.values(),
-                      *curve["recall"], *curve["precision"]]
-            if len(curve["recall"]) != len(curve["precision"]) or not all(
-                    int(number) > 0 for number in returned):
-                raise ValueError("its curves are none")
-            if not (isinstance(key[3], int) and all(isinstance(text, str) for text in (
-                    *key[:3], *about)) and all(0 <= float(value) <= 1 for value in values)):
-                raise TypeError("a value of another kind than tools/evaluate.py writes")
-            split = result["protocol"], result["seed"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError,
-                RecursionError) as error:
-            skipped.append(f"{path} is not a result of tools/evaluate.py "
-                           f"({type(error).__name__}: {error})")
+            result = evaluation.read_result(path)
+        except UserError as error:
+            skipped.append(str(error))
             continue
+        key = result["dataset"], result["source"], result["method"], result["bits"]
+        split = result["protocol"], result["seed"]
         if split != ("paper", 0):
             skipped.append(f"{path} is of protocol {split[0]}, split seed {split[1]}")
         elif result["note"]:

@@ -11,6 +11,15 @@ class UserError(Exception):
     """
 
 
+def printable(text):
+    """Text in which line breaks, control characters and broken ones are escaped.
+
+    Names of files may have all of these, and a terminal obeys some.
+    """
+    return "".join(c if c.isprintable() else c.encode(
+        "unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def run(main):
     """Run a tool's ``main()``; turn a UserError into a sentence and exit 1.
 
@@ -21,6 +30,6 @@ def run(main):
         main()
     except (UserError, OSError) as error:
         # What libraries say may have several lines.
-        sys.exit("error: " + " ".join(str(error).split()))
+        sys.exit("error: " + printable(" ".join(str(error).split())))
     except KeyboardInterrupt:
         sys.exit("stopped")

@@ -4,7 +4,8 @@ import json
 import time
 
 from dnnh import codes, metrics, paths, report
-from dnnh.errors import UserError
+from dnnh.datasets import trees
+from dnnh.errors import UserError, printable
 
 # The data sets whose MAP the paper measures within the top of the ranking.
 TOP = {"nuswide": 5000}
@@ -32,21 +33,57 @@ def measure(coded, about):
             "seconds": time.perf_counter() - start}
 
 
+TEXTS = ("dataset", "method", "protocol", "source", "note")
+LONGEST = 200              # letters of such a text
+
+
+def read_result(path):
+    """A result as :func:`write` wrote it, checked: others draw and write what it says.
+
+    Raises
+    ------
+    UserError
+        If it is none.
+    """
+    try:
+        result = json.loads(trees.read_file(path))
+        for name in TEXTS:
+            text = result[name]
+            if not isinstance(text, str) or printable(text) != text or len(text) > LONGEST:
+                raise TypeError(f"{name} is no text that can be written")
+        for name, low, high in (("bits", 1, codes.MAX_BITS), ("seed", 0, 2**63)):
+            if type(result[name]) is not int or not low <= result[name] <= high:
+                raise TypeError(f"{name} is {result[name]!r:.40}")
+        curve, returned = result["pr_curve"], result["precision_at"]
+        if not (isinstance(curve["recall"], list) and isinstance(curve["precision"], list)
+                and len(curve["recall"]) == len(curve["precision"])
+                and all(number.isascii() and number.isdigit() and len(number) < 10
+                        for number in returned)):
+            raise TypeError("its curves are none")
+        for value in (result["map"], result["precision_radius2"], *curve["recall"],
+                      *curve["precision"], *returned.values()):
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                raise TypeError(f"a value is {value!r:.40}, not from 0 to 1")
+    except (UserError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+            MemoryError) as error:
+        raise UserError(f"{path} is not a result of tools/evaluate.py "
+                        f"({type(error).__name__}: {error})") from error
+    return result
+
+
 def other_lengths(result):
     """Full results under results/ that differ from this one in length alone."""
     others = []
     for path in paths.RESULTS.glob("*/result.json"):
         try:
-            other = json.loads(path.read_text())
-            if not (isinstance(other["bits"], int)
-                    and isinstance(other["precision_radius2"], float)):
-                raise TypeError("bits or precision_radius2 is no number")
-            if not other["note"] and not result["note"] and all(
-                    other[key] == result[key] for key in (
-                        "dataset", "method", "protocol", "source", "seed")):
-                others.append(other)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            print(f"{path} is not a result of ours; it is left out of the plot")
+            other = read_result(path)
+        except UserError as error:
+            print(f"{error}; it is left out of the plot")
+            continue
+        if not other["note"] and not result["note"] and all(
+                other[key] == result[key] for key in (
+                    "dataset", "method", "protocol", "source", "seed")):
+            others.append(other)
     return others
 
 

@@ -50,7 +50,7 @@ def load(kind, dataset):
         if "bow" not in dataset.features:
             raise UserError(f"{dataset.name} ({dataset.source}) has no bag of words; NUS-WIDE "
                             "has, if BoW_int.dat was there when it was prepared")
-        counts = dataset.features["bow"].astype(np.float32)
+        counts = check(dataset.features["bow"], len(dataset.images), dataset.name)
         return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     path = pathlib.Path(kind)
     if not path.is_file():

@@ -91,5 +91,4 @@ class Finder:
         path = root / name
         if not path.is_file():
             raise UserError(f"{path} is no longer there")
-        with path.open("rb") as stream:
-            return trees.bounded(path, stream)
+        return trees.read_file(path)

@@ -77,13 +77,7 @@ def fitted(image, recipe):
 
 
 def _file(path, name, labels):
-    def read():
-        try:
-            with path.open("rb") as stream:
-                return trees.decode_image(trees.bounded(path, stream), path)
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    return Item(name, labels, read)
+    return Item(name, labels, lambda: trees.decode_image(trees.read_file(path), path))
 
 
 def _of_folder(root, folder=None):

@@ -198,6 +198,13 @@ def test_an_image_that_claims_to_be_huge(monkeypatch):
         trees.decode_image(buffer.getvalue(), "x.png")
 
 
+def test_an_archive_with_a_huge_header(tmp_path, monkeypatch):
+    monkeypatch.setattr(trees, "MAX_HEADER_BYTES", 1000)
+    archive = make_tar(tmp_path / "a.tar", [("x" * 2000, b"1")], "w")
+    with pytest.raises(UserError, match="(?s)whole tar or zip archive: .*a header of 2,"):
+        trees.open_tree(archive)
+
+
 @pytest.mark.parametrize("name, message", [
     ("missing.tar.gz", "does not exist"), ("text.tar.gz", "neither a folder nor a whole")])
 def test_no_archive_at_all(tmp_path, name, message):

@@ -106,7 +106,10 @@ def test_many_lines_can_be_told_apart():
 
 @pytest.mark.parametrize("changes", [
     {"bits": "48"}, {"map": 7}, {"note": None}, {"precision_at": {"100": 3}},
-    {"pr_curve": {"recall": [0.5], "precision": ["x"]}}])
+    {"pr_curve": {"recall": [0.5], "precision": ["x"]}}, {"bits": True}, {"bits": 10**400},
+    {"map": 10**400}, {"map": True}, {"precision_at": {"9" * 400: 0.5}},
+    {"pr_curve": {"recall": {"a": 1}, "precision": [1]}}, {"source": "a\0b"},
+    {"method": "\ud800"}, {"source": "x" * 201}, {"pr_curve": {"recall": [1]}}])
 def test_values_of_another_kind(tmp_path, changes):
     results, (sentence,) = comparison.read_results([
         write(tmp_path / "result.json", **changes)])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dnnh import databases, datasets, nets, splits
-from dnnh.datasets import folder
+from dnnh.datasets import folder, trees
 from dnnh.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -59,6 +59,45 @@ def test_a_table_with_one_label_or_several(tmp_path, home):
     assert datasets.save(dataset) == [] and len(datasets.load("pets").images) == 3
 
 
+def test_the_same_image_twice_comes_once(tmp_path, home):
+    """Or it could be a query and trained on."""
+    photos(tmp_path / "photos")
+    data = (tmp_path / "photos/cats/deeper/00a.jpg").read_bytes()
+    for name in ("cats/copy.jpg", "dogs/copy.jpg"):
+        (tmp_path / "photos" / name).write_bytes(data)
+    left_out = datasets.save(folder.prepare_folder(tmp_path / "photos", "pets", 32))
+    assert len(left_out) == 2 and all("is the same image as" in text for text in left_out)
+    assert [text.endswith("which has other labels") for text in left_out] == [False, True]
+    assert len(datasets.load("pets").images) == 24
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path, home):
+    import os
+    photos(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "t.csv").write_text("dogs/00a.jpg,a\ndogs/01b.png,b\npipe.png,a\n/dev/tty,b\n")
+    left_out = datasets.save(folder.prepare_folder(tmp_path / "t.csv", "pets", 32))
+    assert len(left_out) == 2 and all("cannot be read" in text for text in left_out)
+    with pytest.raises(UserError, match="neither a folder nor a file"):
+        folder.prepare_folder(tmp_path / "pipe.png", "pets", 32)
+
+
+def test_colours_of_every_kind(tmp_path):
+    """16 bits keep their range, and what is transparent becomes white."""
+    grey = np.arange(0, 60_000, 600, dtype=np.uint16).reshape(10, 10)
+    Image.fromarray(grey).save(tmp_path / "g.png")
+    image = trees.decode_image((tmp_path / "g.png").read_bytes(), "g")
+    assert np.abs(image[..., 0].astype(int) - grey // 257).max() <= 1
+    hidden = np.zeros((4, 4, 4), np.uint8)
+    hidden[..., 0], hidden[:, :2, 3] = 200, 255
+    Image.fromarray(hidden).save(tmp_path / "h.png")
+    image = trees.decode_image((tmp_path / "h.png").read_bytes(), "h")
+    assert image[0, 0].tolist() == [200, 0, 0] and image[0, 3].tolist() == [255, 255, 255]
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "f.tiff")
+    with pytest.raises(UserError, match="f is not a readable image: its values are fractions"):
+        trees.decode_image((tmp_path / "f.tiff").read_bytes(), "f")
+
+
 @pytest.mark.parametrize("name, message", [
     ("mnist", "'mnist' is the name of another data set"), ("my_photos", "take small letters"),
     ("../x", "take small letters"), ("", "take small letters"), ("Pets", "small letters")])
@@ -76,6 +115,10 @@ def test_names(tmp_path, name, message):
     (lambda path: path.write_text("a.png,x\n,y\n"), "row 2 has"),
     (lambda path: path.write_text('a.png,"x\n'), "is no CSV file that can be read"),
     (lambda path: path.write_bytes(b"\xff\xfe\x00a"), "is no CSV file that can be read"),
+    (lambda path: picture(path / "a/x.png") and (path / "all").symlink_to("."),
+     "all is a link to .*, which it lies in; remove it"),
+    (lambda path: picture(path / "caf\udce9/x.png") and picture(path / "b/x.png"),
+     r"'caf.udce9' is no name that can be written"),
     (lambda path: None, "is neither a folder nor a file")])
 def test_what_is_no_collection(tmp_path, make, message):
     make(tmp_path / "x")

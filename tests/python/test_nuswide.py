@@ -135,7 +135,7 @@ def test_encoded_images_are_like_an_array(tmp_path):
     assert images[np.array([], int)].shape == (0, 3, 4, 3)
     with pytest.raises(IndexError):
         images[5]
-    with pytest.raises(ValueError, match="files has the shape"):
+    with pytest.raises(ValueError, match="files is object of shape"):
         EncodedImages(tmp_path / "x.h5", (6, 3, 4, 3))
     with pytest.raises(UserError, match="image 0 has the shape"):
         EncodedImages(tmp_path / "x.h5", (5, 4, 4, 3))[0]

@@ -54,7 +54,7 @@ def changed(**arrays):
     ({"X": 1}, "test_32x32.mat has arrays of the shapes .* are expected"),
     (changed(X=FILES["train_32x32.mat"]["X"]), r"\(32, 32, 3, 7\) and y of shape \(7, 1\)"),
     (changed(X=np.zeros((32, 32, 3, 7))), "has float64 as pixels"),
-    (changed(y=np.full((7, 1), 11, np.uint8)), "labels of uint8 from 11 to 11"),
+    (changed(y=np.full((7, 1), 11, np.uint8)), "has labels from 11 to 11; 1 to 10"),
     (changed(y=np.full((7, 1), 0.5)), "labels of float64"),
 ])
 def test_what_is_not_svhn(tmp_path, arrays, message):
@@ -69,6 +69,16 @@ def test_damaged(tmp_path, damage):
     path = write(tmp_path) / "train_32x32.mat"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match="train_32x32.mat (is no whole .mat file|has arrays)"):
+        svhn.prepare_svhn(tmp_path)
+
+
+def test_a_reader_that_crashes(tmp_path, monkeypatch):
+    """SciPy's does so on some damaged files."""
+    write(tmp_path)
+    monkeypatch.setattr(svhn.sys, "executable", str(tmp_path / "crash"))
+    (tmp_path / "crash").write_text("#!/bin/sh\nkill -SEGV $$\n")
+    (tmp_path / "crash").chmod(0o755)
+    with pytest.raises(UserError, match="whole .mat file.*its reader ended with signal 11"):
         svhn.prepare_svhn(tmp_path)
 
 

@@ -9,6 +9,7 @@ is no such thing); and, under ``features``, what is published beside the images.
 later step reads this file and nothing else.
 """
 
+import hashlib
 import json
 
 import h5py
@@ -99,8 +100,16 @@ def _save_files(file, dataset, left_out):
     count = len(dataset.images)
     files = file.create_dataset("files", (count,), h5py.vlen_dtype(np.uint8),
                                 maxshape=(count,), chunks=(min(count, 256),))
-    kept = []
+    kept, first_with = [], {}
     for row, data in dataset.images.read(left_out):
+        # The same image twice could be a query and trained on.
+        first = first_with.setdefault(hashlib.sha256(data).digest(), row)
+        if first != row:
+            other = "" if np.array_equal(dataset.labels[first], dataset.labels[row]) else (
+                ", which has other labels")
+            left_out.append(f"{dataset.images.paths[row]} is the same image as "
+                            f"{dataset.images.paths[first]}{other}")
+            continue
         files[len(kept)] = np.frombuffer(data, np.uint8)
         kept.append(row)
     files.resize(len(kept), axis=0)
@@ -120,6 +129,8 @@ def load(name):
         If the data set is unknown, not there or not readable.
     """
     path = checked_path(name)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a folder, a pipe or a device, and no data set")
     if not path.exists() and name == "digits":
         save(prepare_digits())
     if not path.exists():
@@ -140,8 +151,9 @@ def load(name):
         _check(dataset)
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
             OverflowError, MemoryError) as error:
+        own = "" if name in PREPARERS else "folder --from PATH --name "
         raise UserError(f"{path} is not a data set file of ours ({error}); "
-                        f"make it again with 'python tools/get_data.py {name} --force'"
+                        f"make it again with 'python tools/get_data.py {own}{name} --force'"
                         ) from error
     return dataset
 
@@ -149,7 +161,9 @@ def load(name):
 def _mapped(path, stored):
     """The values of an HDF5 data set, left in the file until they are looked at."""
     offset = stored.id.get_offset()
-    if offset is None:                         # in pieces, compressed, or none
+    if offset is None:                         # in pieces, compressed, or never written
+        if stored.chunks is None and stored.size:
+            raise ValueError("its images were never written")
         return stored[:]
     return np.memmap(path, stored.dtype, "r", offset, stored.shape)
 
@@ -161,10 +175,15 @@ def _check(dataset):
         raise ValueError(f"images is {images.dtype} of shape {images.shape}")
     if labels.dtype.kind not in "iu" or len(labels) != len(images) or not (
             labels.ndim == 1 and 0 <= labels.min() and labels.max() < classes
-            or labels.ndim == 2 and labels.shape[1] == classes):
+            or labels.ndim == 2 and labels.shape[1] == classes
+            and 0 <= labels.min() and labels.max() <= 1):
         raise ValueError(f"labels is {labels.dtype} of shape {labels.shape} for "
                          f"{len(images)} images of {classes} classes")
     if not all(isinstance(name, str) for name in dataset.classes):
         raise ValueError(f"classes is {dataset.classes}, not names")
+    for name, values in dataset.features.items():
+        if values.ndim != 2 or len(values) != len(images) or values.dtype.kind not in "iuf":
+            raise ValueError(f"features '{name}' is {values.dtype} of shape {values.shape} "
+                             f"for {len(images)} images")
     if not 0 <= dataset.train <= len(images):
         raise ValueError(f"train is {dataset.train} of {len(images)} images")

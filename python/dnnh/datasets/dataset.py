@@ -63,8 +63,12 @@ class EncodedImages:
     def __init__(self, path, shape):
         self.path, self.shape = path, tuple(shape)
         self._files = h5py.File(path, "r")["files"]
-        if self._files.shape != self.shape[:1]:
-            raise ValueError(f"files has the shape {self._files.shape}, images {self.shape}")
+        if h5py.check_vlen_dtype(self._files.dtype) != np.uint8 or (
+                self._files.shape != self.shape[:1]):
+            raise ValueError(f"files is {self._files.dtype} of shape {self._files.shape}, "
+                             f"images {self.shape}")
+        if len(self.shape) != 4 or min(self.shape) < 1:
+            raise ValueError(f"images are said to have the shape {self.shape}")
 
     def __len__(self):
         return self.shape[0]
@@ -87,7 +91,7 @@ class EncodedImages:
         image = trees.decode_image(self.encoded(row), f"{self.path}: image {row}")
         if image.shape != self.shape[1:]:
             raise UserError(f"{self.path}: image {row} has the shape {image.shape}, the data "
-                            f"set {self.shape[1:]}; make it again with tools/get_data.py")
+                            f"set {self.shape[1:]}; prepare the data set again")
         return image
 
 
@@ -105,8 +109,8 @@ class ImageFiles:
     def __init__(self, paths, side):
         self.paths, self.side = paths, side
         self.shape = (len(paths), side, side, 3)
-        # An upper bound of what such JPEG files take; most take a third.
-        self.nbytes = len(paths) * side * side
+        # An upper bound of what such JPEG files take; most take a tenth.
+        self.nbytes = len(paths) * (3 * side * side + 1024)
 
     def __len__(self):
         return len(self.paths)
@@ -133,12 +137,7 @@ class ImageFiles:
 
     def _read(self, row):
         path = self.paths[row]
-        try:
-            with path.open("rb") as stream:
-                data = trees.bounded(path, stream)
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror})") from error
-        image = trees.decode_image(data, path)
+        image = trees.decode_image(trees.read_file(path), path)
         file = io.BytesIO()
         Image.fromarray(image).resize(
             (self.side, self.side), Image.Resampling.BICUBIC).save(

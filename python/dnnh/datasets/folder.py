@@ -1,13 +1,15 @@
 """A user's own images: a folder of class folders, or a CSV file with their labels."""
 
 import csv
+import io
 import pathlib
 import re
 
 import numpy as np
 
+from dnnh.datasets import trees
 from dnnh.datasets.dataset import Dataset, ImageFiles
-from dnnh.errors import UserError
+from dnnh.errors import UserError, printable
 
 SIDES = (32, 256)              # what there are nets for
 MAX_CLASSES = 10_000
@@ -43,6 +45,9 @@ def prepare_folder(source, name, side):
         raise UserError(f"{source} is neither a folder nor a file; name a folder of class "
                         "folders, or a CSV file of paths and labels")
     classes = tuple(sorted({label for of_one in labels for label in of_one}))
+    for word in (source.name, *classes):
+        if printable(word) != word:
+            raise UserError(f"'{printable(word)}' is no name that can be written; rename it")
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise UserError(f"{source} has images of {len(classes)} classes; from 2 to "
                         f"{MAX_CLASSES:,} are needed")
@@ -70,6 +75,9 @@ def check_name(name):
 def _of_folders(source):
     files, labels = [], []
     for folder in sorted(source.iterdir()):
+        if folder.is_dir() and source.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{folder} is a link to {folder.resolve()}, which it lies in; "
+                            "remove it")
         if folder.is_dir() and not folder.name.startswith("."):
             inside = [path for path in sorted(folder.rglob("*"))
                       if path.is_file() and not path.name.startswith(".")]
@@ -83,18 +91,18 @@ def _of_folders(source):
 def _of_table(source):
     files, labels = [], []
     try:
-        with source.open(newline="", encoding="utf-8-sig") as table:
-            for row in csv.reader(table, strict=True):
-                cells = [cell.strip() for cell in row]
-                if not any(cells):
-                    continue
-                line = f"{source}, row {len(files) + 1}"
-                if not cells[0] or "\0" in cells[0] or not any(cells[1:]):
-                    raise UserError(f"{line} has {cells[:3]}; a path and at least one label "
-                                    "are needed")
-                files.append(source.parent / cells[0])
-                labels.append(tuple(dict.fromkeys(filter(None, cells[1:]))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = io.StringIO(trees.read_file(source).decode("utf-8-sig"), newline="")
+        for row in csv.reader(table, strict=True):
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            line = f"{source}, row {len(files) + 1}"
+            if not cells[0] or "\0" in cells[0] or not any(cells[1:]):
+                raise UserError(f"{line} has {cells[:3]}; a path and at least one label "
+                                "are needed")
+            files.append(source.parent / cells[0])
+            labels.append(tuple(dict.fromkeys(filter(None, cells[1:]))))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{source} is no CSV file that can be read ({error})") from error
     if not files:
         raise UserError(f"{source} is empty; a path and at least one label are needed in "

@@ -4,10 +4,12 @@ Chua, Tang, Hong, Li, Luo, Zheng, "NUS-WIDE: a real-world web image database fro
 University of Singapore", CIVR 2009: 269,648 images, 81 concepts.
 """
 
+import glob
 import pathlib
 
 import numpy as np
 
+from dnnh.datasets import trees
 from dnnh.datasets.dataset import Dataset, ImageFiles
 from dnnh.errors import UserError
 
@@ -52,6 +54,8 @@ def prepare_nuswide(source):
     frequent = np.argsort(-labels.sum(axis=0, dtype=int), kind="stable")[:FREQUENT]
     labels = labels[:, frequent]
     chosen = np.flatnonzero(labels.any(axis=1))
+    if not len(chosen):
+        raise UserError(f"{source}: the labels say of no image that it has one")
     files = _image_paths(source, [names[row] for row in chosen])
     bag = next(iter(sorted(source.rglob("BoW_int.dat"))), None)
     features = {} if bag is None else {"bow": _bag_of_words(bag)[chosen]}
@@ -62,7 +66,7 @@ def prepare_nuswide(source):
 
 
 def _find(source, name, folder=None):
-    found = [path for path in sorted(source.rglob(name))
+    found = [path for path in sorted(source.rglob(glob.escape(name)))
              if folder is None or path.parent.name == folder]
     if not found:
         inside = f" in a folder {folder}" if folder else ""
@@ -73,8 +77,8 @@ def _find(source, name, folder=None):
 
 def _lines(path, count):
     try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in trees.read_file(path).decode("utf-8").splitlines()]
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} cannot be read ({error})") from error
     lines = [line for line in lines if line]
     if len(lines) != count:
@@ -99,7 +103,7 @@ def _image_paths(source, names):
     members = []
     for name in names:
         parts = name.replace("\\", "/").split("/")
-        if len(parts) != 2 or ".." in parts or not all(parts):
+        if len(parts) != 2 or ".." in parts or not all(parts) or "\0" in name:
             raise UserError(f"Imagelist.txt has '{name[:60]}', not 'category\\file.jpg'")
         members.append(parts)
     # The layout that most of a sample follows.
@@ -114,12 +118,16 @@ def _image_paths(source, names):
 
 
 def _bag_of_words(path):
+    if not path.is_file():
+        raise UserError(f"{path} cannot be read (it is a folder, a pipe or a device)")
     try:
         words = np.loadtxt(path, np.int64, ndmin=2, max_rows=IMAGES + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path} is no table of whole numbers ({error})") from error
-    if words.shape != (IMAGES, WORDS) or words.min() < 0 or words.max() > 65_535:
-        raise UserError(f"{path} has a table of shape {words.shape} of values from "
-                        f"{words.min()} to {words.max()}; {IMAGES:,} rows of {WORDS} counts "
-                        "are expected")
+    if words.shape != (IMAGES, WORDS):
+        raise UserError(f"{path} has a table of shape {words.shape}; {IMAGES:,} rows of "
+                        f"{WORDS} counts are expected")
+    if words.min() < 0 or words.max() > 65_535:
+        raise UserError(f"{path} has values from {words.min()} to {words.max()}; counts are "
+                        "0 to 65,535")
     return words.astype(np.uint16)

@@ -1,6 +1,8 @@
 """SVHN, from its cropped digits as .mat files (Netzer et al., NIPS workshop 2011)."""
 
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import scipy.io
@@ -65,6 +67,7 @@ def _read(path, count):
         if {name: found.get(name) for name in shapes} != shapes:
             raise UserError(f"{path} has arrays of the shapes {found}; X of shape "
                             f"{shapes['X']} and y of shape {shapes['y']} are expected")
+        _survives_loading(path)
         arrays = scipy.io.loadmat(path, variable_names=list(shapes))
         pixels, digits = arrays["X"], arrays["y"][:, 0]
     except UserError:
@@ -72,9 +75,21 @@ def _read(path, count):
     except Exception as error:         # a broken .mat file can raise nearly anything
         raise UserError(f"{path} is no whole .mat file of MATLAB 5 ({error}); fetch it "
                         "again") from error
-    if pixels.dtype != np.uint8 or digits.dtype.kind not in "iu" or not (
-            1 <= digits.min() and digits.max() <= 10):
-        raise UserError(f"{path} has {pixels.dtype} as pixels and labels of {digits.dtype} "
-                        f"from {digits.min()} to {digits.max()}; bytes, and 1 to 10 for the "
-                        "digits 1 to 9 and 0, are expected")
+    if pixels.dtype != np.uint8 or digits.dtype.kind not in "iu":
+        raise UserError(f"{path} has {pixels.dtype} as pixels and labels of {digits.dtype}; "
+                        "bytes and whole numbers are expected")
+    if digits.min() < 1 or digits.max() > 10:
+        raise UserError(f"{path} has labels from {digits.min()} to {digits.max()}; 1 to 10, "
+                        "for the digits 1 to 9 and 0, are expected")
     return pixels, digits
+
+
+def _survives_loading(path):
+    """SciPy's reader can crash the process on a damaged file: another one tries first."""
+    tried = subprocess.run(
+        [sys.executable, "-c", "import sys, scipy.io; "
+         "scipy.io.loadmat(sys.argv[1], variable_names=['X', 'y'])", str(path)],
+        stderr=subprocess.PIPE, text=True)
+    if tried.returncode:
+        raise ValueError(tried.stderr.strip().splitlines()[-1] if tried.stderr.strip()
+                         else f"its reader ended with signal {-tried.returncode}")

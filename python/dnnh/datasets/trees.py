@@ -6,18 +6,21 @@ All of it is hostile until checked.
 import hashlib
 import io
 import lzma
+import os
 import pathlib
+import stat
 import tarfile
 import zipfile
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dnnh.errors import UserError
 
 # Images this large are never a small-image data set, but may be an attack.
 MAX_IMAGE_PIXELS = 50_000_000
+Image.MAX_IMAGE_PIXELS = None          # Pillow's own limit, of which it warns
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp"}
 
 
@@ -48,8 +51,28 @@ class _Tree:
 # What the readers of archives raise on damaged or unusual ones.
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError,
            OSError, ValueError, RuntimeError, NotImplementedError)
+MAX_HEADER_BYTES = 1_000_000
 # A member of any archive we read is at most a batch of CIFAR-10, 31 MB.
 MAX_MEMBER_BYTES = 64_000_000
+
+
+def read_file(path):
+    """All bytes of a regular file; no pipe or device is waited for.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, is no regular file, or is larger than any file in a data set.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UserError(f"{path} cannot be read (it is a folder, a pipe or a device)")
+            return bounded(path, stream)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read ({reason})") from error
 
 
 def bounded(where, stream):
@@ -88,7 +111,7 @@ def open_tree(path):
                 with _reading(path), archive.open(member) as stream:
                     return bounded(f"{path}: {member}", stream)
             return _Tree(path, names, read, archive.close)
-        archive = tarfile.open(path)
+        archive = tarfile.open(path, tarinfo=_Member)
         members = {m.name: m for m in archive if m.isfile()}
     except DAMAGED as error:
         raise UserError(f"{path} is neither a folder nor a whole tar or zip "
@@ -98,6 +121,21 @@ def open_tree(path):
         with _reading(path), archive.extractfile(members[member]) as stream:
             return bounded(f"{path}: {member}", stream)
     return _Tree(path, list(members), read, archive.close)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose long names and other headers are no larger than any in earnest."""
+
+    def _proc_gnulong(self, archive):
+        return self._if_small(super()._proc_gnulong, archive)
+
+    def _proc_pax(self, archive):
+        return self._if_small(super()._proc_pax, archive)
+
+    def _if_small(self, process, archive):
+        if self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        return process(archive)
 
 
 class _reading:
@@ -123,16 +161,34 @@ def md5_of(path):
 def decode_image(data, where):
     """Decode an image file's bytes to RGB, uint8 of shape (height, width, 3).
 
-    It is turned as its EXIF data says, if they do. Raises UserError where it cannot be
-    decoded, or claims to be huge.
+    It is turned as its EXIF data says, if they do; what is transparent becomes white, and
+    16 bits become 8. Raises UserError where it cannot be decoded, or claims to be huge.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise UserError(f"{where} claims {image.width}x{image.height} "
                                 f"pixels, over the limit of {MAX_IMAGE_PIXELS:,}")
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.asarray(_in_rgb(ImageOps.exif_transpose(image)))
     except UserError:
         raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{where} is not a readable image: it has no format that is known"
+                        ) from error
     except Exception as error:       # Pillow's decoders raise many kinds
         raise UserError(f"{where} is not a readable image: {error}") from error
+
+
+def _in_rgb(image):
+    if image.mode.startswith("I"):             # 16 bits, or 32 that hold 16
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65_535:
+            raise ValueError(f"its values go from {values.min()} to {values.max()}")
+        image = Image.fromarray((values // 257 if values.max() > 255 else values).astype(
+            np.uint8))
+    elif image.mode == "F":
+        raise ValueError("its values are fractions")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
