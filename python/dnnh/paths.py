@@ -35,8 +35,13 @@ def written_whole(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path} is a device or a pipe; name a file to write")
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.dnnh-partial"):
-        if not _is_running(leftover.name.split(".")[-2]):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.dnnh-partial*"):
+        name = leftover.name.removesuffix(".old")
+        if not name.endswith(".dnnh-partial") or _is_running(name.split(".")[-2]):
+            continue
+        if name != leftover.name and not path.exists():
+            os.replace(leftover, path)     # killed between the two renames below
+        else:
             remove(leftover)
     partial = path.with_name(f".{path.name}.{os.getpid()}.dnnh-partial")
     remove(partial)
@@ -106,7 +111,11 @@ def files_written_whole(folder):
     """
     folder = pathlib.Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".dnnh-partial-") as partial:
+    for leftover in folder.glob(".dnnh-partial-*-*"):
+        if not _is_running(leftover.name.split("-")[2]):
+            remove(leftover)
+    with tempfile.TemporaryDirectory(
+            dir=folder, prefix=f".dnnh-partial-{os.getpid()}-") as partial:
         partial = pathlib.Path(partial)
         yield partial
         for path in sorted(partial.iterdir()):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 
 import h5py
 import pytest
@@ -46,6 +47,26 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     with paths.written_whole(tmp_path / "a") as partial:
         partial.write_text("x")
     assert sorted(tmp_path.iterdir()) == sorted([living, other, tmp_path / "a"])
+
+
+def test_what_was_killed_between_two_renames_comes_back(tmp_path):
+    old = tmp_path / ".a.999999999.dnnh-partial.old"
+    old.mkdir()
+    (old / "kept").write_text("kept")
+    with pytest.raises(RuntimeError), paths.written_whole(tmp_path / "a"):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a/kept").read_text() == "kept"
+    # Where there is a newer one, the old one goes.
+    shutil.copytree(tmp_path / "a", old)
+    with paths.written_whole(tmp_path / "a") as partial:
+        partial.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    (tmp_path / ".dnnh-partial-999999999-x").mkdir()
+    (tmp_path / ".dnnh-partial-1-x").mkdir()                # process 1 always runs
+    with paths.files_written_whole(tmp_path) as partial:
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".dnnh-partial-1-x", "a"]
 
 
 def write_folder(path, name, meet):
