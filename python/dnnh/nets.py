@@ -12,7 +12,6 @@ Source: Lai, Pan, Liu, Yan, CVPR 2015 (here "the paper").
 
 import dataclasses
 import functools
-import math
 
 from dnnh import paths
 from dnnh.errors import UserError
@@ -190,15 +189,11 @@ def _codes(recipe, prefix, bits, features):
     if recipe.normalize:
         # Each bit's values get mean 0 and variance 1 over the batch; scaled by the
         # beta of eq. 5. Once trained, this is a constant factor and bias of a bit.
-        # Squared distances grow with q beta^2: a margin that does not grow is the same
-        # share of them at each length.
-        beta = recipe.beta * (1 if recipe.images_per_class else
-                              math.sqrt(DEFAULT_BITS / bits))
         layers += [
             layer(f"{prefix}normalize", "BatchNorm", [f"{prefix}encode"],
                   [f"{prefix}normalize"], BATCH_NORM),
             layer(f"{prefix}beta", "Power", [f"{prefix}normalize"], [f"{prefix}beta"],
-                  f"power_param {{ scale: {beta:.3g} }}")]
+                  f"power_param {{ scale: {recipe.beta:g} }}")]
     return layers + [
         layer(f"{prefix}sigmoid", "Sigmoid",
               [f"{prefix}beta" if recipe.normalize else f"{prefix}encode"],

@@ -37,9 +37,7 @@ class Recipe:
     lengths: tuple = ()        # that are trained together, on one tower
     two_stage: bool = False    # CNNH*: outputs are bits, learnt from codes made beforehand
     normalize: bool = False    # convolutions and bits, over the batch
-    # Of the sigmoid, eq. 5, where bits are normalized. For 48 bits; where the margin does
-    # not grow with the number of bits, it grows as they get fewer.
-    beta: float = 0.5
+    beta: float = 0.5          # of the sigmoid, eq. 5, where bits are normalized
     # Above 0: a batch has so many images, and its triplets, if any, are drawn among them.
     images: int = 0
     # Above 0: a batch has so many images of each of 10 classes in place of
@@ -129,7 +127,7 @@ _BARE = Recipe("DNNH (bare)", towers.nin, channels=3, size=32, stored=32, pad=4,
                pixel_mean=120, pixel_scale=0.015625, mirror=True, solver=SOLVER_BARE)
 # 64 images a batch, as the paper states; how many triplets they form it does not.
 _CIFAR10 = dataclasses.replace(
-    _BARE, method="DNNH", images=64, triplets=6400, normalize=True, beta=0.7, jitter=0.2,
+    _BARE, method="DNNH", images=64, triplets=6400, normalize=True, beta=1.4, jitter=0.2,
     erase=8, solver=SOLVER_CIFAR10)
 _SHORT = dataclasses.replace(_CIFAR10, stepsize=1800, solver=SOLVER_SHORT)
 
