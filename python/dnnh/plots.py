@@ -121,7 +121,9 @@ def comparison(tables):
     tables : list of dnnh.comparison.Table
     """
     mine = sorted({method for table in tables for method in (*table.ours, "DNNH")})
-    styles = dict(zip(mine, itertools.cycle(STYLES)))
+    # From the eighth on the same colours with other markers, hollow: dashes are the paper's.
+    styles = {method: (STYLES[i % 7][0], STYLES[(i + 3 * (i // 7)) % 7][1],
+                       "none" if i >= 7 else "full") for i, method in enumerate(mine)}
     figure = Figure(figsize=(5 * len(tables), 4.6), layout="constrained")
     for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
         for whose, rows, line in (("the paper", table.printed.rows, "--"),
@@ -130,9 +132,9 @@ def comparison(tables):
                 bits = sorted(row)
                 values = [row[b] for b in bits]
                 if method in styles:
-                    colour, marker = styles[method]
+                    colour, marker, fill = styles[method]
                     axes.plot(bits, values, line, color=colour, marker=marker,
-                              markersize=4, label=f"{method}, {whose}")
+                              fillstyle=fill, markersize=4, label=f"{method}, {whose}")
                 else:
                     axes.plot(bits, values, line, color="0.6", linewidth=1)
                     axes.annotate(method, (bits[-1], values[-1]), (4, -2), fontsize=6,
