@@ -8,7 +8,7 @@ codes: the variants `cnnh` and `xia` of dnnh.nets.
 import numpy as np
 from tqdm import tqdm
 
-from dnnh.baselines.base import Similarities, signs
+from dnnh.baselines.base import Similarities
 from dnnh.errors import UserError
 
 SWEEPS = 5                 # over all values of H; ours: the objective then stands still
@@ -59,7 +59,7 @@ def approximate_codes(labels, bits, seed=0, objectives=None):
         for bit in rng.permutation(bits):
             _improve(h, bit, s, rng.permutation(n))
         notes.append(_objective(s, h))
-    return (signs(h) > 0).astype(np.uint8)
+    return (h > 0).astype(np.uint8)
 
 
 def _objective(s, h):

@@ -22,6 +22,8 @@ from dnnh.errors import UserError
 GROUP = 100                # images that are coded, and then never lost, at once
 ROWS = 100_000             # that are copied at a time
 TEXT = h5py.string_dtype()
+# What a collection is made from, and where the state has how much of each is whole.
+FILES = {"codes": "codes", "entries": "entries", "left_out": "left_out_bytes"}
 TEXTS = ("dataset", "variant", "weights", "source")
 ATTRIBUTES = ("bits", "left_out", *TEXTS)
 
@@ -127,8 +129,7 @@ class Writer:
             self.state = state
         # Behind what is known to be whole there may be a piece of a group.
         self._files = {}
-        for name, size in (("codes", "codes"), ("entries", "entries"),
-                           ("left_out", "left_out_bytes")):
+        for name, size in FILES.items():
             file = (self.folder / name).open("ab")
             file.truncate(self.state[size])
             self._files[name] = file
@@ -162,8 +163,7 @@ class Writer:
         self.state["seen"] += len(group)
         self.state["coded"] += len(images)
         self.state["left_out"] += len(left_out)
-        for name, size in (("codes", "codes"), ("entries", "entries"),
-                           ("left_out", "left_out_bytes")):
+        for name, size in FILES.items():
             self.state[size] = self._files[name].tell()
         with paths.written_whole(self.folder / "state.json") as partial:
             partial.write_text(json.dumps(self.state))

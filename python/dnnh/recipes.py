@@ -56,25 +56,17 @@ class Recipe:
         return self.images or 10 * self.images_per_class or 3 * self.triplets
 
 
+def _falling(rate, iterations, display=100):
+    """A solver whose rate falls to 0 in a straight line."""
+    return (f'base_lr: {rate}\nlr_policy: "poly"\npower: 1\nmax_iter: {iterations}\n'
+            f"display: {display}\nsnapshot: 1000\n")
+
+
 # Long enough for epsilon to fall three times, at 20,000, 40,000 and 60,000.
-SOLVER_CIFAR10 = """\
-base_lr: 0.03
-lr_policy: "poly"
-power: 1
-max_iter: 70000
-display: 100
-snapshot: 1000
-"""
+SOLVER_CIFAR10 = _falling(0.03, 70000)
 
 # The same in an hour: epsilon falls four times, to 0.2.
-SOLVER_SHORT = """\
-base_lr: 0.03
-lr_policy: "poly"
-power: 1
-max_iter: 9000
-display: 100
-snapshot: 1000
-"""
+SOLVER_SHORT = _falling(0.03, 9000)
 
 SOLVER_BARE = """\
 base_lr: 0.001
@@ -84,24 +76,10 @@ display: 100
 snapshot: 1000
 """
 
-SOLVER_CIFAR10_PLUS = """\
-base_lr: 0.05
-lr_policy: "poly"
-power: 1
-max_iter: 12000
-display: 100
-snapshot: 1000
-"""
+SOLVER_CIFAR10_PLUS = _falling(0.05, 12000)
 
 # 38 epochs; ours.
-SOLVER_CNNH = """\
-base_lr: 0.05
-lr_policy: "poly"
-power: 1
-max_iter: 3000
-display: 100
-snapshot: 1000
-"""
+SOLVER_CNNH = _falling(0.05, 3000)
 
 SOLVER_DIGITS = """\
 base_lr: 0.01
@@ -114,14 +92,7 @@ snapshot: 250
 """
 
 # The paper's number of images a step and schedule of epsilon, which falls three times.
-SOLVER_TABLE1 = """\
-base_lr: 0.03
-lr_policy: "poly"
-power: 1
-max_iter: 70000
-display: 20
-snapshot: 1000
-"""
+SOLVER_TABLE1 = _falling(0.03, 70000, display=20)
 
 _BARE = Recipe("DNNH (bare)", towers.nin, channels=3, size=32, stored=32, pad=4, triplets=21,
                pixel_mean=120, pixel_scale=0.015625, mirror=True, solver=SOLVER_BARE)
@@ -129,13 +100,8 @@ _BARE = Recipe("DNNH (bare)", towers.nin, channels=3, size=32, stored=32, pad=4,
 _CIFAR10 = dataclasses.replace(
     _BARE, method="DNNH", images=64, triplets=6400, normalize=True, beta=1.4, jitter=0.2,
     erase=8, solver=SOLVER_CIFAR10)
-_SHORT = dataclasses.replace(_CIFAR10, stepsize=1800, solver=SOLVER_SHORT)
 
 RECIPES = {
-    ("cifar10", ""): _CIFAR10,
-    ("cifar10", "short"): _SHORT,
-    ("cifar10", "fc"): dataclasses.replace(_SHORT, method="DNNH (fc)", encode="full"),
-    ("cifar10", "two"): dataclasses.replace(_SHORT, method="DNNH (two)", subnetworks=TWO),
     ("cifar10", "plus"): dataclasses.replace(
         _BARE, method="DNNH (plus)", tower=towers.plain, lengths=(12, 24, 32, 48),
         normalize=True, beta=1, images_per_class=12, margin=3, classify=1, stepsize=4000,
@@ -158,7 +124,8 @@ _MNIST = dataclasses.replace(_SVHN, tower=towers.mnist, channels=1, size=28, sto
                              pad=2, pixel_mean=33, jitter=0)
 _NUSWIDE = dataclasses.replace(_CIFAR10, tower=towers.table1, size=224, stored=256, pad=0,
                                erase=0, solver=SOLVER_TABLE1)
-for _dataset, _recipe in (("svhn", _SVHN), ("mnist", _MNIST), ("nuswide", _NUSWIDE)):
+for _dataset, _recipe in (("cifar10", _CIFAR10), ("svhn", _SVHN), ("mnist", _MNIST),
+                          ("nuswide", _NUSWIDE)):
     _shorter = dataclasses.replace(_recipe, stepsize=1800, solver=SOLVER_SHORT)
     RECIPES |= {
         (_dataset, ""): _recipe,

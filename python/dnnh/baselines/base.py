@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dnnh import codes, ranking
+from dnnh import codes, metrics, ranking
 from dnnh.errors import UserError
 
 
@@ -141,6 +141,13 @@ class Similarities:
     def rows(self, indices):
         """Some rows, float64 of shape (len(indices), n)."""
         return np.where(self._hot[indices] @ self._hot.T > 0, 1.0, -1.0)
+
+
+def map_among(values, labels):
+    """MAP of samples ranked among themselves by the signs of values, (n, q)."""
+    found = ranking.pack(values > 0)
+    return metrics.evaluate(found, found, labels, labels, values.shape[1],
+                            same=list(range(len(found))))["map"]
 
 
 def unit(x):

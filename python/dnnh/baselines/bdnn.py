@@ -16,9 +16,8 @@ import numpy as np
 import scipy.optimize
 from scipy.special import expit
 
-from dnnh import metrics, ranking
-from dnnh.baselines.base import (Hasher, Similarities, improve_signs, principal_directions,
-                                 signs)
+from dnnh.baselines.base import (Hasher, Similarities, improve_signs, map_among,
+                                 principal_directions, signs)
 from dnnh.baselines.itq import rotate
 
 DECAY = 1e-5               # of the network's weights
@@ -102,9 +101,7 @@ class SHBDNN(_BDNN):
             return ROUNDS                      # too few to choose by
         best = 0.0
         for done, (layers, _) in enumerate(self._rounds(x[kept], labels[kept], rng, STEPS)):
-            found = ranking.pack(_forward(layers, x[held_out])[-1] > 0)
-            score = metrics.evaluate(found, found, labels[held_out], labels[held_out],
-                                     self.bits, same=list(range(len(held_out))))["map"]
+            score = map_among(_forward(layers, x[held_out])[-1], labels[held_out])
             if score <= best:
                 return done
             best = score

@@ -8,8 +8,7 @@ authors' published code.
 
 import numpy as np
 
-from dnnh import metrics, ranking
-from dnnh.baselines.base import Hasher, Similarities, one_hot, signs, unit
+from dnnh.baselines.base import Hasher, Similarities, map_among, one_hot, signs, unit
 
 SIMILAR = 0.5              # lambda: the share of pairs in a mini-batch that are alike
 RECALL = 0.3               # of pairs that are alike, within the first rho, at the start
@@ -47,10 +46,7 @@ class MLH(Hasher):
         for radius in self._radii(x, labels, rng):
             w, _ = self._train(x[kept], labels[kept], radius, TRIAL,
                                np.random.default_rng(self.seed))
-            found = ranking.pack(x[held_out] @ w > 0)
-            scores[radius] = metrics.evaluate(
-                found, found, labels[held_out], labels[held_out], self.bits,
-                same=list(range(len(held_out))))["map"]
+            scores[radius] = map_among(x[held_out] @ w, labels[held_out])
         self.radius = max(scores, key=scores.get)
         self.w, self.losses = self._train(x, labels, self.radius, STEPS, rng)
 

@@ -28,8 +28,8 @@ def prepare_mnist(source):
     source : path
         A folder or an archive that has ``train-images-idx3-ubyte`` and so on; with or
         without ``.gz``, a dot in place of the hyphen before ``idx``, and something before
-        the name, as some programs have it. Where the training part is missing, the 10,000 test images
-        are a data set of their own, which says so.
+        the name, as some programs have it. Where the training part is missing, the 10,000
+        test images are a data set of their own, which says so.
 
     Raises
     ------

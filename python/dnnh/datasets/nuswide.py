@@ -4,7 +4,6 @@ Chua, Tang, Hong, Li, Luo, Zheng, "NUS-WIDE: a real-world web image database fro
 University of Singapore", CIVR 2009: 269,648 images, 81 concepts.
 """
 
-import glob
 import pathlib
 
 import numpy as np
@@ -18,6 +17,7 @@ CONCEPTS = 81
 FREQUENT = 21              # of the concepts are labels (Lai et al., section 4.1)
 SIDE = 256
 WORDS = 500                # of the bag of words
+ROOTS = ("flickr", "images")     # folders that have the images, in small letters
 
 LAYOUTS = (                # where downloaders put 'actor\0001_2124494179.jpg'
     lambda folder, file: f"{folder}/{file}",
@@ -46,18 +46,21 @@ def prepare_nuswide(source):
     if not source.is_dir():
         raise UserError(f"{source} is no folder; name the one that has NUS-WIDE's lists, "
                         "labels and images")
-    names = _lines(_find(source, "Imagelist.txt"), IMAGES)
-    concepts = _lines(_find(source, "Concepts81.txt"), CONCEPTS)
+    # One walk: the images alone are hundreds of thousands of entries.
+    entries = sorted(path for path in source.rglob("*")
+                     if path.suffix in (".txt", ".dat") or path.name.lower() in ROOTS)
+    names = _lines(_find(source, entries, "Imagelist.txt"), IMAGES)
+    concepts = _lines(_find(source, entries, "Concepts81.txt"), CONCEPTS)
     labels = np.empty((IMAGES, CONCEPTS), np.uint8)
     for column, concept in enumerate(concepts):
-        labels[:, column] = _labels(_find(source, f"Labels_{concept}.txt", "AllLabels"))
+        labels[:, column] = _labels(_find(source, entries, f"Labels_{concept}.txt", "AllLabels"))
     frequent = np.argsort(-labels.sum(axis=0, dtype=int), kind="stable")[:FREQUENT]
     labels = labels[:, frequent]
     chosen = np.flatnonzero(labels.any(axis=1))
     if not len(chosen):
         raise UserError(f"{source}: the labels say of no image that it has one")
-    files = _image_paths(source, [names[row] for row in chosen])
-    bag = next(iter(sorted(source.rglob("BoW_int.dat"))), None)
+    files = _image_paths(source, entries, [names[row] for row in chosen])
+    bag = next((path for path in entries if path.name == "BoW_int.dat"), None)
     features = {} if bag is None else {"bow": _bag_of_words(bag)[chosen]}
     return Dataset(
         name="nuswide", images=ImageFiles(files, SIDE), labels=labels[chosen],
@@ -65,9 +68,9 @@ def prepare_nuswide(source):
         source="NUS-WIDE, resized to 256x256" + ("" if features else ", without bag of words"))
 
 
-def _find(source, name, folder=None):
-    found = [path for path in sorted(source.rglob(glob.escape(name)))
-             if folder is None or path.parent.name == folder]
+def _find(source, entries, name, folder=None):
+    found = [path for path in entries if path.name == name
+             and (folder is None or path.parent.name == folder)]
     if not found:
         inside = f" in a folder {folder}" if folder else ""
         raise UserError(f"{source} has no {name}{inside}; it comes with NUS-WIDE's lists "
@@ -94,10 +97,9 @@ def _labels(path):
     return np.array(lines, np.uint8)
 
 
-def _image_paths(source, names):
+def _image_paths(source, entries, names):
     """Where the images lie that the list has as 'actor\\0001_2124494179.jpg'."""
-    roots = [path for path in sorted(source.rglob("*"))
-             if path.is_dir() and path.name.lower() in ("flickr", "images")]
+    roots = [path for path in entries if path.name.lower() in ROOTS and path.is_dir()]
     if not roots:
         raise UserError(f"{source} has no folder Flickr or images")
     members = []

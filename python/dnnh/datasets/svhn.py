@@ -40,14 +40,14 @@ def prepare_svhn(source):
     for name in COUNTS:
         if name not in files and name != "extra_32x32.mat":
             raise UserError(f"{source}: {name} is missing")
-    published = all(trees.md5_of(path) == MD5[name] for name, path in files.items())
+    published = {name: trees.md5_of(path) == MD5[name] for name, path in files.items()}
     total = sum(COUNTS[name] for name in files)
     images = np.empty((total, 32, 32, 3), np.uint8)
     labels = np.empty(total, np.int64)
     done = 0
     for name, path in tqdm(files.items(), "reading SVHN", unit="file"):
         rows = slice(done, done + COUNTS[name])
-        pixels, digits = _read(path, COUNTS[name])
+        pixels, digits = _read(path, COUNTS[name], published[name])
         images[rows] = pixels.transpose(3, 0, 1, 2)            # from (32, 32, 3, n)
         labels[rows] = digits % 10                             # 10 stands for 0
         done = rows.stop
@@ -55,10 +55,10 @@ def prepare_svhn(source):
     return Dataset(
         name="svhn", images=images, labels=labels, classes=tuple("0123456789"),
         train=total - COUNTS["test_32x32.mat"],
-        source=f"{what} (md5 {'as published' if published else 'not verified'})")
+        source=f"{what} (md5 {'as published' if all(published.values()) else 'not verified'})")
 
 
-def _read(path, count):
+def _read(path, count, published):
     """X, uint8 of shape (32, 32, 3, count), and y, (count,), of one file."""
     shapes = {"X": (32, 32, 3, count), "y": (count, 1)}
     try:
@@ -67,7 +67,8 @@ def _read(path, count):
         if {name: found.get(name) for name in shapes} != shapes:
             raise UserError(f"{path} has arrays of the shapes {found}; X of shape "
                             f"{shapes['X']} and y of shape {shapes['y']} are expected")
-        _survives_loading(path)
+        if not published:
+            _survives_loading(path)
         arrays = scipy.io.loadmat(path, variable_names=list(shapes))
         pixels, digits = arrays["X"], arrays["y"][:, 0]
     except UserError:
