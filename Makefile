@@ -41,11 +41,17 @@ $(BUILD)/settings: always
 	  echo "CAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)" > $@
 .PHONY: always
 
+NO_PACKAGES := { echo "error: the Python packages of pyproject.toml could not be installed; check the network, then run make again" >&2; exit 1; }
+
 .venv/installed: pyproject.toml $(packages)
 	@echo "Making the Python environment .venv"
 	@$(SYSTEM_PYTHON) -m venv .venv || { echo "error: $(SYSTEM_PYTHON) cannot make a virtual environment; install python3-venv" >&2; exit 1; }
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]' || \
-	  { echo "error: the Python packages of pyproject.toml could not be installed; check the network, then run make again" >&2; exit 1; }
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable . || $(NO_PACKAGES)
+	@touch $@
+
+.venv/installed-tests: .venv/installed
+	@echo "Adding what the tests need"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]' || $(NO_PACKAGES)
 	@touch $@
 
 $(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/fetch_caffe.sh .venv/installed $(BUILD)/settings
@@ -67,7 +73,7 @@ build-all: $(BUILD)/build.ninja
 demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)
 
-test: all
+test: all .venv/installed-tests
 	@cmake --build $(BUILD) --target sanitized_tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
 ifeq ($(BUILD),build)

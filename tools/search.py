@@ -1,11 +1,15 @@
-"""Find the images of a collection that are most like one.
+"""Find the images of a collection that are most like one, or like each of another collection.
 
   python tools/search.py --codes photos.codes.h5 --image query.jpg --top 10
   python tools/search.py --codes photos.codes.h5 --image query.jpg --json -
   python tools/search.py --codes photos.codes.h5 --image query.jpg --html hits.html
+  python tools/search.py --codes photos.codes.h5 --queries others.codes.h5 --json hits.json
+  python tools/search.py --codes photos.codes --queries others.codes.h5 --engine spark
+  python tools/search.py --codes photos.codes.h5 --image query.jpg --engine milvus \\
+      --address http://localhost:19530
 
---codes is what tools/encode.py wrote. By Hamming distance, exactly; equal distances in the
-order of the collection.
+--codes and --queries are what tools/encode.py wrote. By Hamming distance, exactly (but for
+the engine ivf); equal distances in the order of the collection.
 """
 
 import argparse
@@ -15,7 +19,7 @@ import json
 import pathlib
 import sys
 
-from dnnh import errors, finder, paths, report, search
+from dnnh import collection, errors, finder, paths, report, spark
 from dnnh.datasets import trees
 from dnnh.errors import UserError
 
@@ -24,32 +28,63 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codes", type=pathlib.Path, required=True)
-    parser.add_argument("--image", type=pathlib.Path, required=True)
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--image", type=pathlib.Path)
+    asked.add_argument("--queries", type=pathlib.Path, help="a collection of the same net")
     parser.add_argument("--top", type=int, default=10, help="how many (default 10)")
     parser.add_argument("--model", type=pathlib.Path,
                         help="the weights that the collection was coded with, if they are "
                         "no longer the newest")
-    parser.add_argument("--engine", default="numpy", choices=search.ENGINES)
+    parser.add_argument("--engine", default="numpy", choices=finder.ENGINES)
+    parser.add_argument("--address", help="of Milvus: http://host:19530, or a file, codes.db")
+    parser.add_argument("--master", help=f"of Spark (default: {spark.MASTER}; "
+                        "spark://host:port is a cluster)")
     parser.add_argument("--json", type=pathlib.Path, help="write the hits here; - prints them")
-    parser.add_argument("--html", type=pathlib.Path, help="write a page with the hits here")
+    parser.add_argument("--html", type=pathlib.Path,
+                        help="write a page with the hits of an image here")
     arguments = parser.parse_args()
 
-    data = trees.read_file(arguments.image)
-    found = finder.Finder(arguments.codes, arguments.model, arguments.engine)
-    hits = found.nearest(found.code(data, arguments.image), arguments.top)
-    text = json.dumps({"image": str(arguments.image), "bits": found.collection.bits,
-                       "hits": [dataclasses.asdict(hit) for hit in hits]}, indent=1)
+    if arguments.html and not arguments.image:
+        raise UserError("--html is for the hits of one image; give --image")
+    data = trees.read_file(arguments.image) if arguments.image else None
+    with finder.opened(arguments.codes, arguments.engine, arguments.address,
+                       arguments.master) as opened:
+        found = finder.Finder(*opened)
+        if arguments.image:
+            names = [str(arguments.image)]
+            codes = finder.Coder(found.collection, arguments.model).code(
+                data, arguments.image)
+        else:
+            names, codes = queries(arguments.queries, found.collection)
+        hits = found.nearest(codes, arguments.top)
+    answers = [{"image": name, "bits": found.collection.bits,
+                "hits": [dataclasses.asdict(hit) for hit in some]}
+               for name, some in zip(names, hits)]
+    text = json.dumps(answers[0] if arguments.image else answers, indent=1) + "\n"
     if arguments.json == pathlib.Path("-"):
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text)
     else:
-        for hit in hits:
-            print(f"{hit.distance:>3}  {hit.name}  {', '.join(hit.labels)}")
+        for name, some in zip(names, hits):
+            if not arguments.image:
+                print(name)
+            for hit in some:
+                print(f"{hit.distance:>3}  {hit.name}  {', '.join(hit.labels)}")
     if arguments.json and arguments.json != pathlib.Path("-"):
         with paths.written_whole(arguments.json) as partial:
-            partial.write_text(text + "\n")
+            partial.write_text(text)
     if arguments.html:
         with paths.written_whole(arguments.html) as partial:
-            partial.write_text(page(found, arguments.image, data, hits))
+            partial.write_text(page(found, arguments.image, data, hits[0]))
+
+
+def queries(path, found):
+    """Names and codes of a collection that asks another, if both are of one net."""
+    asking = collection.load(path)
+    if (asking.bits, asking.weights) != (found.bits, found.weights):
+        raise UserError(f"{path} has {asking.bits} bits of the weights {asking.weights[:12]}, "
+                        f"the collection {found.bits} bits of {found.weights[:12]}; code both "
+                        "with the same net")
+    return asking.names(slice(None)), asking.codes
 
 
 def page(found, image, data, hits):

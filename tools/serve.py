@@ -11,8 +11,11 @@ otherwise; whoever can reach it can see the collection. Ctrl-C ends it. Needs th
 import argparse
 import pathlib
 
-from dnnh import errors, finder, search, server
+from dnnh import errors, finder, server
 from dnnh.errors import UserError
+
+# Spark is for many queries at once, not for one that somebody waits for.
+ENGINES = [name for name in finder.ENGINES if name != "spark"]
 
 
 def main():
@@ -22,20 +25,22 @@ def main():
     parser.add_argument("--model", type=pathlib.Path,
                         help="the weights that the collection was coded with, if they are "
                         "no longer the newest")
-    parser.add_argument("--engine", default="numpy", choices=search.ENGINES)
+    parser.add_argument("--engine", default="numpy", choices=ENGINES)
+    parser.add_argument("--address", help="of Milvus: http://host:19530, or a file, codes.db")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
 
-    try:
-        import uvicorn
-        app = server.make_app(finder.Finder(arguments.codes, arguments.model,
-                                            arguments.engine))
-    except ImportError as error:
-        raise UserError(f"the page needs FastAPI and uvicorn ({error}); install them with "
-                        "'.venv/bin/pip install -e .[serve]'") from error
-    print(f"http://{arguments.host}:{arguments.port}", flush=True)
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
+    with finder.opened(arguments.codes, arguments.engine, arguments.address) as opened:
+        coder = finder.Coder(opened[0], arguments.model)
+        try:
+            import uvicorn
+            app = server.make_app(finder.Finder(*opened), coder)
+        except ImportError as error:
+            raise UserError(f"the page needs FastAPI and uvicorn ({error}); install them "
+                            "with '.venv/bin/pip install -e .[serve]'") from error
+        print(f"http://{arguments.host}:{arguments.port}", flush=True)
+        uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
 
 
 if __name__ == "__main__":

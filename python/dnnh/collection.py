@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from dnnh import codes as codes_files
-from dnnh import paths, ranking, sources
+from dnnh import parquet, paths, ranking, sources
 from dnnh.errors import UserError
 
 GROUP = 100                # images that are coded, and then never lost, at once
@@ -24,8 +24,7 @@ ROWS = 100_000             # that are copied at a time
 TEXT = h5py.string_dtype()
 # What a collection is made from, and where the state has how much of each is whole.
 FILES = {"codes": "codes", "entries": "entries", "left_out": "left_out_bytes"}
-TEXTS = ("dataset", "variant", "weights", "source")
-ATTRIBUTES = ("bits", "left_out", *TEXTS)
+ATTRIBUTES = ("bits", "left_out", *parquet.TEXTS)
 
 
 @dataclasses.dataclass
@@ -53,13 +52,15 @@ class Collection:
 
 
 def load(path):
-    """Read a collection.
+    """Read a collection: HDF5, or a folder of Parquet files as dnnh.parquet says.
 
     Raises
     ------
     UserError
         If it is not there, or is none.
     """
+    if pathlib.Path(path).is_dir():
+        return Collection(**parquet.load(path))
     try:
         file = h5py.File(path, "r")
         missing = [name for name in ("codes", "names", "labels") if name not in file]
@@ -69,7 +70,7 @@ def load(path):
         bits = int(file.attrs["bits"])
         found = Collection(
             codes=file["codes"][:], bits=bits, left_out=int(file.attrs["left_out"]),
-            **{name: str(file.attrs[name]) for name in TEXTS},
+            **{name: str(file.attrs[name]) for name in parquet.TEXTS},
             names=lambda rows: _text(file["names"], rows),
             labels=lambda rows: [tuple(json.loads(text))
                                  for text in _text(file["labels"], rows)])
@@ -92,6 +93,32 @@ def load(path):
 def _text(stored, rows):
     values = stored[rows]
     return [value.decode("utf-8", "replace") for value in np.atleast_1d(values).tolist()]
+
+
+def coded(group, recipe, outputs):
+    """Code a group of images.
+
+    Parameters
+    ----------
+    group : list of dnnh.sources.Item
+    recipe : dnnh.recipes.Recipe of the net, which knows how large images are
+    outputs : function of images, uint8 (k, height, width, channels), to values (k, q)
+
+    Returns
+    -------
+    codes : uint8 array of shape (k, ceil(q / 8)), of those that can be read
+    refused : list with None for each of these, and a sentence for each of the others
+    """
+    images, refused = [], []
+    for item in group:
+        try:
+            images.append(sources.fitted(item.read(), recipe))
+            refused.append(None)
+        except UserError as error:
+            refused.append(" ".join(str(error).split()))
+    codes = (ranking.pack(outputs(np.stack(images)) > 0.5) if images
+             else np.zeros((0, 0), np.uint8))
+    return codes, refused
 
 
 class Writer:
@@ -148,20 +175,16 @@ class Writer:
         recipe : dnnh.recipes.Recipe of the net, which knows how large images are
         outputs : function of images, uint8 (k, height, width, channels), to values (k, q)
         """
-        images, entries, left_out = [], [], []
-        for item in group:
-            try:
-                images.append(sources.fitted(item.read(), recipe))
-                entries.append(json.dumps([item.name, item.labels]) + "\n")
-            except UserError as error:
-                left_out.append(" ".join(str(error).split()) + "\n")
-        packed = (ranking.pack(outputs(np.stack(images)) > 0.5).tobytes() if images else b"")
-        for name, data in (("codes", packed), ("entries", "".join(entries).encode()),
+        codes, refused = coded(group, recipe, outputs)
+        entries = [json.dumps([item.name, item.labels]) + "\n"
+                   for item, why in zip(group, refused) if why is None]
+        left_out = [f"{why}\n" for why in refused if why is not None]
+        for name, data in (("codes", codes.tobytes()), ("entries", "".join(entries).encode()),
                            ("left_out", "".join(left_out).encode())):
             self._files[name].write(data)
             self._files[name].flush()
         self.state["seen"] += len(group)
-        self.state["coded"] += len(images)
+        self.state["coded"] += len(codes)
         self.state["left_out"] += len(left_out)
         for name, size in FILES.items():
             self.state[size] = self._files[name].tell()
@@ -201,7 +224,7 @@ class Writer:
                     rows = slice(start, start + len(part))
                     names[rows] = [name for name, _ in part]
                     labels[rows] = [json.dumps(of_one) for _, of_one in part]
-            for name in ("bits", *TEXTS):
+            for name in ("bits", *parquet.TEXTS):
                 file.attrs[name] = self.about[name]
             file.attrs["left_out"] = self.state["left_out"]
         if self.state["left_out"]:

@@ -1,12 +1,91 @@
 """From an image to the images of a collection that are most alike."""
 
+import contextlib
 import dataclasses
 import pathlib
 import threading
 
-from dnnh import collection, encoder, models, nets, ranking, search, sources
+import numpy as np
+
+from dnnh import collection, encoder, milvus, models, nets, ranking, search, sources, spark
 from dnnh.datasets import trees
 from dnnh.errors import UserError
+
+ENGINES = (*search.ENGINES, "milvus", "spark")
+
+
+@contextlib.contextmanager
+def opened(path, engine="numpy", address=None, master=None):
+    """Yield a collection and an index of its codes: (Collection, Index).
+
+    Parameters
+    ----------
+    path : path of a collection, as tools/encode.py writes it
+    engine : str
+        One of ENGINES.
+    address : str, optional
+        Of Milvus: see dnnh.milvus.Index.
+    master : str, optional
+        Of Spark: see dnnh.spark.session.
+
+    Raises
+    ------
+    UserError
+        If it is no collection, or the engine cannot have it.
+    """
+    for name, value, flag in (("milvus", address, "--address"), ("spark", master, "--master")):
+        if value is not None and engine != name:
+            raise UserError(f"{flag} is for the engine '{name}'; this is '{engine}'")
+    if engine == "spark":
+        with spark.session(master or spark.MASTER) as session:
+            yield spark.load(session, path)
+        return
+    found = collection.load(path)
+    if engine == "milvus":
+        if not address:
+            raise UserError("the engine 'milvus' needs --address: http://host:19530, or a "
+                            "file for the embedded edition, codes.db")
+        index = milvus.Index(found.codes, found.bits, address)
+    else:
+        index = search.Index(found.bits, engine)
+        index.add(found.codes)
+    yield found, index
+
+
+class Coder:
+    """The net that a collection was coded with, for queries.
+
+    Parameters
+    ----------
+    found : dnnh.collection.Collection
+    model : path of the net's weights; by default the newest snapshot or the released model
+
+    Raises
+    ------
+    UserError
+        If the weights are not those that the collection was coded with.
+    """
+
+    def __init__(self, found, model=None):
+        self.spec = nets.net_spec(found.dataset, found.variant, found.bits)
+        weights, _ = models.find_model(self.spec, model)
+        if collection.digest(weights) != found.weights:
+            raise UserError(f"the collection was coded with other weights than {weights}; "
+                            "name those with --model, or code the images anew")
+        # The first codes queries, where there are two (section 4.4).
+        self._net = encoder.Encoder(nets.deploy(self.spec, self.spec.recipe.subnetworks[0]),
+                                    weights)
+        self._alone = threading.Lock()         # Caffe's nets are for one thread at a time
+
+    def code(self, data, where):
+        """The packed code, uint8 (1, bytes), of an image file's bytes.
+
+        ``where`` names it in the UserError that is raised where it is no image.
+        """
+        image = sources.fitted(trees.decode_image(data, where), self.spec.recipe)
+        with self._alone:
+            outputs = self._net.outputs(image[None])
+        return ranking.pack(outputs > 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,63 +99,34 @@ class Hit:
 
 
 class Finder:
-    """A collection, the net that coded it, and an index of the codes.
+    """A collection and its index, which answer with names.
 
     Parameters
     ----------
-    path : path of a collection, as tools/encode.py writes it
-    model : path of the net's weights; by default the newest snapshot or the released model
-    engine : str
-        One of dnnh.search.ENGINES.
-
-    Raises
-    ------
-    UserError
-        If the collection is none, or the weights are not those that it was coded with.
+    found : dnnh.collection.Collection
+    index : dnnh.search.Index, or one of its kind
     """
 
-    def __init__(self, path, model=None, engine="numpy"):
-        self.collection = collection.load(path)
-        self.spec = nets.net_spec(self.collection.dataset, self.collection.variant,
-                                  self.collection.bits)
-        weights, _ = models.find_model(self.spec, model)
-        if collection.digest(weights) != self.collection.weights:
-            raise UserError(f"{path} was coded with other weights than {weights}; name those "
-                            "with --model, or code the images anew")
-        subnetworks = self.spec.recipe.subnetworks
-        # The first codes queries, where there are two (section 4.4).
-        self._net = encoder.Encoder(nets.deploy(self.spec, subnetworks[0]), weights)
-        self._alone = threading.Lock()         # Caffe's nets are for one thread at a time
-        self.index = search.Index(self.collection.bits, engine)
-        self.index.add(self.collection.codes)
+    def __init__(self, found, index):
+        self.collection, self.index = found, index
 
-    def code(self, data, where):
-        """The packed code, uint8 (1, bytes), of an image file's bytes.
-
-        ``where`` names it in the UserError that is raised where it is no image.
-        """
-        image = sources.fitted(trees.decode_image(data, where), self.spec.recipe)
-        with self._alone:
-            outputs = self._net.outputs(image[None])
-        return ranking.pack(outputs > 0.5)
-
-    def nearest(self, code, top):
-        """The ``top`` nearest images of a code (1, bytes): list of Hit."""
-        distances, rows = self.index.search(code, top)
-        return self._hits(rows[0], distances[0])
+    def nearest(self, codes, top):
+        """The ``top`` nearest images of each code (m, bytes): m lists of Hit."""
+        return self._hits(*self.index.search(codes, top))
 
     def within(self, code, radius, most):
-        """Up to ``most`` images within a radius of a code, nearest first."""
-        distances, rows = self.index.within(code[0], radius)
-        return self._hits(rows[:most], distances[:most])
+        """Up to ``most`` images within a radius of a code (bytes,), nearest first."""
+        distances, rows = self.index.within(code, radius)
+        return self._hits(distances[None, :most], rows[None, :most])[0]
 
-    def _hits(self, rows, distances):
-        hits = []
-        for row, distance in zip(rows.tolist(), distances.tolist()):
-            if row >= 0:
-                hits.append(Hit(row, self.collection.names(row)[0],
-                                self.collection.labels(row)[0], distance))
-        return hits
+    def _hits(self, distances, rows):
+        there = np.unique(rows[rows >= 0])        # sorted, as HDF5 wants to be asked
+        if not len(there):
+            return [[] for _ in rows]
+        known = dict(zip(there.tolist(), zip(self.collection.names(there),
+                                             self.collection.labels(there))))
+        return [[Hit(row, *known[row], distance) for row, distance in zip(*both) if row >= 0]
+                for both in zip(rows.tolist(), distances.tolist())]
 
     def image(self, name):
         """The bytes of an image of the collection, if it is a file that is still there.

@@ -1,7 +1,7 @@
 """A page to search a collection with, and the same as JSON.
 
-Made with FastAPI. One Finder answers all requests, several at once: it codes one image at
-a time, since Caffe's nets are for one thread.
+Made with FastAPI. One Coder and one Finder answer all requests, several at once; images are
+coded one at a time, since Caffe's nets are for one thread.
 """
 
 import dataclasses
@@ -27,12 +27,13 @@ POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
           "frame-ancestors 'none'; base-uri 'none'")
 
 
-def make_app(finder):
+def make_app(finder, coder):
     """The application.
 
     Parameters
     ----------
     finder : dnnh.finder.Finder
+    coder : dnnh.finder.Coder
 
     Returns
     -------
@@ -63,8 +64,8 @@ def make_app(finder):
 
     def answer(code, top, radius, milliseconds):
         start = time.perf_counter()
-        hits = (finder.nearest(code, top) if radius is None
-                else finder.within(code, radius, top))
+        hits = (finder.nearest(code, top)[0] if radius is None
+                else finder.within(code[0], radius, top))
         milliseconds["search"] = 1000 * (time.perf_counter() - start)
         bits = ranking.unpack(code, finder.collection.bits)[0]
         return {"bits": "".join(map(str, bits)), "milliseconds": milliseconds,
@@ -88,7 +89,7 @@ def make_app(finder):
 
         def work():
             start = time.perf_counter()
-            code = finder.code(bytes(data), "what was sent")
+            code = coder.code(bytes(data), "what was sent")
             return answer(code, top, radius, {"code": 1000 * (time.perf_counter() - start)})
         return await run_in_threadpool(work)
 

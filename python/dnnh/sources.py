@@ -5,6 +5,7 @@ A folder, a CSV file (each row a path and labels, if any), or an LMDB of Caffe's
 
 import csv
 import dataclasses
+import functools
 import os
 import pathlib
 
@@ -53,6 +54,16 @@ def items(source):
     if source.is_file():
         return _of_table(source)
     raise UserError(f"{source} is no folder, CSV file or LMDB; name where the images are")
+
+
+def item(source, name, labels):
+    """The Item that :func:`items` yields under that name; for whoever was told the name."""
+    source = pathlib.Path(source)
+    if (source / "data.mdb").is_file():
+        where = f"{source}: image '{name}'"
+        return Item(name, labels, lambda: _pixels(_datum(_record(source, name)), where))
+    root = source if source.is_dir() else source.parent
+    return _file(root / name, name, labels)
 
 
 def fitted(image, recipe):
@@ -111,35 +122,55 @@ def _of_table(table):
 
 
 def _of_lmdb(folder):
-    from caffe.proto.caffe_pb2 import Datum
     try:
-        with lmdb.open(str(folder), readonly=True, lock=False, create=False) as database:
-            with database.begin() as transaction:
-                for key, value in transaction.cursor():
-                    name = key.decode("utf-8", "replace")
-                    yield _datum(Datum, value, name, f"{folder}: image '{name}'")
+        with _opened(folder) as database, database.begin() as transaction:
+            for key, value in transaction.cursor():
+                name, datum = key.decode("utf-8", "replace"), _datum(value)
+                yield Item(name, _labels(datum), functools.partial(
+                    _pixels, datum, f"{folder}: image '{name}'"))
     except lmdb.Error as error:
         raise UserError(f"{folder} is no LMDB that can be read ({error})") from error
 
 
-def _datum(Datum, value, name, where):
+def _opened(folder):
+    return lmdb.open(str(folder), readonly=True, lock=False, create=False)
+
+
+@functools.cache
+def _reader(folder):
+    """A process may open an LMDB only once."""
+    return _opened(folder)
+
+
+def _record(folder, name):
+    with _reader(folder).begin() as transaction:
+        return transaction.get(name.encode()) or b""
+
+
+def _datum(value):
+    from caffe.proto.caffe_pb2 import Datum
     from google.protobuf.message import DecodeError
     datum = Datum()
     try:
         datum.ParseFromString(value)
     except DecodeError:
         datum = Datum()                       # which has no pixels, and is refused below
-    labels = (tuple(str(i) for i, hot in enumerate(datum.float_data) if hot)
-              if datum.float_data else (str(datum.label),) if datum.HasField("label") else ())
+    return datum
 
-    def read():
-        if datum.encoded:
-            return trees.decode_image(datum.data, where)
-        shape = (datum.channels, datum.height, datum.width)
-        if datum.channels not in (1, 3) or len(datum.data) != np.prod(shape, dtype=object) or (
-                not datum.data):
-            raise UserError(f"{where} is not a readable image: {len(datum.data)} bytes for "
-                            f"{shape[0]} x {shape[1]} x {shape[2]} values")
-        planes = np.frombuffer(datum.data, np.uint8).reshape(shape)
-        return np.broadcast_to(planes.transpose(1, 2, 0), (*shape[1:], 3))
-    return Item(name, labels, read)
+
+def _labels(datum):
+    if datum.float_data:
+        return tuple(str(i) for i, hot in enumerate(datum.float_data) if hot)
+    return (str(datum.label),) if datum.HasField("label") else ()
+
+
+def _pixels(datum, where):
+    if datum.encoded:
+        return trees.decode_image(datum.data, where)
+    shape = (datum.channels, datum.height, datum.width)
+    if datum.channels not in (1, 3) or len(datum.data) != np.prod(shape, dtype=object) or (
+            not datum.data):
+        raise UserError(f"{where} is not a readable image: {len(datum.data)} bytes for "
+                        f"{shape[0]} x {shape[1]} x {shape[2]} values")
+    planes = np.frombuffer(datum.data, np.uint8).reshape(shape)
+    return np.broadcast_to(planes.transpose(1, 2, 0), (*shape[1:], 3))

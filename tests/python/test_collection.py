@@ -140,17 +140,18 @@ def test_no_image_at_all(tmp_path, run):
 
 def test_an_image_finds_itself_and_its_neighbours(photos, tmp_path, run, weights):
     run.encode(photos, tmp_path / "c.h5")
-    found = finder.Finder(tmp_path / "c.h5", weights)
+    with finder.opened(tmp_path / "c.h5") as opened:
+        found = finder.Finder(*opened)
     path = photos / "class1/16.png"
-    code = found.code(path.read_bytes(), path)
-    hits = found.nearest(code, 5)
+    code = finder.Coder(found.collection, weights).code(path.read_bytes(), path)
+    hits, = found.nearest(code, 5)
     assert len(hits) == 5
     itself, = [hit for hit in hits if hit.name == "class1/16.png"]
     assert itself.distance == 0 and itself.labels == ("class1",)
     distances = (ranking.unpack(found.collection.codes, 12)
                  != ranking.unpack(code, 12)).sum(axis=1)
     assert [hit.distance for hit in hits] == sorted(distances)[:5]
-    assert [hit.row for hit in found.within(code, 12, 100)] == np.argsort(
+    assert [hit.row for hit in found.within(code[0], 12, 100)] == np.argsort(
         distances, kind="stable").tolist()
     assert found.image(hits[0].name) == (photos / hits[0].name).read_bytes()
     said = run("search", "--codes", tmp_path / "c.h5", "--image", path, "--top", 3,
@@ -185,22 +186,23 @@ def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, we
         return outputs(net, images)
 
     monkeypatch.setattr(encoder.Encoder, "outputs", alone)
-    found = finder.Finder(tmp_path / "c.h5", weights)
-    names = found.collection.names(slice(0, 37))
+    found = collection.load(tmp_path / "c.h5")
+    coder = finder.Coder(found, weights)
+    names = found.names(slice(0, 37))
 
     def code(name):
-        return found.code((photos / name).read_bytes(), name)
+        return coder.code((photos / name).read_bytes(), name)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert np.array_equal(np.concatenate(list(pool.map(code, names))),
-                              found.collection.codes)
+                              found.codes)
 
 
 def test_codes_of_other_weights(photos, tmp_path, run, weights):
     run.encode(photos, tmp_path / "c.h5")
     (tmp_path / "other.caffemodel").write_bytes(weights.read_bytes() + b"\0")
     with pytest.raises(UserError, match="was coded with other weights than .*--model"):
-        finder.Finder(tmp_path / "c.h5", tmp_path / "other.caffemodel")
+        finder.Coder(collection.load(tmp_path / "c.h5"), tmp_path / "other.caffemodel")
 
 
 @pytest.mark.parametrize("change, message", [

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def address():
-    config = uvicorn.Config(server.make_app(test_server.FakeFinder()), port=0,
+    config = uvicorn.Config(server.make_app(test_server.Fake(), test_server.Fake()), port=0,
                             log_level="warning")
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)

@@ -1,5 +1,6 @@
 """Searching codes: each engine against plain counting."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -38,11 +39,16 @@ def test_exact_with_equal_distances_in_order(engine, bits, monkeypatch):
             assert np.array_equal(found, wanted) and found.dtype == np.int64
 
 
-def test_within_a_radius(monkeypatch):
+@pytest.mark.parametrize("engine", search.ENGINES)
+def test_within_a_radius(engine, monkeypatch):
+    if engine != "numpy":
+        pytest.importorskip("faiss")
     monkeypatch.setattr(search, "BLOCK", 70)
     codes, queries = made(12, 500)
-    index = search.Index(12)
-    index.add(codes)
+    index = search.Index(12, engine, lists=7, probed=1)
+    index.add(codes[:450])
+    index.search(queries)
+    index.add(codes[450:])
     for query in queries:
         distances, ids = plain(codes, query[np.newaxis], 12, 500)
         near = distances[0] <= 3
@@ -79,6 +85,37 @@ def test_saved_and_loaded(tmp_path):
         (tmp_path / "index.h5").write_bytes(content)
         with pytest.raises(UserError, match="index.h5 is not an index"):
             search.Index.load(tmp_path / "index.h5")
+
+
+def test_lists_are_saved_too(tmp_path):
+    """So that an index of millions need not be trained again."""
+    pytest.importorskip("faiss")
+    codes, queries = made(20, 3000)
+    index = search.Index(20, "ivf", lists=30, probed=3)
+    index.add(codes)
+    answers = index.search(queries, 5)
+    index.save(tmp_path / "index.h5")
+    loaded = search.Index.load(tmp_path / "index.h5")
+    assert len(loaded) == 3000
+    assert all(map(np.array_equal, loaded.search(queries, 5), answers))
+    loaded.add(queries)
+    assert (loaded.search(queries, 1)[1][:, 0] == np.arange(3000, 3009)).sum() >= 8
+    exact = search.Index.load(tmp_path / "index.h5", "flat")
+    assert all(map(np.array_equal, exact.search(queries, 5), plain(codes, queries, 20, 5)))
+    for wrong in (np.full(3000, 30), np.zeros(2999, int)):
+        with h5py.File(tmp_path / "index.h5", "a") as file:
+            del file["list_of"]
+            file["list_of"] = wrong
+        with pytest.raises(UserError, match="is not an index .its lists are int64 of shape"):
+            search.Index.load(tmp_path / "index.h5")
+
+
+def test_memory_is_that_of_the_padded_codes():
+    pytest.importorskip("faiss")
+    index = search.Index(48, "flat")
+    index.add(np.zeros((1000, 6), np.uint8))
+    index.search(np.zeros((1, 6), np.uint8))
+    assert sum(block.nbytes for block in index._blocks) == 8000
 
 
 def test_nothing_in_it_or_asked():

@@ -25,13 +25,15 @@ def png(value=7, size=(30, 20)):
     return file.getvalue()
 
 
-class FakeFinder(Finder):
-    """Codes an image by its first pixel: as the image of that row."""
+class Fake(Finder):
+    """Finds, and codes an image by its first pixel: as the image of that row."""
 
     def __init__(self):
         self.collection = types.SimpleNamespace(
-            codes=CODES, bits=BITS, names=lambda row: [f"<b>{row}.png"],
-            labels=lambda row: [("even" if row % 2 == 0 else "odd",)])
+            codes=CODES, bits=BITS,
+            names=lambda rows: [f"<b>{row}.png" for row in np.atleast_1d(rows)],
+            labels=lambda rows: [("even" if row % 2 == 0 else "odd",)
+                                 for row in np.atleast_1d(rows)])
         self.index = search.Index(BITS)
         self.index.add(CODES)
 
@@ -46,13 +48,13 @@ class FakeFinder(Finder):
 
 @pytest.fixture
 def client():
-    return testing.TestClient(server.make_app(FakeFinder()))
+    return testing.TestClient(server.make_app(Fake(), Fake()))
 
 
 def test_an_image_is_answered_with_what_is_like_it(client):
     found = client.post("/search?top=5", content=png(7)).json()
     assert found["bits"] == "".join(map(str, ranking.unpack(CODES[7:8], BITS)[0]))
-    distances, rows = (f[0].tolist() for f in FakeFinder().index.search(CODES[7:8], 5))
+    distances, rows = (f[0].tolist() for f in Fake().index.search(CODES[7:8], 5))
     assert [hit["row"] for hit in found["hits"]] == rows and 7 in rows
     assert [hit["distance"] for hit in found["hits"]] == distances
     assert found["hits"][0]["labels"] == ["odd" if rows[0] % 2 else "even"]

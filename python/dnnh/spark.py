@@ -1,0 +1,301 @@
+"""Coding and searching on Apache Spark, for collections that outgrow one machine.
+
+Every machine needs this repository, built, and the images and the weights, all at the same
+paths (a shared file system); Spark brings the rest. Collections are as dnnh.parquet says.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import os
+import pathlib
+import socket
+import sys
+import urllib.parse
+
+import numpy as np
+
+from dnnh import collection, encoder, nets, parquet, paths, search, sources
+from dnnh.errors import UserError
+
+MASTER = "local[*]"
+GROUPS_A_PART = 1000       # that one file of codes is made from, at most
+PARTS_A_CORE = 4           # so that no core waits long for the last
+
+
+@contextlib.contextmanager
+def session(master=MASTER):
+    """Yield a SparkSession, and stop it.
+
+    Parameters
+    ----------
+    master : str
+        ``local[2]``, ``local-cluster[2,1,2048]`` (machines, cores, MB: processes of
+        their own on this machine), ``spark://host:port``, ``yarn``, ...
+
+    Raises
+    ------
+    UserError
+        If Spark or Java is not here, or the master cannot be reached; and in place of
+        what Spark raises inside the block.
+    """
+    try:
+        from py4j.protocol import Py4JError
+        from pyspark.errors import PySparkException
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise UserError("the engine 'spark' is PySpark, which is not here; install it with "
+                        "'.venv/bin/pip install -e .[spark]'") from error
+    _check_reachable(master)
+    # Workers run this very Python, with the packages that are in its environment.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    try:
+        opened = (SparkSession.builder.master(master).appName("DNNH on Caffe")
+                  .config("spark.log.level", "ERROR")
+                  .config("spark.ui.enabled", "false")
+                  .config("spark.ui.showConsoleProgress", "true")
+                  .getOrCreate())
+    except (PySparkException, Py4JError) as error:
+        raise UserError(f"Spark does not start on '{master}': {_reason(error)}; it needs "
+                        "Java 17 or later (Debian: openjdk-17-jre-headless)") from error
+    try:
+        yield opened
+    except (PySparkException, Py4JError) as error:
+        raise UserError(f"Spark: {_reason(error)}") from error
+    finally:
+        opened.stop()
+
+
+def _check_reachable(master):
+    """Spark itself tries for a minute, and then says so in a hundred lines."""
+    for address in master.removeprefix("spark://").split(",") if (
+            master.startswith("spark://")) else ():
+        try:
+            at = urllib.parse.urlsplit(f"//{address}")
+            socket.create_connection((at.hostname or "", at.port or 7077), 5).close()
+            return
+        except (OSError, ValueError) as error:
+            reason = error
+    if master.startswith("spark://"):
+        raise UserError(f"nobody answers at {master} ({reason}); is the master running?")
+
+
+def _reason(error):
+    """The line of Spark's many that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if line.startswith(("dnnh.errors.UserError: ",
+                                                        "Caused by: "))]
+    return (named[0] if named else lines[0] if lines else type(error).__name__).removeprefix(
+        "dnnh.errors.UserError: ")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a worker has to know: which net, with which weights, and whose images."""
+
+    dataset: str
+    variant: str
+    bits: int
+    weights: str
+    digest: str
+    source: str
+
+    @property
+    def spec(self):
+        return nets.net_spec(self.dataset, self.variant, self.bits)
+
+
+def encode(spark, source, spec, weights, out):
+    """Code the images of a source, on all of Spark's workers.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    source : path, see dnnh.sources.items
+    spec : dnnh.nets.NetSpec
+    weights : path of a .caffemodel
+    out : path of the collection to write; it appears whole, or not at all
+
+    Returns
+    -------
+    (coded, left_out) : int
+
+    Raises
+    ------
+    UserError
+        If nothing could be coded.
+    """
+    source, weights = pathlib.Path(source).resolve(), pathlib.Path(weights).resolve()
+    job = Job(spec.dataset, spec.variant, spec.bits, str(weights), collection.digest(weights),
+              str(source))
+    columns = ", ".join(f"{name} long" for name in parquet.word_names(spec.bits))
+    with paths.written_whole(out) as partial:
+        partial.mkdir()
+        # Images are listed here, a group a row, and read and coded by the workers.
+        listing, images = partial / "listing", partial / parquet.IMAGES
+        groups = _list_groups(source, listing)
+        parts = min(groups, max(-(-groups // GROUPS_A_PART),
+                                PARTS_A_CORE * spark.sparkContext.defaultParallelism))
+        (spark.read.parquet(_url(listing)).repartition(max(parts, 1))
+         .mapInPandas(functools.partial(_encode_groups, job),
+                      "row long, name string, labels array<string>, left_out string, "
+                      + columns)
+         .write.parquet(_url(images)))
+        listing.unlink()
+        counts = dict.fromkeys((False, True), 0)
+        for row in (spark.read.parquet(_url(images)).selectExpr("left_out IS NULL AS coded")
+                    .groupBy("coded").count().collect()):
+            counts[row["coded"]] = row["count"]
+        if not counts[True]:
+            raise UserError(f"{source} has no image that can be read")
+        parquet.describe(partial, {
+            "bits": spec.bits, "dataset": spec.dataset, "variant": spec.variant,
+            "weights": job.digest, "source": job.source, "coded": counts[True],
+            "left_out": counts[False]})
+    return counts[True], counts[False]
+
+
+def _url(path):
+    return pathlib.Path(path).resolve().as_uri()
+
+
+def _list_groups(source, path):
+    """Write which images there are; one row for each group that is coded at once."""
+    import pyarrow
+    from pyarrow import parquet as files
+    schema = pyarrow.schema([("first", pyarrow.int64()),
+                             ("names", pyarrow.list_(pyarrow.string())),
+                             ("labels", pyarrow.list_(pyarrow.list_(pyarrow.string())))])
+    items, first, groups = sources.items(source), 0, 0
+    with files.ParquetWriter(path, schema) as writer:
+        while some := list(itertools.islice(
+                iter(lambda: list(itertools.islice(items, collection.GROUP)), []), 1000)):
+            firsts = first + collection.GROUP * np.arange(len(some))
+            writer.write_table(pyarrow.table(
+                [firsts, [[item.name for item in group] for group in some],
+                 [[list(item.labels) for item in group] for group in some]], schema=schema))
+            first += collection.GROUP * len(some)
+            groups += len(some)
+    return groups
+
+
+def _encode_groups(job, tables):
+    """For mapInPandas: rows of a listing to rows of a collection, a group at a time."""
+    import pandas
+    net = _net(job)
+    names = parquet.word_names(job.bits)
+    for table in tables:
+        for first, of_group, labels in zip(table["first"], table["names"], table["labels"]):
+            group = [sources.item(job.source, name, tuple(some))
+                     for name, some in zip(of_group, labels)]
+            codes, refused = collection.coded(group, job.spec.recipe, net.outputs)
+            words = np.zeros((len(group), len(names)), np.int64)
+            words[[why is None for why in refused]] = parquet.words(codes) if len(codes) else 0
+            yield pandas.DataFrame({
+                "row": np.arange(first, first + len(group)),
+                "name": [item.name for item in group],
+                "labels": [list(item.labels) for item in group],
+                "left_out": refused, **dict(zip(names, words.T))})
+
+
+@functools.cache
+def _net(job):
+    """A worker's net, opened when it is first needed: nets cannot be sent to it."""
+    if collection.digest(job.weights) != job.digest:
+        raise UserError(f"{job.weights} is another file on {socket.gethostname()} than where "
+                        "this was started; all machines need the same weights")
+    spec = job.spec
+    return encoder.Encoder(nets.deploy(spec, spec.recipe.subnetworks[-1]),
+                           pathlib.Path(job.weights))
+
+
+def load(spark, folder):
+    """A collection whose codes stay where they are: (Collection with codes None, Index)."""
+    about = parquet.described(folder)
+    table = spark.read.parquet(_url(pathlib.Path(folder, parquet.IMAGES))).where("left_out IS NULL")
+    index = Index(table, about["bits"], about.pop("coded"))
+
+    def of(column):
+        def read(rows):
+            rows = [int(row) for row in np.atleast_1d(rows)]
+            found = dict(table.where(table["row"].isin(rows)).select("row", column).collect())
+            return [found[row] for row in rows]
+        return read
+    return collection.Collection(
+        codes=None, names=of("name"),
+        labels=lambda rows: [tuple(some) for some in of("labels")(rows)], **about), index
+
+
+class Index:
+    """Codes in a table of Spark's, searched exactly; called as dnnh.search.Index is.
+
+    Parameters
+    ----------
+    table : DataFrame with ``row`` and the words of a code
+    bits, size : int
+        The length of codes, and how many there are.
+    """
+
+    def __init__(self, table, bits, size):
+        self.bits, self._size, self._names = bits, size, parquet.word_names(bits)
+        self._table = table.select("row", *self._names)
+
+    def __len__(self):
+        return self._size
+
+    def search(self, queries, top=10):
+        """The nearest codes of each query: see dnnh.search.Index.search.
+
+        First how many codes there are at each distance from each query, which tells how
+        far the last one is; then those up to there.
+        """
+        queries = search.checked(queries, self.bits)
+        if top < 1:
+            raise UserError(f"the top {top} were asked for; ask for at least 1")
+        top = min(top, len(self))
+        if not top or not len(queries):
+            return (np.zeros((len(queries), top), np.int64),) * 2
+        histogram = np.zeros((len(queries), self.bits + 1), np.int64)
+        for row in (self._pairs(queries).groupBy("query", "distance").count()
+                    .collect()):
+            histogram[row["query"], row["distance"]] = row["count"]
+        radii = (np.cumsum(histogram, axis=1) >= top).argmax(axis=1)
+        from pyspark.sql import Window, functions
+        nearest = Window.partitionBy("query").orderBy("distance", "row")
+        found = np.array(
+            self._pairs(queries, radii)
+            .withColumn("place", functions.row_number().over(nearest))
+            .where(functions.col("place") <= top)
+            .select("query", "place", "distance", "row").collect(), np.int64)
+        distances, ids = np.empty((2, len(queries), top), np.int64)
+        distances[found[:, 0], found[:, 1] - 1] = found[:, 2]
+        ids[found[:, 0], found[:, 1] - 1] = found[:, 3]
+        return distances, ids
+
+    def within(self, query, radius):
+        """All codes within a radius of one query: see dnnh.search.Index.within."""
+        query = search.checked(np.atleast_2d(query), self.bits)
+        found = np.array(self._pairs(query, np.array([radius])).orderBy("distance", "row")
+                         .select("distance", "row").collect(), np.int64).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+
+    def _pairs(self, queries, radii=None):
+        """A row for each query and each code, those further off than radii left out."""
+        from pyspark.sql import functions
+        spark = self._table.sparkSession
+        rows = [(number, *map(int, words)) for number, words in
+                enumerate(parquet.words(queries))]
+        asked = ["query long", *(f"asked_{i} long" for i in range(len(self._names)))]
+        if radii is not None:
+            rows = [(*row, int(radius)) for row, radius in zip(rows, radii)]
+            asked.append("radius long")
+        distance = " + ".join(f"bit_count({name} ^ asked_{i})"
+                              for i, name in enumerate(self._names))
+        pairs = self._table.crossJoin(functions.broadcast(
+            spark.createDataFrame(rows, ", ".join(asked))))
+        if radii is not None:
+            pairs = pairs.where(f"{distance} <= radius")
+        return pairs.selectExpr("query", "row", f"{distance} AS distance")
