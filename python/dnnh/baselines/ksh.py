@@ -11,6 +11,7 @@ from dnnh.baselines.base import Anchors, Hasher, Similarities, signs
 
 ANCHORS = 300              # their section 4
 STEPS = 500                # of the accelerated gradient, as in their code
+SPREAD = 5                 # of the values at its start: near 6 their y is near a sign
 
 
 class KSH(Hasher):
@@ -71,20 +72,21 @@ class _Left:
 
 
 def _spectral(k, gram, left):
-    """The relaxed optimum (their eq. 11), scaled so that its values spread by 1."""
+    """The relaxed optimum (their eq. 11), scaled so that its values spread by SPREAD."""
     target = k.T @ (left @ k)
     _, vectors = scipy.linalg.eigh((target + target.T) / 2, gram,
                                    subset_by_index=[len(gram) - 1] * 2)
-    return vectors[:, 0] * np.sqrt(len(k))
+    return vectors[:, 0] * SPREAD * np.sqrt(len(k))
 
 
 def _smoothed(k, left, a):
     """Ascends y^T R y with y = 2 / (1 + exp(-k a)) - 1 (their eq. 13), by Nesterov's
-    accelerated gradient with a step that halves where it would not go up."""
+    accelerated gradient. The step doubles, and halves where it would not go up."""
     size = len(k)
     momentum, previous, best, step = 1.0, a, a, 1.0
     best_value = left.agreement(_soft(k @ a))
     for _ in range(STEPS):
+        step *= 2
         next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = best + (momentum - 1) / next_momentum * (best - previous)
         y = _soft(k @ ahead)
@@ -94,12 +96,16 @@ def _smoothed(k, left, a):
         while True:
             tried = ahead + step * gradient
             gained = left.agreement(_soft(k @ tried)) - value
-            if gained >= 0.5 * step * slope or step < 1e-8:
+            if gained >= 0.5 * step * slope or step < 1e-12:
                 break
             step /= 2
-        if value + gained - best_value < 1e-6 * abs(best_value):
+        if value + gained > best_value:
+            previous, best, best_value = best, tried, value + gained
+            momentum = next_momentum
+        elif momentum > 1:
+            previous, momentum = best, 1.0     # it shot past: from here without momentum
+        else:
             break
-        previous, best, best_value, momentum = best, tried, value + gained, next_momentum
     return best
 
 
