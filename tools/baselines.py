@@ -29,6 +29,8 @@ def main():
                         help=f"{', '.join(features.KINDS)}, or a file with one row for each "
                         "image, .npy or HDF5 (default: gist)")
     parser.add_argument("--seed", type=int, default=0, help="of the method")
+    parser.add_argument("--top", type=int, help="MAP within the first so many (default: "
+                        "5000 with NUS-WIDE, else all)")
     parser.add_argument("--force", action="store_true", help="do again what is done")
     arguments = parser.parse_args()
 
@@ -86,7 +88,7 @@ def run(method, vectors, dataset, split, about, arguments):
     result = evaluation.measure(coded, {
         "source": coded.source, "protocol": coded.protocol, "note": "",
         "features": arguments.features, "method_seed": arguments.seed,
-        "fit_seconds": seconds})
+        "fit_seconds": seconds}, arguments.top)
     print(report.summary(result))
     print(f"  learnt and coded in {seconds:.1f} s: "
           f"{evaluation.write(coded, result, dataset)}")

@@ -7,8 +7,9 @@
 
 --images is a folder, a CSV file (each row a path and labels, if any) or an LMDB. Images
 that cannot be read are counted, listed and left out. Run again after an interruption, it
-goes on where it was. tools/search.py searches what it writes: an HDF5 file, or, by Spark on
-any number of machines, a folder of Parquet files with the same codes.
+goes on where it was (but for Spark, which begins anew). tools/search.py searches what it
+writes: an HDF5 file, or, by Spark on any number of machines, a folder of Parquet files with
+the same codes.
 """
 
 import argparse
@@ -42,6 +43,12 @@ def main():
 
     if arguments.out.exists() and not arguments.force:
         raise UserError(f"{arguments.out} is there already; --force replaces it")
+    if arguments.out.exists() and arguments.out.is_dir() != (arguments.engine == "spark"):
+        raise UserError(f"{arguments.out} is of the other kind (HDF5, or a folder by Spark) "
+                        "and is not replaced; name another --out")
+    if arguments.out.resolve().is_relative_to(arguments.images.resolve()):
+        raise UserError(f"--out {arguments.out} lies in --images {arguments.images}, and would "
+                        "be taken for an image; name a place outside")
     if arguments.master and arguments.engine != "spark":
         raise UserError("--master is for --engine spark")
     spec = nets.net_spec(arguments.dataset, arguments.variant, arguments.bits)
@@ -69,10 +76,7 @@ def encode_here(source, spec, weights, out):
         "weights": collection.digest(weights), "source": str(source.resolve())})
     if writer.seen:
         print(f"going on behind {writer.seen:,} images that are done")
-        skipped = sum(1 for _ in itertools.islice(images, writer.seen))
-        if skipped < writer.seen:
-            raise UserError(f"{source} has {skipped:,} images now and had {writer.seen:,}; "
-                            f"delete {writer.folder} to begin anew")
+        writer.skip(images)
     with tqdm(initial=writer.seen, unit="image", desc="encoding") as progress:
         while group := list(itertools.islice(images, collection.GROUP)):
             writer.add(group, spec.recipe, net.outputs)

@@ -34,6 +34,8 @@ def parse_arguments():
     parser.add_argument("--split", default="test", choices=["test", "validation"])
     parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS)
     parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--top", type=int, help="MAP within the first so many (default: "
+                        "5000 with NUS-WIDE, else all)")
     parser.add_argument("--json", type=pathlib.Path, help="write the JSON here too")
     parser.add_argument("--output", type=pathlib.Path,
                         help="folder for the results (default: under results/)")
@@ -60,7 +62,7 @@ def main():
                  "protocol": coded.protocol or "of the file", "note": arguments.note}
     else:
         coded, about, dataset = encode(arguments)
-    result = evaluation.measure(coded, about)
+    result = evaluation.measure(coded, about, arguments.top)
     print(report.summary(result))
     page = evaluation.write(coded, result, dataset, arguments.output, arguments.json,
                             with_codes=not arguments.codes)

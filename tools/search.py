@@ -8,8 +8,9 @@
   python tools/search.py --codes photos.codes.h5 --image query.jpg --engine milvus \\
       --address http://localhost:19530
 
---codes and --queries are what tools/encode.py wrote. By Hamming distance, exactly (but for
-the engine ivf); equal distances in the order of the collection.
+--codes and --queries are what tools/encode.py wrote. By Hamming distance, exactly but for
+the engine ivf; equal distances in the order of the collection (but where more than 16,384 are
+as near as the last hit, Milvus chooses among them).
 """
 
 import argparse
@@ -46,14 +47,14 @@ def main():
 
     if arguments.html and not arguments.image:
         raise UserError("--html is for the hits of one image; give --image")
-    data = trees.read_file(arguments.image) if arguments.image else None
+    image = (trees.decode_image(trees.read_file(arguments.image), arguments.image)
+             if arguments.image else None)
     with finder.opened(arguments.codes, arguments.engine, arguments.address,
                        arguments.master) as opened:
         found = finder.Finder(*opened)
         if arguments.image:
             names = [str(arguments.image)]
-            codes = finder.Coder(found.collection, arguments.model).code(
-                data, arguments.image)
+            codes = finder.Coder(found.collection, arguments.model).code(image)
         else:
             names, codes = queries(arguments.queries, found.collection)
         hits = found.nearest(codes, arguments.top)
@@ -66,15 +67,16 @@ def main():
     else:
         for name, some in zip(names, hits):
             if not arguments.image:
-                print(name)
+                print(errors.printable(name))
             for hit in some:
-                print(f"{hit.distance:>3}  {hit.name}  {', '.join(hit.labels)}")
+                print(errors.printable(
+                    f"{hit.distance:>3}  {hit.name}  {', '.join(hit.labels)}"))
     if arguments.json and arguments.json != pathlib.Path("-"):
         with paths.written_whole(arguments.json) as partial:
             partial.write_text(text)
     if arguments.html:
         with paths.written_whole(arguments.html) as partial:
-            partial.write_text(page(found, arguments.image, data, hits[0]))
+            partial.write_text(page(found, arguments.image, image, hits[0]))
 
 
 def queries(path, found):
@@ -87,12 +89,12 @@ def queries(path, found):
     return asking.names(slice(None)), asking.codes
 
 
-def page(found, image, data, hits):
+def page(found, path, image, hits):
     """One self-contained HTML page: the query, and its hits."""
-    parts = [f"<h1>{html.escape(image.name)}, and what is most like it</h1>",
+    parts = [f"<h1>{html.escape(path.name)}, and what is most like it</h1>",
              f'<p class="about">{len(found.index):,} images of '
              f"{html.escape(found.collection.source)}, {found.collection.bits} bits</p>",
-             f"<p>{report.thumbnail(data, image.name)}</p>",
+             f"<p>{report.thumbnail(image, path.name)}</p>",
              "<p>Under each image: its Hamming distance, name and labels.</p>",
              '<div class="found">']
     for hit in hits:
@@ -103,7 +105,7 @@ def page(found, image, data, hits):
         about = ", ".join(filter(None, (hit.name, *hit.labels)))
         parts.append(f"<figure>{shown}<figcaption>{hit.distance}: {html.escape(about)}"
                      "</figcaption></figure>")
-    return report.document(f"{image.name}: hits", [*parts, "</div>"], STYLE)
+    return report.document(f"{path.name}: hits", [*parts, "</div>"], STYLE)
 
 
 STYLE = """

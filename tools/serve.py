@@ -31,14 +31,17 @@ def main():
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
 
+    if not 0 <= arguments.port < 65536:
+        raise UserError(f"--port {arguments.port}: ports are 0 to 65535")
+    try:
+        import fastapi   # noqa: F401: asked for here, before the collection is read
+        import uvicorn
+    except ImportError as error:
+        raise UserError(f"the page needs FastAPI and uvicorn ({error}); install them with "
+                        "'.venv/bin/pip install -e .[serve]'") from error
     with finder.opened(arguments.codes, arguments.engine, arguments.address) as opened:
-        coder = finder.Coder(opened[0], arguments.model)
-        try:
-            import uvicorn
-            app = server.make_app(finder.Finder(*opened), coder)
-        except ImportError as error:
-            raise UserError(f"the page needs FastAPI and uvicorn ({error}); install them "
-                            "with '.venv/bin/pip install -e .[serve]'") from error
+        app = server.make_app(finder.Finder(*opened),
+                              finder.Coder(opened[0], arguments.model))
         print(f"http://{arguments.host}:{arguments.port}", flush=True)
         uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
 

@@ -7,7 +7,9 @@ and ``left_out`` (how many images could not be read).
 """
 
 import dataclasses
+import fcntl
 import hashlib
+import itertools
 import json
 import pathlib
 import shutil
@@ -16,7 +18,7 @@ import h5py
 import numpy as np
 
 from dnnh import codes as codes_files
-from dnnh import parquet, paths, ranking, sources
+from dnnh import parquet, paths, ranking, search, sources
 from dnnh.errors import UserError
 
 GROUP = 100                # images that are coded, and then never lost, at once
@@ -72,20 +74,19 @@ def load(path):
             codes=file["codes"][:], bits=bits, left_out=int(file.attrs["left_out"]),
             **{name: str(file.attrs[name]) for name in parquet.TEXTS},
             names=lambda rows: _text(file["names"], rows),
-            labels=lambda rows: [tuple(json.loads(text))
+            labels=lambda rows: [_labels(text, path)
                                  for text in _text(file["labels"], rows)])
-        width = -(-bits // 8)
-        if not 1 <= bits <= codes_files.MAX_BITS or found.codes.dtype != np.uint8 or (
-                found.codes.ndim != 2 or found.codes.shape[1] != width):
-            raise ValueError(f"codes is {found.codes.dtype} of shape {found.codes.shape} for "
-                             f"{bits} bits")
+        if not 1 <= bits <= codes_files.MAX_BITS:
+            raise ValueError(f"it says {bits} bits")
+        search.checked(found.codes, bits)
         for name in ("names", "labels"):
-            if file[name].shape != found.codes.shape[:1]:
-                raise ValueError(f"{name} has the shape {file[name].shape} for "
-                                 f"{len(found.codes)} codes")
+            if file[name].shape != found.codes.shape[:1] or (
+                    h5py.check_string_dtype(file[name].dtype) is None):
+                raise ValueError(f"{name} is {file[name].dtype} of shape {file[name].shape} "
+                                 f"for {len(found.codes)} codes")
         return found
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
-            OverflowError, MemoryError) as error:
+            OverflowError, MemoryError, UserError) as error:
         raise UserError(f"{path} is not a collection of codes ({error}); make one with "
                         "'python tools/encode.py'") from error
 
@@ -93,6 +94,18 @@ def load(path):
 def _text(stored, rows):
     values = stored[rows]
     return [value.decode("utf-8", "replace") for value in np.atleast_1d(values).tolist()]
+
+
+def _labels(text, path):
+    try:
+        labels = json.loads(text)
+        if not isinstance(labels, list) or not all(isinstance(label, str)
+                                                   for label in labels):
+            raise ValueError("no list of text")
+        return tuple(labels)
+    except ValueError as error:
+        raise UserError(f"{path} has the labels {text[:40]!r}, which are none ({error}); make "
+                        "it again with 'python tools/encode.py'") from error
 
 
 def coded(group, recipe, outputs):
@@ -125,7 +138,8 @@ class Writer:
     """Codes images into a collection, group by group; goes on where it was stopped.
 
     What is done so far lies in a folder beside the collection, ``<name>.partial``: codes,
-    names and labels as they come, and how far all of them are known to be whole.
+    names and labels as they come, and how far all of them are known to be whole. One
+    process at a time writes there.
 
     Parameters
     ----------
@@ -138,14 +152,25 @@ class Writer:
         self.path, self.about = pathlib.Path(path), about
         self.folder = self.path.with_name(f"{self.path.name}.partial")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.state = {"about": about, "seen": 0, "coded": 0, "left_out": 0,
+        self._claim = (self.folder / "claim").open("w")
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another process is writing to {self.folder}; wait for it, or "
+                            "name another --out") from error
+        self.state = {"about": about, "seen": 0, "last": "", "coded": 0, "left_out": 0,
                       "codes": 0, "entries": 0, "left_out_bytes": 0}
         before = self.folder / "state.json"
         if before.exists():
             try:
                 state = json.loads(before.read_text())
-                if state.keys() != self.state.keys():
+                if {name: type(value) for name, value in state.items()} != {
+                        name: type(value) for name, value in self.state.items()}:
                     raise ValueError("it has other entries")
+                for name, size in FILES.items():
+                    there = (self.folder / name).stat().st_size
+                    if not 0 <= state[size] <= there:
+                        raise ValueError(f"'{name}' has {there} bytes, not {state[size]}")
             except (OSError, ValueError, AttributeError) as error:
                 raise UserError(f"{before} cannot be read ({error}); delete {self.folder} "
                                 "to begin anew") from error
@@ -166,6 +191,22 @@ class Writer:
         """Images of the source that are dealt with: coded or left out."""
         return self.state["seen"]
 
+    def skip(self, images):
+        """Go past those in an iterator of items; the last one must be the same as before.
+
+        Raises
+        ------
+        UserError
+            If it is not: images were added or taken away.
+        """
+        last = None
+        for last in itertools.islice(images, self.seen):
+            pass
+        if self.seen and (last is None or last.name != self.state["last"]):
+            raise UserError(f"{self.about['source']} has other images than when "
+                            f"{self.folder} was begun: image {self.seen:,} was "
+                            f"'{self.state['last']}'; delete that folder to begin anew")
+
     def add(self, group, recipe, outputs):
         """Code a group of items; those that cannot be read are listed and left out.
 
@@ -184,6 +225,7 @@ class Writer:
             self._files[name].write(data)
             self._files[name].flush()
         self.state["seen"] += len(group)
+        self.state["last"] = group[-1].name
         self.state["coded"] += len(codes)
         self.state["left_out"] += len(left_out)
         for name, size in FILES.items():
@@ -202,7 +244,7 @@ class Writer:
         UserError
             If nothing could be coded.
         """
-        for file in self._files.values():
+        for file in (*self._files.values(), self._claim):
             file.close()
         count, width = self.state["coded"], -(-self.about["bits"] // 8)
         if not count:
@@ -227,9 +269,10 @@ class Writer:
             for name in ("bits", *parquet.TEXTS):
                 file.attrs[name] = self.about[name]
             file.attrs["left_out"] = self.state["left_out"]
+        listed = self.path.with_name(f"{self.path.name}.left_out.txt")
+        listed.unlink(missing_ok=True)
         if self.state["left_out"]:
-            shutil.copy(self.folder / "left_out",
-                        self.path.with_name(f"{self.path.name}.left_out.txt"))
+            shutil.copy(self.folder / "left_out", listed)
         shutil.rmtree(self.folder)
         return self.state["left_out"]
 

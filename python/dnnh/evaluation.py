@@ -11,8 +11,13 @@ from dnnh.errors import UserError, printable
 TOP = {"nuswide": 5000}
 
 
-def measure(coded, about):
-    """Rank, and put together the result as it goes into the JSON."""
+def measure(coded, about, top=None):
+    """Rank, and put together the result as it goes into the JSON.
+
+    MAP is within the first ``top``; by default as TOP has it, else of the whole ranking.
+    """
+    if top is not None and top < 1:
+        raise UserError(f"--top {top}: MAP within at least the first 1 can be measured")
     same = None
     if coded.query_ids is not None and coded.database_ids is not None:
         place = {image: i for i, image in enumerate(coded.database_ids.tolist())}
@@ -26,7 +31,7 @@ def measure(coded, about):
     start = time.perf_counter()
     measured = metrics.evaluate(
         coded.query_codes, coded.database_codes, coded.query_labels,
-        coded.database_labels, coded.bits, top=TOP.get(coded.dataset), same=same,
+        coded.database_labels, coded.bits, top=top or TOP.get(coded.dataset), same=same,
         progress=True)
     return {"dataset": coded.dataset, "method": coded.method, "bits": coded.bits,
             "seed": coded.seed, **about, **measured,

@@ -2,13 +2,11 @@
 
 import contextlib
 import dataclasses
-import pathlib
 import threading
 
 import numpy as np
 
 from dnnh import collection, encoder, milvus, models, nets, ranking, search, sources, spark
-from dnnh.datasets import trees
 from dnnh.errors import UserError
 
 ENGINES = (*search.ENGINES, "milvus", "spark")
@@ -45,10 +43,11 @@ def opened(path, engine="numpy", address=None, master=None):
         if not address:
             raise UserError("the engine 'milvus' needs --address: http://host:19530, or a "
                             "file for the embedded edition, codes.db")
-        index = milvus.Index(found.codes, found.bits, address)
-    else:
-        index = search.Index(found.bits, engine)
-        index.add(found.codes)
+        with contextlib.closing(milvus.Index(found.codes, found.bits, address)) as index:
+            yield found, index
+        return
+    index = search.Index(found.bits, engine)
+    index.add(found.codes)
     yield found, index
 
 
@@ -70,19 +69,17 @@ class Coder:
         self.spec = nets.net_spec(found.dataset, found.variant, found.bits)
         weights, _ = models.find_model(self.spec, model)
         if collection.digest(weights) != found.weights:
-            raise UserError(f"the collection was coded with other weights than {weights}; "
-                            "name those with --model, or code the images anew")
+            raise UserError(f"the collection of {found.source} was coded with other weights "
+                            f"than {weights}; name those with --model, or code the images "
+                            "anew")
         # The first codes queries, where there are two (section 4.4).
         self._net = encoder.Encoder(nets.deploy(self.spec, self.spec.recipe.subnetworks[0]),
                                     weights)
         self._alone = threading.Lock()         # Caffe's nets are for one thread at a time
 
-    def code(self, data, where):
-        """The packed code, uint8 (1, bytes), of an image file's bytes.
-
-        ``where`` names it in the UserError that is raised where it is no image.
-        """
-        image = sources.fitted(trees.decode_image(data, where), self.spec.recipe)
+    def code(self, image):
+        """The packed code, uint8 (1, bytes), of an image, uint8 (height, width, 3)."""
+        image = sources.fitted(image, self.spec.recipe)
         with self._alone:
             outputs = self._net.outputs(image[None])
         return ranking.pack(outputs > 0.5)
@@ -129,16 +126,11 @@ class Finder:
                 for both in zip(rows.tolist(), distances.tolist())]
 
     def image(self, name):
-        """The bytes of an image of the collection, if it is a file that is still there.
+        """An image of the collection, uint8 (height, width, 3), if it is still there.
 
         Raises
         ------
         UserError
             If it is not.
         """
-        source = pathlib.Path(self.collection.source)
-        root = source if source.is_dir() else source.parent
-        path = root / name
-        if not path.is_file():
-            raise UserError(f"{path} is no longer there")
-        return trees.read_file(path)
+        return sources.item(self.collection.source, name, ()).read()

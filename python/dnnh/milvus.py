@@ -20,7 +20,8 @@ class Index:
     """Codes in Milvus, searched exactly (BIN_FLAT); called as dnnh.search.Index is.
 
     Codes are filled in once: whoever opens the same codes at the same address again finds
-    them there.
+    them there. They stay there until somebody drops the collection, which is called
+    ``dnnh_<bits>_<digest of the codes>``.
 
     Parameters
     ----------
@@ -32,7 +33,8 @@ class Index:
     Raises
     ------
     UserError
-        If Milvus is not here, or cannot be reached.
+        If Milvus is not here, or cannot be reached, or somebody else fills in the same
+        codes at this moment.
     """
 
     def __init__(self, codes, bits, address):
@@ -43,33 +45,41 @@ class Index:
                             "with '.venv/bin/pip install -e .[milvus]'") from error
         codes = search.checked(codes, bits)
         self._size, self.bits, self._address = len(codes), bits, address
-        self._error = pymilvus.MilvusException
+        self._name = f"dnnh_{bits}_{hashlib.sha256(codes).hexdigest()[:32]}"
+        self._milvus = pymilvus
         try:
             self._client = pymilvus.MilvusClient(uri=address, timeout=10)
-            self._name = f"dnnh_{bits}_{hashlib.sha256(codes.tobytes()).hexdigest()[:32]}"
-            # One that was left half full is filled anew.
-            if not self._client.has_collection(self._name) or self._count() != len(codes):
-                self._fill(pymilvus, codes)
-            self._client.load_collection(self._name)
-        except self._error as error:
-            raise self._refused(error) from error
+            if self._count() != len(codes):    # one that was left half full, too
+                self._fill(codes)
+                if self._count() != len(codes):
+                    raise UserError(f"Milvus at {address} has {self._count():,} codes in "
+                                    f"'{self._name}' and should have {len(codes):,}; is "
+                                    "somebody else filling it? Try again")
+        except (pymilvus.MilvusException, ValueError) as error:
+            raise UserError(f"Milvus at {address}: {error}; name a server that runs, "
+                            "http://host:19530, or a file, codes.db") from error
 
-    def _refused(self, error):
-        return UserError(f"Milvus at {self._address}: {error.message}; name a server that "
-                         "runs, http://host:19530, or a file, codes.db")
+    def close(self):
+        self._client.close()
 
     def _count(self):
-        self._client.load_collection(self._name)
+        """How many codes are there; 0 where the collection is not, or not whole."""
+        if not self._client.has_collection(self._name):
+            return 0
+        try:
+            self._client.load_collection(self._name)
+        except self._milvus.MilvusException:
+            return 0                           # it has no index: killed before that
         found, = self._client.query(self._name, output_fields=["count(*)"],
                                     consistency_level="Strong")
         return found["count(*)"]
 
-    def _fill(self, pymilvus, codes):
+    def _fill(self, codes):
         client = self._client
         client.drop_collection(self._name)
         schema = client.create_schema(auto_id=False)
-        schema.add_field("id", pymilvus.DataType.INT64, is_primary=True)
-        schema.add_field("code", pymilvus.DataType.BINARY_VECTOR, dim=8 * codes.shape[1])
+        schema.add_field("id", self._milvus.DataType.INT64, is_primary=True)
+        schema.add_field("code", self._milvus.DataType.BINARY_VECTOR, dim=8 * codes.shape[1])
         by = client.prepare_index_params()
         by.add_index("code", index_type="BIN_FLAT", metric_type="HAMMING")
         client.create_collection(self._name, schema=schema, index_params=by,
@@ -88,14 +98,11 @@ class Index:
         Equal distances are put in the order of ids; where more than MOST codes are as
         near as the last hit, which of them Milvus gives is its own choice.
         """
-        queries = search.checked(queries, self.bits)
-        if top < 1:
-            raise UserError(f"the top {top} were asked for; ask for at least 1")
-        if min(top, len(self)) > MOST:
+        queries, top = search.request(queries, top, self.bits, len(self))
+        if top > MOST:
             raise UserError(f"the top {top} were asked for; Milvus gives at most {MOST}")
-        top = min(top, len(self))
         if not top or not len(queries):
-            return (np.zeros((len(queries), top), np.int64),) * 2
+            return search.nothing(queries, top)
         found = np.concatenate([
             self._nearest(queries[start:start + QUERIES], top, min(2 * top, MOST, len(self)))
             for start in range(0, len(queries), QUERIES)])
@@ -104,7 +111,8 @@ class Index:
     def within(self, query, radius):
         """The codes within a radius of one query, MOST of them at most: see
         dnnh.search.Index.within."""
-        distances, ids = self.search(np.atleast_2d(query), min(MOST, len(self)) or 1)
+        distances, ids = self.search(search.one(query, self.bits),
+                                     min(MOST, len(self)) or 1)
         near = distances[0] <= radius
         return distances[0][near], ids[0][near]
 
@@ -113,8 +121,8 @@ class Index:
         try:
             found = self._client.search(self._name, [query.tobytes() for query in queries],
                                         limit=limit, search_params={"metric_type": "HAMMING"})
-        except self._error as error:
-            raise self._refused(error) from error
+        except self._milvus.MilvusException as error:
+            raise UserError(f"Milvus at {self._address}: {error}") from error
         hits = np.array([sorted((int(hit["distance"]), hit["id"]) for hit in hits)
                          for hits in found], np.int64)
         tied = (hits[:, -1, 0] == hits[:, top - 1, 0]) & (limit < min(MOST, len(self)))

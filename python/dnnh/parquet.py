@@ -86,6 +86,12 @@ def load(folder):
             columns=["row", "name", "labels", *columns],
             filter=compute.field("left_out").is_null()).sort_by("row")
         found = np.column_stack([table[name].to_numpy() for name in columns])
+        texts = {"name": table["name"].combine_chunks(),
+                 "labels": table["labels"].combine_chunks()}
+        if str(texts["name"].type) != "string" or str(texts["labels"].type) not in (
+                "list<element: string>", "list<item: string>"):
+            raise ValueError(f"its names are {texts['name'].type}, its labels "
+                             f"{texts['labels'].type}")
         if found.dtype != np.int64 or len(found) != about["coded"]:
             raise ValueError(f"it has {len(found):,} codes of {found.dtype} and should have "
                              f"{about['coded']:,} of int64")
@@ -94,8 +100,8 @@ def load(folder):
                         "with 'python tools/encode.py --engine spark'") from error
 
     def of(column):
-        return lambda rows: table[column].combine_chunks().take(
-            np.atleast_1d(np.arange(len(table))[rows])).to_pylist()
+        return lambda rows: texts[column].take(
+            np.atleast_1d(np.arange(len(found))[rows])).to_pylist()
     del about["coded"]
     return {**about, "codes": packed(found, about["bits"]), "names": of("name"),
             "labels": lambda rows: [tuple(some) for some in of("labels")(rows)]}

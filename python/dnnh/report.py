@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from dnnh import metrics, paths, plots, ranking
-from dnnh.datasets import trees
 
 GALLERY_HITS = 12
 
@@ -244,15 +243,9 @@ def _uri(buffer):
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def thumbnail(data, name, side=160):
-    """An image file's bytes as an HTML element that holds a small copy.
-
-    Raises
-    ------
-    UserError
-        If they are no image.
-    """
-    image = Image.fromarray(trees.decode_image(data, name))
+def thumbnail(image, name, side=160):
+    """An image, uint8 (height, width, 3), as an HTML element that holds a small copy."""
+    image = Image.fromarray(image)
     image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")

@@ -20,7 +20,7 @@ from dnnh import paths, ranking
 from dnnh.errors import UserError
 
 ENGINES = ("numpy", "flat", "ivf")
-BLOCK = 1 << 20            # codes that are compared at a time, by NumPy
+BLOCK, TOGETHER = 1 << 20, 16      # codes, and queries, that NumPy compares at a time
 LISTS, PROBED = 1024, 8    # of the engine `ivf`: groups of codes, and how many are looked at
 TRAIN = 64                 # codes that groups are found from, for each
 
@@ -45,10 +45,10 @@ class Index:
             raise UserError(f"{bits} bits: codes have 1 to {codes_files.MAX_BITS} bits")
         if engine not in ENGINES:
             raise UserError(f"unknown engine '{engine}'; known ones: " + ", ".join(ENGINES))
-        if not 1 <= probed <= lists:
-            raise UserError(f"{probed} of {lists} lists are to be probed; probe at least 1, "
-                            "and no more than there are")
+        if lists < 1:
+            raise UserError(f"{lists} lists: codes are put into at least 1")
         self.bits, self.engine, self.lists, self.probed = bits, engine, lists, probed
+        self._alone = threading.Lock()         # while lists are filled
         # For FAISS codes have as many bytes as it is fast with: 2, 4, or a multiple of 8.
         self._width = self.width if engine == "numpy" else next(
             width for width in (2, 4, 8 * -(-self.width // 8)) if width >= self.width)
@@ -59,6 +59,17 @@ class Index:
     def width(self):
         """Bytes of a code."""
         return -(-self.bits // 8)
+
+    @property
+    def probed(self):
+        return self._probed
+
+    @probed.setter
+    def probed(self, probed):
+        if not 1 <= probed <= self.lists:
+            raise UserError(f"{probed} of {self.lists} lists are to be probed; probe at least "
+                            "1, and no more than there are")
+        self._probed = probed
 
     def __len__(self):
         return self._size
@@ -102,14 +113,13 @@ class Index:
         UserError
             If the queries are not of this length, or nothing is asked for.
         """
-        queries = checked(queries, self.bits)
-        if top < 1:
-            raise UserError(f"the top {top} were asked for; ask for at least 1")
-        top = min(top, len(self))
+        queries, top = request(queries, top, self.bits, len(self))
         if not top or not len(queries):
-            return (np.zeros((len(queries), top), np.int64),) * 2
+            return nothing(queries, top)
         if self.engine == "numpy":
-            return self._nearest(queries, top)
+            parts = [self._nearest(queries[start:start + TOGETHER], top)
+                     for start in range(0, len(queries), TOGETHER)]
+            return tuple(map(np.concatenate, zip(*parts)))
         queries = self._padded(queries)
         distances, ids = (self._flat(queries, top) if self.engine == "flat"
                           else self._filled_lists().search(queries, top, self.probed))
@@ -130,8 +140,13 @@ class Index:
         Returns
         -------
         (distances, ids) : int64 arrays of shape (found,), ordered as by :meth:`search`
+
+        Raises
+        ------
+        UserError
+            If the query is not of this length.
         """
-        query = self._padded(checked(np.atleast_2d(query), self.bits))
+        query = self._padded(one(query, self.bits))
         if self._lists:
             distances, ids = self._lists.within(query, radius)
         else:
@@ -170,17 +185,20 @@ class Index:
             with h5py.File(path, "r") as file:
                 index = cls(int(file.attrs["bits"]), engine or str(file.attrs["engine"]),
                             int(file.attrs["lists"]), int(file.attrs["probed"]))
-                codes = file["codes"][:]
+                codes = checked(file["codes"][:], index.bits)
                 if index.engine == "ivf" and "list_of" in file:
                     centroids = file["centroids"][:]
+                    if centroids.dtype != np.uint8 or centroids.ndim != 2 or (
+                            centroids.shape[1] != index._width):
+                        raise ValueError(f"its centroids are {centroids.dtype} of shape "
+                                         f"{centroids.shape}")
                     index._lists = _Lists(index._width, len(centroids), centroids)
-                    index._lists.add(index._padded(checked(codes, index.bits)),
-                                     file["list_of"][:])
+                    index._lists.add(index._padded(codes), file["list_of"][:])
                     index._size = len(codes)
                 else:
                     index.add(codes)
         except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
-                OverflowError, MemoryError) as error:
+                OverflowError, MemoryError, UserError) as error:
             raise UserError(f"{path} is not an index ({error}); make it again") from error
         return index
 
@@ -235,14 +253,15 @@ class Index:
         return tuple(np.concatenate(parts, axis=1) for parts in zip(*found))
 
     def _filled_lists(self):
-        if not self._lists:
-            lists = max(1, min(self.lists, len(self) // TRAIN))
-            filled = _Lists(self._width, lists)
-            filled.train(_sample(self._blocks, TRAIN * lists))
-            for _, codes in self._pieces(BLOCK):
-                filled.add(codes)
-            self._lists, self._blocks = filled, []
-        return self._lists
+        with self._alone:
+            if not self._lists:
+                lists = max(1, min(self.lists, len(self) // TRAIN))
+                filled = _Lists(self._width, lists)
+                filled.train(_sample(self._blocks, TRAIN * lists))
+                for _, codes in self._pieces(BLOCK):
+                    filled.add(codes)
+                self._lists, self._blocks = filled, []
+            return self._lists
 
 
 class _Lists:
@@ -317,6 +336,32 @@ def _sample(blocks, count):
     ends = np.cumsum([0, *map(len, blocks)])
     return np.concatenate([block[rows[(start <= rows) & (rows < end)] - start]
                            for block, start, end in zip(blocks, ends, ends[1:])])
+
+
+def request(queries, top, bits, size):
+    """A search of ``size`` codes, if it can be: (queries, how many hits each can have).
+
+    Raises
+    ------
+    UserError
+        If the queries are not of this length, or nothing is asked for.
+    """
+    if top < 1:
+        raise UserError(f"the top {top} were asked for; ask for at least 1")
+    return checked(queries, bits), min(top, size)
+
+
+def nothing(queries, top):
+    """The answer where there is nothing to search for, or in."""
+    return (np.zeros((len(queries), top), np.int64),) * 2
+
+
+def one(query, bits):
+    """One packed code, (ceil(q / 8),), checked, as an array of one: (1, ceil(q / 8))."""
+    query = np.asarray(query)
+    if query.ndim != 1:
+        raise UserError(f"one query is asked for, and not codes of shape {query.shape}")
+    return checked(query[np.newaxis], bits)
 
 
 def checked(codes, bits):

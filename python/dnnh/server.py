@@ -89,7 +89,7 @@ def make_app(finder, coder):
 
         def work():
             start = time.perf_counter()
-            code = coder.code(bytes(data), "what was sent")
+            code = coder.code(trees.decode_image(bytes(data), "what was sent"))
             return answer(code, top, radius, {"code": 1000 * (time.perf_counter() - start)})
         return await run_in_threadpool(work)
 
@@ -102,7 +102,7 @@ def make_app(finder, coder):
     def image(row: int):
         name = finder.collection.names(checked(row))[0]
         try:
-            small = Image.fromarray(trees.decode_image(finder.image(name), name))
+            small = Image.fromarray(finder.image(name))
         except UserError as error:
             raise HTTPException(404, f"{name} is no longer there, or no image") from error
         small.thumbnail((THUMBNAIL, THUMBNAIL))

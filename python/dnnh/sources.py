@@ -17,6 +17,9 @@ from dnnh.datasets import trees
 from dnnh.errors import UserError
 
 
+HEXADECIMAL = "0x"         # names of keys that are no text begin so
+
+
 @dataclasses.dataclass(frozen=True)
 class Item:
     """An image that has not been looked at yet.
@@ -88,7 +91,12 @@ def fitted(image, recipe):
 
 
 def _file(path, name, labels):
-    return Item(name, labels, lambda: trees.decode_image(trees.read_file(path), path))
+    def read():
+        if shown != name:
+            raise UserError(f"{path.parent} has a name that is no text: '{shown}'; rename it")
+        return trees.decode_image(trees.read_file(path), path)
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    return Item(shown, labels, read)
 
 
 def _of_folder(root, folder=None):
@@ -125,7 +133,7 @@ def _of_lmdb(folder):
     try:
         with _opened(folder) as database, database.begin() as transaction:
             for key, value in transaction.cursor():
-                name, datum = key.decode("utf-8", "replace"), _datum(value)
+                name, datum = _name(key), _datum(value)
                 yield Item(name, _labels(datum), functools.partial(
                     _pixels, datum, f"{folder}: image '{name}'"))
     except lmdb.Error as error:
@@ -133,7 +141,21 @@ def _of_lmdb(folder):
 
 
 def _opened(folder):
-    return lmdb.open(str(folder), readonly=True, lock=False, create=False)
+    database = lmdb.open(str(folder), readonly=True, lock=False, create=False)
+    whole = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+    there = os.path.getsize(pathlib.Path(folder, "data.mdb"))
+    if there < whole:              # to look at what is missing would end the process
+        raise UserError(f"{folder} is cut off: data.mdb has {there:,} bytes of {whole:,}; "
+                        "copy it again")
+    return database
+
+
+def _name(key):
+    """A key as text: in hexadecimal if it is none."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return HEXADECIMAL + key.hex()
 
 
 @functools.cache
@@ -144,7 +166,10 @@ def _reader(folder):
 
 def _record(folder, name):
     with _reader(folder).begin() as transaction:
-        return transaction.get(name.encode()) or b""
+        value = transaction.get(name.encode())
+        if value is None and name.startswith(HEXADECIMAL):
+            value = transaction.get(bytes.fromhex(name.removeprefix(HEXADECIMAL)))
+        return value or b""
 
 
 def _datum(value):

@@ -41,12 +41,16 @@ def session(master=MASTER):
         what Spark raises inside the block.
     """
     try:
+        import pandas, pyarrow   # noqa: E401, F401: PySpark itself asks only when it needs them
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError as error:
-        raise UserError("the engine 'spark' is PySpark, which is not here; install it with "
+        raise UserError(f"the engine 'spark' is not whole here ({error}); install it with "
                         "'.venv/bin/pip install -e .[spark]'") from error
+    if SparkSession.getActiveSession():
+        raise UserError("this process has a session of Spark's already; stop that first, or "
+                        "use it")
     _check_reachable(master)
     # Workers run this very Python, with the packages that are in its environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -126,7 +130,8 @@ def encode(spark, source, spec, weights, out):
     Raises
     ------
     UserError
-        If nothing could be coded.
+        If there is no such source or nothing of it could be coded, if the machines do not
+        see the same weights, images and ``out``, or if Spark fails.
     """
     source, weights = pathlib.Path(source).resolve(), pathlib.Path(weights).resolve()
     job = Job(spec.dataset, spec.variant, spec.bits, str(weights), collection.digest(weights),
@@ -136,7 +141,7 @@ def encode(spark, source, spec, weights, out):
         partial.mkdir()
         # Images are listed here, a group a row, and read and coded by the workers.
         listing, images = partial / "listing", partial / parquet.IMAGES
-        groups = _list_groups(source, listing)
+        groups, listed = _list_groups(source, listing)
         parts = min(groups, max(-(-groups // GROUPS_A_PART),
                                 PARTS_A_CORE * spark.sparkContext.defaultParallelism))
         (spark.read.parquet(_url(listing)).repartition(max(parts, 1))
@@ -149,6 +154,9 @@ def encode(spark, source, spec, weights, out):
         for row in (spark.read.parquet(_url(images)).selectExpr("left_out IS NULL AS coded")
                     .groupBy("coded").count().collect()):
             counts[row["coded"]] = row["count"]
+        if sum(counts.values()) != listed:
+            raise UserError(f"{sum(counts.values()):,} of {listed:,} images came back to "
+                            f"{out}; it must be a folder that all machines share")
         if not counts[True]:
             raise UserError(f"{source} has no image that can be read")
         parquet.describe(partial, {
@@ -163,23 +171,26 @@ def _url(path):
 
 
 def _list_groups(source, path):
-    """Write which images there are; one row for each group that is coded at once."""
+    """Write which images there are, one row for each group that is coded at once; returns
+    (groups, images)."""
     import pyarrow
     from pyarrow import parquet as files
     schema = pyarrow.schema([("first", pyarrow.int64()),
                              ("names", pyarrow.list_(pyarrow.string())),
                              ("labels", pyarrow.list_(pyarrow.list_(pyarrow.string())))])
-    items, first, groups = sources.items(source), 0, 0
+    # Names and labels alone: an item of an LMDB holds its pixels.
+    items = ((item.name, list(item.labels)) for item in sources.items(source))
+    groups = images = 0
     with files.ParquetWriter(path, schema) as writer:
         while some := list(itertools.islice(
                 iter(lambda: list(itertools.islice(items, collection.GROUP)), []), 1000)):
-            firsts = first + collection.GROUP * np.arange(len(some))
             writer.write_table(pyarrow.table(
-                [firsts, [[item.name for item in group] for group in some],
-                 [[list(item.labels) for item in group] for group in some]], schema=schema))
-            first += collection.GROUP * len(some)
+                [collection.GROUP * (groups + np.arange(len(some))),
+                 [[name for name, _ in group] for group in some],
+                 [[labels for _, labels in group] for group in some]], schema=schema))
             groups += len(some)
-    return groups
+            images += sum(map(len, some))
+    return groups, images
 
 
 def _encode_groups(job, tables):
@@ -204,6 +215,9 @@ def _encode_groups(job, tables):
 @functools.cache
 def _net(job):
     """A worker's net, opened when it is first needed: nets cannot be sent to it."""
+    if not os.path.exists(job.source):
+        raise UserError(f"{socket.gethostname()} has no {job.source}; all machines need the "
+                        "same images")
     if collection.digest(job.weights) != job.digest:
         raise UserError(f"{job.weights} is another file on {socket.gethostname()} than where "
                         "this was started; all machines need the same weights")
@@ -213,20 +227,58 @@ def _net(job):
 
 
 def load(spark, folder):
-    """A collection whose codes stay where they are: (Collection with codes None, Index)."""
+    """A collection whose codes stay where they are.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    folder : path of a collection, as :func:`encode` writes it
+
+    Returns
+    -------
+    (Collection, Index) : the first has no codes, and names and labels of arrays of rows alone
+
+    Raises
+    ------
+    UserError
+        If it is none, or has lost a part.
+    """
     about = parquet.described(folder)
-    table = spark.read.parquet(_url(pathlib.Path(folder, parquet.IMAGES))).where("left_out IS NULL")
-    index = Index(table, about["bits"], about.pop("coded"))
+    every = spark.read.parquet(_url(pathlib.Path(folder, parquet.IMAGES)))
+    table = every.where("left_out IS NULL")
+    coded = table.count()
+    if coded != about["coded"]:
+        raise UserError(f"{folder} has {coded:,} codes and should have {about['coded']:,}; "
+                        "make it again with 'python tools/encode.py --engine spark'")
+    del about["coded"]
+    gaps = _Gaps(np.array(sorted(row["row"] for row in every.where("left_out IS NOT NULL")
+                                 .select("row").collect()), np.int64))
 
     def of(column):
         def read(rows):
-            rows = [int(row) for row in np.atleast_1d(rows)]
-            found = dict(table.where(table["row"].isin(rows)).select("row", column).collect())
+            rows = gaps.opened(np.atleast_1d(rows)).tolist()
+            asked = spark.createDataFrame([(row,) for row in rows], "row long")
+            found = dict(table.join(asked, "row").select("row", column).collect())
             return [found[row] for row in rows]
         return read
     return collection.Collection(
         codes=None, names=of("name"),
-        labels=lambda rows: [tuple(some) for some in of("labels")(rows)], **about), index
+        labels=lambda rows: [tuple(some) for some in of("labels")(rows)], **about), Index(
+            table, about["bits"], coded, gaps)
+
+
+class _Gaps:
+    """Rows of a source, and the same without those that were left out (int64, sorted)."""
+
+    def __init__(self, left_out=np.zeros(0, np.int64)):
+        self._left_out = left_out
+        self._closed = left_out - np.arange(len(left_out))
+
+    def closed(self, rows):
+        return rows - np.searchsorted(self._left_out, rows)
+
+    def opened(self, rows):
+        return rows + np.searchsorted(self._closed, rows, side="right")
 
 
 class Index:
@@ -237,10 +289,13 @@ class Index:
     table : DataFrame with ``row`` and the words of a code
     bits, size : int
         The length of codes, and how many there are.
+    gaps : _Gaps
+        Which rows are missing; ids go on counting across them.
     """
 
-    def __init__(self, table, bits, size):
+    def __init__(self, table, bits, size, gaps=_Gaps()):
         self.bits, self._size, self._names = bits, size, parquet.word_names(bits)
+        self._gaps = gaps
         self._table = table.select("row", *self._names)
 
     def __len__(self):
@@ -252,12 +307,9 @@ class Index:
         First how many codes there are at each distance from each query, which tells how
         far the last one is; then those up to there.
         """
-        queries = search.checked(queries, self.bits)
-        if top < 1:
-            raise UserError(f"the top {top} were asked for; ask for at least 1")
-        top = min(top, len(self))
+        queries, top = search.request(queries, top, self.bits, len(self))
         if not top or not len(queries):
-            return (np.zeros((len(queries), top), np.int64),) * 2
+            return search.nothing(queries, top)
         histogram = np.zeros((len(queries), self.bits + 1), np.int64)
         for row in (self._pairs(queries).groupBy("query", "distance").count()
                     .collect()):
@@ -273,14 +325,14 @@ class Index:
         distances, ids = np.empty((2, len(queries), top), np.int64)
         distances[found[:, 0], found[:, 1] - 1] = found[:, 2]
         ids[found[:, 0], found[:, 1] - 1] = found[:, 3]
-        return distances, ids
+        return distances, self._gaps.closed(ids)
 
     def within(self, query, radius):
         """All codes within a radius of one query: see dnnh.search.Index.within."""
-        query = search.checked(np.atleast_2d(query), self.bits)
+        query = search.one(query, self.bits)
         found = np.array(self._pairs(query, np.array([radius])).orderBy("distance", "row")
                          .select("distance", "row").collect(), np.int64).reshape(-1, 2)
-        return found[:, 0], found[:, 1]
+        return found[:, 0], self._gaps.closed(found[:, 1])
 
     def _pairs(self, queries, radii=None):
         """A row for each query and each code, those further off than radii left out."""

@@ -1,6 +1,7 @@
 """From images to a collection, and from an image to its neighbours."""
 
 import concurrent.futures
+import fcntl
 import importlib
 import json
 import time
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from dnnh import collection, datasets, encoder, finder, nets, ranking
+from dnnh.datasets import trees
 from dnnh.errors import UserError
 
 SPEC = nets.net_spec("digits", bits=12)
@@ -42,6 +44,10 @@ def photos(tmp_path, monkeypatch):
     (tmp_path / "photos/broken.jpg").write_bytes(b"no image")
     (tmp_path / "photos/class1/zero.png").write_bytes(b"")
     return tmp_path / "photos"
+
+
+def digit(path):
+    return trees.decode_image(path.read_bytes(), path)
 
 
 def order():
@@ -111,6 +117,8 @@ def test_what_cannot_go_on(photos, tmp_path, run, monkeypatch):
 
     def begun(**changes):
         state.parent.mkdir(exist_ok=True)
+        for name in collection.FILES:
+            (state.parent / name).touch()
         whole = collection.Writer(tmp_path / "d.h5", {}).state
         state.write_text(json.dumps({**whole, **changes}))
 
@@ -123,9 +131,50 @@ def test_what_cannot_go_on(photos, tmp_path, run, monkeypatch):
     about = {"bits": 12, "dataset": "digits", "variant": "", "weights": collection.digest(
         __import__("pathlib").Path(__import__("sys").argv[-1])),
         "source": str(photos.resolve())}
-    begun(about=about, seen=50)
-    with pytest.raises(UserError, match="has 39 images now and had 50; delete"):
+    begun(about=about, codes=20)
+    with pytest.raises(UserError, match="'codes' has 0 bytes, not 20.; delete"):
         run.encode(photos, tmp_path / "c.h5")
+    begun(about=about, coded="x")
+    with pytest.raises(UserError, match="other entries"):
+        run.encode(photos, tmp_path / "c.h5")
+    # One more image, or one less, before where it was.
+    for seen, last in ((50, "z.png"), (5, "class0/06.png")):
+        begun(about=about, seen=seen, last=last)
+        with pytest.raises(UserError, match=f"other images than .*image {seen} was '{last}'"):
+            run.encode(photos, tmp_path / "c.h5")
+    begun(about=about)
+    with (state.parent / "claim").open("w") as claim:
+        fcntl.flock(claim, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another process is writing to .*c.h5.partial"):
+            run.encode(photos, tmp_path / "c.h5")
+
+
+def test_places_that_cannot_be_written_to(photos, tmp_path, run):
+    with pytest.raises(UserError, match="lies in --images .*photos, and would be taken"):
+        run.encode(photos, photos / "c.h5")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder is of the other kind"):
+        run.encode(photos, tmp_path / "folder", "--force")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is of the other kind"):
+        run.encode(photos, tmp_path / "file", "--force", "--engine", "spark")
+
+
+def test_a_list_of_what_was_left_out_does_not_outlive_it(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    (photos / "broken.jpg").unlink()
+    (photos / "class1/zero.png").unlink()
+    run.encode(photos, tmp_path / "c.h5", "--force")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.h5", "photos"]
+
+
+def test_labels_that_are_none(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    for text in ("nonsense", "5", "[1]"):
+        with h5py.File(tmp_path / "c.h5", "a") as file:
+            file["labels"][3] = text
+        with pytest.raises(UserError, match=r"c.h5 has the labels .*, which are none"):
+            collection.load(tmp_path / "c.h5").labels(3)
 
 
 def test_no_image_at_all(tmp_path, run):
@@ -143,7 +192,7 @@ def test_an_image_finds_itself_and_its_neighbours(photos, tmp_path, run, weights
     with finder.opened(tmp_path / "c.h5") as opened:
         found = finder.Finder(*opened)
     path = photos / "class1/16.png"
-    code = finder.Coder(found.collection, weights).code(path.read_bytes(), path)
+    code = finder.Coder(found.collection, weights).code(digit(path))
     hits, = found.nearest(code, 5)
     assert len(hits) == 5
     itself, = [hit for hit in hits if hit.name == "class1/16.png"]
@@ -153,7 +202,7 @@ def test_an_image_finds_itself_and_its_neighbours(photos, tmp_path, run, weights
     assert [hit.distance for hit in hits] == sorted(distances)[:5]
     assert [hit.row for hit in found.within(code[0], 12, 100)] == np.argsort(
         distances, kind="stable").tolist()
-    assert found.image(hits[0].name) == (photos / hits[0].name).read_bytes()
+    assert np.array_equal(found.image(hits[0].name), digit(photos / hits[0].name))
     said = run("search", "--codes", tmp_path / "c.h5", "--image", path, "--top", 3,
                "--json", tmp_path / "hits.json", "--html", tmp_path / "hits.html")
     assert len(said.splitlines()) == 3
@@ -164,7 +213,7 @@ def test_an_image_finds_itself_and_its_neighbours(photos, tmp_path, run, weights
     (photos / hits[1].name).unlink()
     run("search", "--codes", tmp_path / "c.h5", "--image", path, "--html",
         tmp_path / "hits.html")
-    assert "is no longer there" in (tmp_path / "hits.html").read_text()
+    assert "cannot be read" in (tmp_path / "hits.html").read_text()
     for wrong, message in ((photos / "broken.jpg", "is not a readable image"),
                            (photos / "nowhere.jpg", "nowhere.jpg cannot be read"),
                            (photos, "cannot be read .Is a directory")):
@@ -191,7 +240,7 @@ def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, we
     names = found.names(slice(0, 37))
 
     def code(name):
-        return coder.code((photos / name).read_bytes(), name)
+        return coder.code(digit(photos / name))
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert np.array_equal(np.concatenate(list(pool.map(code, names))),
@@ -208,9 +257,11 @@ def test_codes_of_other_weights(photos, tmp_path, run, weights):
 @pytest.mark.parametrize("change, message", [
     (lambda file: file.attrs.__delitem__("bits"), "it has no bits"),
     (lambda file: file.__delitem__("names"), "it has no names"),
-    (lambda file: file.attrs.__setitem__("bits", 20), r"codes is uint8 of shape \(37, 2\)"),
+    (lambda file: file.attrs.__setitem__("bits", 20), r"codes are uint8 of shape \(37, 2\); this index has 20 bits"),
     (lambda file: file.__delitem__("labels") or file.__setitem__("labels", ["a"]),
-     r"labels has the shape \(1,\) for 37 codes")])
+     r"labels is object of shape \(1,\) for 37 codes"),
+    (lambda file: file.__delitem__("names") or file.__setitem__("names", np.arange(37)),
+     r"names is int64 of shape \(37,\)")])
 def test_what_is_no_collection(photos, tmp_path, run, change, message):
     run.encode(photos, tmp_path / "c.h5")
     with h5py.File(tmp_path / "c.h5", "a") as file:

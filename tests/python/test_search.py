@@ -1,5 +1,7 @@
 """Searching codes: each engine against plain counting."""
 
+import concurrent.futures
+
 import h5py
 import numpy as np
 import pytest
@@ -108,6 +110,22 @@ def test_lists_are_saved_too(tmp_path):
             file["list_of"] = wrong
         with pytest.raises(UserError, match="is not an index .its lists are int64 of shape"):
             search.Index.load(tmp_path / "index.h5")
+    with h5py.File(tmp_path / "index.h5", "a") as file:
+        del file["centroids"]
+        file["centroids"] = np.zeros((30, 9), np.uint8)
+    with pytest.raises(UserError, match=r"index.h5 is not an index .*of shape \(30, 9\)"):
+        search.Index.load(tmp_path / "index.h5")
+
+
+def test_two_first_searches_at_once():
+    pytest.importorskip("faiss")
+    codes, queries = made(20, 20_000, 50)
+    index = search.Index(20, "ivf", lists=64, probed=64)
+    index.add(codes)
+    exact = plain(codes, queries, 20, 3)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: index.search(queries, 3), range(4)):
+            assert np.array_equal(found[0], exact[0])
 
 
 def test_memory_is_that_of_the_padded_codes():
@@ -132,6 +150,8 @@ def test_nothing_in_it_or_asked():
      r"uint8 of shape \(4, 3\); this index has 12 bits: uint8 of shape \(n, 2\)"),
     (lambda index: index.add(np.zeros((4, 2), int)), "codes are int64"),
     (lambda index: index.search(np.zeros(2, np.uint8)), r"of shape \(2,\)"),
+    (lambda index: index.within(np.zeros((1, 2), np.uint8), 1), r"one query .* \(1, 2\)"),
+    (lambda index: setattr(index, "probed", 0), "0 of 1024 lists are to be probed"),
     (lambda index: index.add(np.full((4, 2), 255, np.uint8)), "ones beyond bit 12"),
     (lambda index: index.search(np.zeros((1, 2), np.uint8), 0), "ask for at least 1"),
     (lambda index: search.Index(0), "0 bits"), (lambda index: search.Index(256), "256 bits"),

@@ -2,6 +2,7 @@
 
 import types
 
+import lmdb
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,3 +85,36 @@ def test_images_are_fitted_to_the_nets(channels):
     fitted = sources.fitted(image, types.SimpleNamespace(stored=8, channels=channels))
     assert fitted.shape == (8, 8, channels) and fitted.dtype == np.uint8
     assert fitted[1, 4, 0] == 200 and fitted[6, 4, 0] == 0
+
+
+def test_names_that_are_no_text(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(bytes(tmp_path / "photos") + b"/\xff.png", "PNG")
+    item, = sources.items(tmp_path / "photos")
+    assert item.name == "\\udcff.png" and item.name.encode()
+    with pytest.raises(UserError, match="has a name that is no text: .*rename it"):
+        item.read()
+
+
+def test_keys_that_are_no_text(tmp_path):
+    from caffe.proto.caffe_pb2 import Datum
+    with lmdb.open(str(tmp_path / "lmdb")) as database:
+        with database.begin(write=True) as transaction:
+            transaction.put(b"\x00\xc8", Datum(channels=1, height=2, width=2, data=b"abcd",
+                                               label=3).SerializeToString())
+    item, = sources.items(tmp_path / "lmdb")
+    again = sources.item(tmp_path / "lmdb", item.name, ("3",))
+    assert (again.name, again.labels) == (item.name, item.labels) == ("0x00c8", ("3",))
+    assert np.array_equal(again.read(), item.read())
+
+
+def test_a_database_that_is_cut_off(tmp_path):
+    """Reading it would end the process."""
+    with lmdb.open(str(tmp_path / "lmdb"), map_size=10 << 20) as database:
+        for i in range(50):
+            with database.begin(write=True) as transaction:
+                transaction.put(f"{i:08}".encode(), bytes(5000))
+    path = tmp_path / "lmdb/data.mdb"
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"lmdb is cut off: data.mdb has [\d,]+ bytes of"):
+        list(sources.items(tmp_path / "lmdb"))

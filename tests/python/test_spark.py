@@ -1,19 +1,19 @@
 """Coding and searching on Spark give what one machine gives; skipped without Java."""
 
-import importlib
+import contextlib
+import dataclasses
 import os
 import pathlib
 import shutil
 import signal
 import threading
-import time
 
 import numpy as np
 import pytest
 
 from dnnh import collection, parquet, ranking, search, spark
 from dnnh.errors import UserError
-from test_collection import SPEC, order, photos, run, weights   # noqa: F401: fixtures
+from test_collection import SPEC, photos, run, weights   # noqa: F401: fixtures
 
 pytest.importorskip("pyspark")
 pytestmark = pytest.mark.skipif(not shutil.which("java"), reason="Spark needs Java")
@@ -69,12 +69,13 @@ def test_a_table_and_a_database(photos, tmp_path, weights, session, run):
     assert same(collection.load(tmp_path / "d.h5"), collection.load(tmp_path / "d"))
 
 
-def executors():
+def executors(session):
     """The processes on whose behalf workers code."""
-    found = []
+    found, application = [], session.sparkContext.applicationId.encode()
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if b"CoarseGrainedExecutorBackend" in (process / "cmdline").read_bytes():
+            words = (process / "cmdline").read_bytes()
+            if b"CoarseGrainedExecutorBackend" in words and application in words:
                 found.append(int(process.name))
         except OSError:
             pass
@@ -85,11 +86,11 @@ def test_a_killed_executor_costs_no_row(photos, tmp_path, run, weights, session)
     for copy in range(40):
         shutil.copytree(photos / "class0", photos / f"copy{copy:02}")
     run.encode(photos, tmp_path / "c.h5")
-    before, killed = executors(), []
+    before, killed, done = executors(session), [], threading.Event()
 
     def kill():
         tracker = session.sparkContext.statusTracker()
-        while not killed:
+        while not done.wait(0.005):
             for stage in tracker.getActiveStageIds():
                 about = tracker.getStageInfo(stage)
                 # In the middle of coding: some parts are done, others begun.
@@ -97,13 +98,15 @@ def test_a_killed_executor_costs_no_row(photos, tmp_path, run, weights, session)
                     os.kill(before[0], signal.SIGKILL)
                     killed.append(before[0])
                     return
-            time.sleep(0.005)
 
     assert len(before) == 2
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    spark.encode(session, photos, SPEC, weights, tmp_path / "c")
-    assert killed and killed[0] not in executors()
+    try:
+        spark.encode(session, photos, SPEC, weights, tmp_path / "c")
+    finally:
+        done.set()
+    assert killed and killed[0] not in executors(session)
     assert same(collection.load(tmp_path / "c.h5"), collection.load(tmp_path / "c"))
 
 
@@ -123,33 +126,71 @@ def test_search_is_that_of_one_machine(tmp_path, session, bits):
     for ours, theirs in zip(index.within(codes[3], bits // 4),
                             exact.within(codes[3], bits // 4)):
         assert np.array_equal(ours, theirs)
-    assert index.within(codes[0] ^ 255 >> 7, 0)[0].shape == index.within(
-        codes[0] ^ 255 >> 7, 0)[1].shape
+    far = np.full_like(codes[0], 0)
+    assert [found.shape for found in index.within(far, 0)] == [
+        found.shape for found in exact.within(far, 0)]
 
 
-def test_the_tools(photos, tmp_path, run, weights, capsys, monkeypatch):
-    """The same answers from either collection by any engine; every one in its sentence."""
+@pytest.fixture
+def one_session(session, monkeypatch):
+    """Tools that ask for a session get that of these tests; gives the masters asked for."""
+    asked = []
+
+    @contextlib.contextmanager
+    def given(master):
+        asked.append(master)
+        yield session
+
+    monkeypatch.setattr(spark, "session", given)
+    return asked
+
+
+def test_the_tools(photos, tmp_path, run, weights, one_session):
+    """The same answers from either collection by any engine."""
     run.encode(photos, tmp_path / "c.h5")
     run.encode(photos, tmp_path / "c", "--engine", "spark", "--master", MASTER)
-    asked = ["--image", photos / "class1/16.png", "--top", 4]
+    asked = ["--image", photos / "class1/16.png", "--top", 4, "--json", "-"]
     answers = [run("search", "--codes", tmp_path / "c.h5", *asked),
                run("search", "--codes", tmp_path / "c", *asked),
                run("search", "--codes", tmp_path / "c", *asked, "--engine", "spark",
                    "--master", "local[2]")]
-    assert len(set(answers)) == 1 and answers[0].startswith("  0  ")
+    assert len(set(answers)) == 1 and '"distance": 0' in answers[0]
     many = ["--queries", tmp_path / "c.h5", "--top", 2]
     answers = [run("search", "--codes", tmp_path / "c.h5", *many),
                run("search", "--codes", tmp_path / "c", *many, "--engine", "spark")]
     assert len(set(answers)) == 1 and answers[0].count("\n") == 3 * 37
-    with pytest.raises(UserError, match="c.h5 is not a collection of codes as Parquet"):
-        run("search", "--codes", tmp_path / "c.h5", *asked, "--engine", "spark")
-    with pytest.raises(UserError, match="nobody answers at spark://localhost:1 .*refused"):
-        run("search", "--codes", tmp_path / "c", *asked, "--engine", "spark", "--master",
-            "spark://localhost:1")
-    with pytest.raises(UserError, match="--master is for the engine 'spark'"):
-        run("search", "--codes", tmp_path / "c", *asked, "--master", "local[2]")
+    assert one_session == [MASTER, "local[2]", spark.MASTER]
+    lost = next((tmp_path / "c/images").glob("part-*.parquet"))
+    lost.unlink()
+    with pytest.raises(UserError, match=r"c has \d+ codes and should have 37; make it again"):
+        run("search", "--codes", tmp_path / "c", *asked, "--engine", "spark")
+    with pytest.raises(UserError, match=r"c is a damaged collection .*should have 37 of int64"):
+        run("search", "--codes", tmp_path / "c", *asked)
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="none has no image that can be read"):
-        run.encode(tmp_path / "none", tmp_path / "d", "--engine", "spark", "--master",
-                   "local[2]")
+        run.encode(tmp_path / "none", tmp_path / "d", "--engine", "spark")
     assert not (tmp_path / "d").exists()
+
+
+def test_what_workers_do_not_have(photos, tmp_path, weights, session):
+    job = spark.Job("digits", "", 12, str(weights), "other", str(photos))
+    with pytest.raises(UserError, match="net.caffemodel is another file on "):
+        spark._net(job)
+    with pytest.raises(UserError, match="has no .*nowhere; all machines need the same images"):
+        spark._net(dataclasses.replace(job, source=str(tmp_path / "nowhere")))
+    with pytest.raises(UserError, match="this process has a session of Spark's already"):
+        with spark.session("local[2]"):
+            pass
+
+
+def test_what_the_tools_refuse(photos, tmp_path, run, weights):
+    run.encode(photos, tmp_path / "c.h5")
+    asked = ["--image", photos / "class1/16.png", "--top", 4]
+    with pytest.raises(UserError, match="c.h5 is not a collection of codes as Parquet"):
+        parquet.described(tmp_path / "c.h5")
+    with pytest.raises(UserError, match="nobody answers at spark://localhost:1 .*refused"):
+        spark._check_reachable("spark://localhost:1")
+    with pytest.raises(UserError, match="--master is for the engine 'spark'"):
+        run("search", "--codes", tmp_path / "c.h5", *asked, "--master", "local[2]")
+    with pytest.raises(UserError, match="--master is for --engine spark"):
+        run.encode(photos, tmp_path / "d.h5", "--master", "local[2]")
