@@ -21,7 +21,7 @@ from dnnh.errors import UserError
 
 ENGINES = ("numpy", "flat", "ivf")
 BLOCK, TOGETHER = 1 << 20, 16      # codes, and queries, that NumPy compares at a time
-LISTS, PROBED = 1024, 8    # of the engine `ivf`: groups of codes, and how many are looked at
+LISTS, PROBED = 1024, 32   # of the engine `ivf`: groups of codes, and how many are looked at
 TRAIN = 64                 # codes that groups are found from, for each
 
 
