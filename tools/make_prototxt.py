@@ -29,17 +29,22 @@ def main():
                         help="code lengths, 8 to 64 (default 48)")
     parser.add_argument("--seed", type=int, default=1,
                         help="of weights, triplets and changes of images (default 1)")
+    parser.add_argument("--iterations", type=int, default=0,
+                        help="train so many, with the schedules of rate and threshold "
+                        "stretched to them (default: the recipe's)")
     arguments = parser.parse_args()
 
     specs = nets.COMMITTED
     if arguments.dataset is None and (arguments.variant or arguments.validation
                                   or arguments.layout != "fresh" or arguments.seed != 1
+                                  or arguments.iterations
                                   or arguments.bits != [nets.DEFAULT_BITS]):
-        raise UserError("--bits, --variant, --layout, --seed and --validation need "
-                        "--dataset")
+        raise UserError("--bits, --variant, --layout, --seed, --iterations and --validation "
+                        "need --dataset")
     if arguments.dataset is not None:
         specs = [nets.net_spec(arguments.dataset, arguments.variant, bits,
-                               arguments.validation, arguments.layout, arguments.seed)
+                               arguments.validation, arguments.layout, arguments.seed,
+                               arguments.iterations)
                  for bits in arguments.bits]
     for spec in specs:
         for path, text in nets.files_of(spec).items():

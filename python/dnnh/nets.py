@@ -26,6 +26,7 @@ DEFAULT_BITS = 48
 # a list of image numbers, followed over and over; or whole triplets in a
 # database, for Caffe's own Data layer.
 LAYOUTS = ("fresh", "indexed", "dense")
+MAX_ITERATIONS = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,8 @@ class NetSpec:
     ``layout`` is one of LAYOUTS: where the triplets come from in training.
     ``validation`` nets train on four fifths of the training images, so that the rest
     can be ranked to choose things by. ``seed`` decides weights at the start, triplets
-    and what is done to images. All three share the others' deploy files.
+    and what is done to images; ``iterations`` how long is trained, with the recipe's
+    schedules stretched. All of these share the others' deploy files.
     """
 
     dataset: str
@@ -44,17 +46,19 @@ class NetSpec:
     validation: bool = False
     layout: str = "fresh"
     seed: int = 1
+    iterations: int = 0        # in place of the recipe's, if above 0
 
     @property
     def name(self):
-        """``<dataset>[_<variant>][_<layout>][_validation][_seed<seed>][_<bits>bit]``.
+        """``<dataset>[_<variant>][_<layout>][_validation][_seed<seed>][_<n>iterations][_<bits>bit]``.
 
-        Fresh triplets, seed 1 and 48 bits go unsaid.
+        Fresh triplets, seed 1, the recipe's iterations and 48 bits go unsaid.
         """
         parts = [self.dataset, self.variant,
                  "" if self.layout == "fresh" else self.layout,
                  "validation" if self.validation else "",
                  "" if self.seed == 1 else f"seed{self.seed}",
+                 f"{self.iterations}iterations" if self.iterations else "",
                  "" if self.bits == DEFAULT_BITS else f"{self.bits}bit"]
         return "_".join(part for part in parts if part)
 
@@ -79,7 +83,8 @@ class NetSpec:
 
     @property
     def recipe(self):
-        return recipe_of(self.dataset, self.variant)
+        recipe = recipe_of(self.dataset, self.variant)
+        return recipe.lasting(self.iterations) if self.iterations else recipe
 
     @property
     def lengths(self):
@@ -122,13 +127,14 @@ COMMITTED = tuple(
 
 
 def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="fresh",
-             seed=1):
+             seed=1, iterations=0):
     """A checked NetSpec.
 
     Raises
     ------
     UserError
-        If there is no such net, or the length or the seed is out of range.
+        If there is no such net, or the length, the seed or the number of iterations is
+        out of range.
     """
     if not BITS[0] <= bits <= BITS[1]:
         raise UserError(f"{bits} bits: codes have {BITS[0]} to {BITS[1]} bits")
@@ -142,7 +148,11 @@ def net_spec(dataset, variant="", bits=DEFAULT_BITS, validation=False, layout="f
     # Caffe takes negative seeds for "choose one", and has 32 bits for them.
     if not 0 <= seed < 2**31:
         raise UserError(f"seed {seed}: seeds are 0 to {2**31 - 1}")
-    return NetSpec(dataset, variant, bits, validation, layout, seed)
+    if not 0 <= iterations <= MAX_ITERATIONS:
+        raise UserError(f"{iterations} iterations: 1 to {MAX_ITERATIONS:,} can be trained")
+    if iterations:
+        recipe.lasting(iterations)             # says so where that cannot be
+    return NetSpec(dataset, variant, bits, validation, layout, seed, iterations)
 
 
 # --- files ----------------------------------------------------------------------

@@ -6,6 +6,7 @@ and falls by a fifth every 20,000 iterations.
 """
 
 import dataclasses
+import re
 
 from dnnh import datasets, towers
 from dnnh.errors import UserError
@@ -54,6 +55,22 @@ class Recipe:
     def batch(self):
         """Images in a batch."""
         return self.images or 10 * self.images_per_class or 3 * self.triplets
+
+    def lasting(self, iterations):
+        """The same with its schedules stretched to so many iterations.
+
+        Raises
+        ------
+        UserError
+            If the rate does not fall in a straight line, which can be stretched.
+        """
+        if 'lr_policy: "poly"' not in self.solver:
+            raise UserError(f"the rate of {self.method} falls by steps of its own and is not "
+                            "stretched; edit its solver")
+        usual = int(re.search(r"max_iter: (\d+)", self.solver)[1])
+        return dataclasses.replace(
+            self, solver=self.solver.replace(f"max_iter: {usual}", f"max_iter: {iterations}"),
+            stepsize=max(1, self.stepsize * iterations // usual))
 
 
 def _falling(rate, iterations, display=100):

@@ -1,5 +1,7 @@
 """Search in Milvus, the embedded edition and a server, against exact search."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -107,6 +109,12 @@ def test_what_cannot_be(tmp_path, monkeypatch):
     monkeypatch.setattr(milvus, "MOST", 20)
     with pytest.raises(UserError, match="the top 30 were asked for; Milvus gives at most 20"):
         index.search(codes, 30)
+
+
+def test_it_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(UserError, match=r"pip install -e .\[milvus\]"):
+        milvus.Index(some_codes(1, 24), 24, "codes.db")
 
 
 def test_the_tool(photos, tmp_path, run):

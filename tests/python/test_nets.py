@@ -196,6 +196,16 @@ def test_another_seed_is_another_training_of_the_same_net():
         assert f"{field}: 2" in make(two)
 
 
+def test_fewer_iterations_are_the_same_schedules():
+    usual, shorter = (nets.net_spec("mnist", "short", 12, iterations=n) for n in (0, 1500))
+    assert shorter.name == "mnist_short_1500iterations_12bit"
+    assert shorter.files["deploy"] == usual.files["deploy"]
+    assert nets.solver(shorter).replace("1500iterations_", "") == nets.solver(usual).replace(
+        "max_iter: 9000", "max_iter: 1500")
+    assert nets.train_test(shorter).replace("1500iterations_", "").replace(
+        "stepsize: 300", "stepsize: 1800") == nets.train_test(usual)
+
+
 def test_two_subnetworks_need_a_name():
     with pytest.raises(UserError, match="'cifar10_two' are 'query_' and 'database_', not ''"):
         nets.deploy(nets.net_spec("cifar10", "two"))
@@ -298,6 +308,8 @@ def test_any_length_from_8_to_64(tmp_path, bits):
     (("cifar10", "x", 48), "no net 'cifar10_x'"),
     (("cifar10", "", 48, False, "fresh", -1), "seed -1: seeds are 0 to"),
     (("cifar10", "", 48, False, "fresh", 2**31), "seed 2147483648"),
+    (("cifar10", "", 48, False, "fresh", 1, -1), "-1 iterations: 1 to 10,000,000"),
+    (("cifar10", "bare", 48, False, "fresh", 1, 100), "falls by steps of its own"),
     (("cifar10", "plus", 48, False, "dense"), "'cifar10_plus' forms its triplets of"),
     (("cifar10", "", 48, False, "indexed"), "'cifar10' forms its triplets of"),
     (("cifar10", "", 48, False, "x"), "unknown layout 'x'; known ones: fresh, ")])

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -181,6 +182,20 @@ def test_what_workers_do_not_have(photos, tmp_path, weights, session):
     with pytest.raises(UserError, match="this process has a session of Spark's already"):
         with spark.session("local[2]"):
             pass
+
+
+@pytest.mark.parametrize("module", ["pyspark.sql", "pandas", "pyarrow"])
+def test_it_is_asked_for_by_name(monkeypatch, tmp_path, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=r"pip install -e .\[spark\]"):
+        with spark.session("local[2]"):
+            pass
+
+
+def test_parquet_is_asked_for_by_name(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"pip install -e .\[spark\]"):
+        parquet.load(tmp_path)
 
 
 def test_what_the_tools_refuse(photos, tmp_path, run, weights):

@@ -47,6 +47,7 @@ def test_help_has_examples(tool):
     ("make_triplets.py", ("--dataset", "digits", "--output", "/proc/x/db"), "/proc"),
     ("make_prototxt.py", ("--dataset", "cifar10", "--bits", 100), "100 bits"),
     ("make_prototxt.py", ("--bits", 16), "need --dataset"),
+    ("make_prototxt.py", ("--iterations", 16), "need --dataset"),
     ("make_codes.py", ("--dataset", "digits"), "there is no net 'digits_cnnh'"),
     ("evaluate.py", ("--dataset", "digits", "--bits", 9), "no trained net 'digits_9bit'"),
     ("evaluate.py", ("--dataset", "digits", "--model", "nowhere"), "nowhere is not there"),
