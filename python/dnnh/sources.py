@@ -3,7 +3,6 @@
 A folder, a CSV file (each row a path and labels, if any), or an LMDB of Caffe's Datums.
 """
 
-import csv
 import dataclasses
 import functools
 import os
@@ -115,18 +114,8 @@ def _of_folder(root, folder=None):
 
 
 def _of_table(table):
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            for number, row in enumerate(csv.reader(file, strict=True), 1):
-                cells = [cell.strip() for cell in row]
-                if not any(cells):
-                    continue
-                if not cells[0] or "\0" in cells[0]:
-                    raise UserError(f"{table}, row {number} has no path")
-                labels = tuple(dict.fromkeys(filter(None, cells[1:])))
-                yield _file(table.parent / cells[0], cells[0], labels)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table} is no CSV file that can be read ({error})") from error
+    for _, name, labels in trees.table_rows(table):
+        yield _file(table.parent / name, name, labels)
 
 
 def _of_lmdb(folder):

@@ -1,7 +1,5 @@
 """A user's own images: a folder of class folders, or a CSV file with their labels."""
 
-import csv
-import io
 import pathlib
 import re
 
@@ -90,20 +88,12 @@ def _of_folders(source):
 
 def _of_table(source):
     files, labels = [], []
-    try:
-        table = io.StringIO(trees.read_file(source).decode("utf-8-sig"), newline="")
-        for row in csv.reader(table, strict=True):
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            line = f"{source}, row {len(files) + 1}"
-            if not cells[0] or "\0" in cells[0] or not any(cells[1:]):
-                raise UserError(f"{line} has {cells[:3]}; a path and at least one label "
-                                "are needed")
-            files.append(source.parent / cells[0])
-            labels.append(tuple(dict.fromkeys(filter(None, cells[1:]))))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{source} is no CSV file that can be read ({error})") from error
+    for number, name, of_one in trees.table_rows(source):
+        if not of_one:
+            raise UserError(f"{source}, row {number} has no label for {name}; a path and at "
+                            "least one label are needed")
+        files.append(source.parent / name)
+        labels.append(of_one)
     if not files:
         raise UserError(f"{source} is empty; a path and at least one label are needed in "
                         "each row")

@@ -3,6 +3,7 @@
 All of it is hostile until checked.
 """
 
+import csv
 import hashlib
 import io
 import lzma
@@ -54,6 +55,7 @@ DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOF
 MAX_HEADER_BYTES = 1_000_000
 # A member of any archive we read is at most a batch of CIFAR-10, 31 MB.
 MAX_MEMBER_BYTES = 64_000_000
+LONGEST_LINE = 1_000_000        # letters of a CSV file's line
 
 
 def read_file(path):
@@ -73,6 +75,37 @@ def read_file(path):
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read ({reason})") from error
+
+
+def table_rows(path):
+    """Yield what the rows of a CSV file say: (number, path of an image, labels).
+
+    Rows of empty cells are passed over; a label that is there twice counts once.
+
+    Raises
+    ------
+    UserError
+        If it is no such file, or a row has no path.
+    """
+    def lines(file):
+        while line := file.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise UserError(f"{path} has a line of {LONGEST_LINE:,} letters or more; it "
+                                "is no table of paths and labels")
+            yield line
+
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for number, row in enumerate(csv.reader(lines(file), strict=True), 1):
+                name, *labels = [cell.strip() for cell in row] or [""]
+                if not any((name, *labels)):
+                    continue
+                if not name or "\0" in name:
+                    raise UserError(f"{path}, row {number} has no path of an image, but "
+                                    f"{row[:3]}")
+                yield number, name, tuple(dict.fromkeys(filter(None, labels)))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV file that can be read ({error})") from error
 
 
 def bounded(where, stream):
