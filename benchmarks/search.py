@@ -7,8 +7,8 @@
 Codes lie around random centres, each bit of a centre flipped with probability 0.1. Recall is
 the share of hits that are as near as the exact hits in their place; memory is what the
 process grew by, for each byte of codes as FAISS has them (8 at 48 bits), which is not told
-for engines that keep codes elsewhere. Spark has this machine's cores; Milvus is its embedded
-edition, after which no Spark can be started in the same process.
+for engines that keep codes elsewhere. Milvus is its embedded edition; Spark has this machine's
+cores.
 """
 
 import argparse

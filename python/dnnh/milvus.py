@@ -5,6 +5,7 @@ by its address.
 """
 
 import hashlib
+import os
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class Index:
     """
 
     def __init__(self, codes, bits, address):
+        # gRPC's own handling of forks breaks whatever is started later, Spark's Java too.
+        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
         try:
             import pymilvus
         except ImportError as error:
