@@ -75,16 +75,16 @@ def session(master=MASTER):
 
 def _check_reachable(master):
     """Spark itself tries for a minute, and then says so in a hundred lines."""
-    for address in master.removeprefix("spark://").split(",") if (
-            master.startswith("spark://")) else ():
+    if not master.startswith("spark://"):
+        return
+    for address in master.removeprefix("spark://").split(","):
         try:
             at = urllib.parse.urlsplit(f"//{address}")
             socket.create_connection((at.hostname or "", at.port or 7077), 5).close()
             return
         except (OSError, ValueError) as error:
             reason = error
-    if master.startswith("spark://"):
-        raise UserError(f"nobody answers at {master} ({reason}); is the master running?")
+    raise UserError(f"nobody answers at {master} ({reason}); is the master running?")
 
 
 def _reason(error):
