@@ -41,7 +41,8 @@ def items(source):
     source : path
         A folder, whose images are labelled with the folder that they lie in, if they
         do not lie in the source itself; a CSV file; or the folder of an LMDB. Names
-        that begin with a dot are passed over, links to folders are not followed.
+        that begin with a dot are passed over; links to folders are not followed, but
+        yielded as images that cannot be read.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def _of_folder(root, folder=None):
         path = pathlib.Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
             yield from _of_folder(root, path)
-        elif entry.is_file():
+        else:
             labels = () if folder == root else (folder.name,)
             yield _file(path, path.relative_to(root).as_posix(), labels)
 

@@ -190,6 +190,13 @@ def test_a_member_that_claims_to_be_huge(tmp_path, monkeypatch):
         cifar10.prepare_cifar10(archive)
 
 
+def test_a_huge_member_of_no_use_is_not_read_through(tmp_path, monkeypatch):
+    monkeypatch.setattr(trees, "MAX_MEMBER_BYTES", 1_000_000)
+    archive = make_tar(tmp_path / "a.tar.gz", [("padding", bytes(1_000_001)), *binary_files()])
+    with pytest.raises(UserError, match="a.tar.gz: padding is larger than 1,000,000 bytes"):
+        trees.open_tree(archive)
+
+
 def test_an_image_that_claims_to_be_huge(monkeypatch):
     monkeypatch.setattr(trees, "MAX_IMAGE_PIXELS", 1000)
     buffer = io.BytesIO()

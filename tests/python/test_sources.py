@@ -21,10 +21,12 @@ def test_a_folder_in_one_order(tmp_path):
                               ".git/x.png")):
         picture(tmp_path / name, i)
     (tmp_path / "loop").symlink_to(tmp_path)
-    items = list(sources.items(tmp_path))
+    *items, loop = sources.items(tmp_path)
     assert [(item.name, item.labels, item.read()[0, 0, 0]) for item in items] == [
         ("a.png", (), 2), ("b/x.png", ("b",), 1), ("b/y.png", ("b",), 0),
         ("c/d/z.png", ("d",), 3)]
+    with pytest.raises(UserError, match="loop cannot be read .Is a directory"):
+        loop.read()
 
 
 def test_a_table(tmp_path):

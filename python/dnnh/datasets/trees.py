@@ -115,9 +115,13 @@ def bounded(where, stream):
     """
     data = stream.read(MAX_MEMBER_BYTES + 1)
     if len(data) > MAX_MEMBER_BYTES:
-        raise UserError(f"{where} is larger than {MAX_MEMBER_BYTES:,} bytes, "
-                        "larger than anything in a data set")
+        raise _too_large(where)
     return data
+
+
+def _too_large(where):
+    return UserError(f"{where} is larger than {MAX_MEMBER_BYTES:,} bytes, "
+                     "larger than anything in a data set")
 
 
 def open_tree(path):
@@ -145,7 +149,7 @@ def open_tree(path):
                     return bounded(f"{path}: {member}", stream)
             return _Tree(path, names, read, archive.close)
         archive = tarfile.open(path, tarinfo=_Member)
-        members = {m.name: m for m in archive if m.isfile()}
+        members = {m.name: _of_bounded_size(m, path) for m in archive if m.isfile()}
     except DAMAGED as error:
         raise UserError(f"{path} is neither a folder nor a whole tar or zip "
                         f"archive: {error}") from error
@@ -154,6 +158,13 @@ def open_tree(path):
         with _reading(path), archive.extractfile(members[member]) as stream:
             return bounded(f"{path}: {member}", stream)
     return _Tree(path, list(members), read, archive.close)
+
+
+def _of_bounded_size(member, path):
+    # At once: what follows it is found only by unpacking it.
+    if member.size > MAX_MEMBER_BYTES:
+        raise _too_large(f"{path}: {member.name}")
+    return member
 
 
 class _Member(tarfile.TarInfo):
