@@ -90,6 +90,7 @@ bench: all
 	@$(PYTHON) benchmarks/steps.py
 	@$(PYTHON) benchmarks/coding.py
 	@$(PYTHON) benchmarks/ranking.py
+	@$(PYTHON) benchmarks/search.py --codes 10000000
 	@$(PYTHON) benchmarks/data_layers.py
 
 clean:

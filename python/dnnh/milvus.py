@@ -99,7 +99,8 @@ class Index:
         """The nearest codes of each query: see dnnh.search.Index.search.
 
         Equal distances are put in the order of ids; where more than MOST codes are as
-        near as the last hit, which of them Milvus gives is its own choice.
+        near as the last hit, which of them Milvus gives is its own choice. Raises
+        ConnectionError, too, if Milvus does not answer.
         """
         queries, top = search.request(queries, top, self.bits, len(self))
         if top > MOST:
@@ -125,7 +126,7 @@ class Index:
             found = self._client.search(self._name, [query.tobytes() for query in queries],
                                         limit=limit, search_params={"metric_type": "HAMMING"})
         except self._milvus.MilvusException as error:
-            raise UserError(f"Milvus at {self._address}: {error}") from error
+            raise ConnectionError(f"Milvus at {self._address}: {error}") from error
         hits = np.array([sorted((int(hit["distance"]), hit["id"]) for hit in hits)
                          for hits in found], np.int64)
         tied = (hits[:, -1, 0] == hits[:, top - 1, 0]) & (limit < min(MOST, len(self)))

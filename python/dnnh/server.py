@@ -62,6 +62,10 @@ def make_app(finder, coder):
     async def refused(request, error):
         return JSONResponse({"detail": str(error)}, status_code=400)
 
+    @app.exception_handler(ConnectionError)
+    async def without_engine(request, error):
+        return JSONResponse({"detail": str(error)}, status_code=503)
+
     def answer(code, top, radius, milliseconds):
         start = time.perf_counter()
         hits = (finder.nearest(code, top)[0] if radius is None

@@ -84,6 +84,16 @@ def test_what_is_refused(client, monkeypatch, path, content, status, message):
     assert answer.status_code == status and message in answer.text
 
 
+def test_an_engine_that_is_gone(monkeypatch):
+    finder = Fake()
+    def search(codes, top):
+        raise ConnectionError("Milvus at http://host:19530: no answer")
+    monkeypatch.setattr(finder.index, "search", search)
+    answer = testing.TestClient(server.make_app(finder, finder)).get("/like/7")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        503, "Milvus at http://host:19530: no answer")
+
+
 def test_small_copies_of_images(client):
     for row, size in ((4, (192, 48)), (5, (192, 192))):
         answer = client.get(f"/image/{row}")
