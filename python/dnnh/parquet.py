@@ -14,6 +14,7 @@ import pathlib
 import numpy as np
 
 from dnnh import codes as codes_files
+from dnnh import ranking
 from dnnh.errors import UserError
 
 IMAGES, ABOUT = "images", "about.json"
@@ -28,9 +29,7 @@ def word_names(bits):
 
 def words(codes):
     """Packed codes, uint8 (n, bytes), as int64 (n, words)."""
-    padded = np.zeros((len(codes), 8 * -(-codes.shape[1] // 8)), np.uint8)
-    padded[:, :codes.shape[1]] = codes
-    return padded.view("<i8").astype(np.int64)
+    return ranking.words(codes).view(np.int64)
 
 
 def packed(columns, bits):

@@ -28,11 +28,21 @@ def unpack(codes, bits):
     return np.unpackbits(codes, axis=1, count=bits, bitorder="little")
 
 
-def _words(codes):
-    """Packed codes as uint64 of shape (n, ceil(q / 64)), padded with zeros."""
-    padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), np.uint8)
-    padded[:, :codes.shape[1]] = codes
-    return padded.view(np.uint64)
+def padded(codes, width):
+    """Packed codes in ``width`` bytes each, zeros behind them: uint8 (n, width), in C order.
+
+    The very codes, if they have as many bytes.
+    """
+    if codes.shape[1] == width:
+        return np.ascontiguousarray(codes)
+    wider = np.zeros((len(codes), width), np.uint8)
+    wider[:, :codes.shape[1]] = codes
+    return wider
+
+
+def words(codes):
+    """Packed codes as uint64 of shape (n, ceil(q / 64)), zeros behind them."""
+    return padded(codes, -(-codes.shape[1] // 8) * 8).view(np.uint64)
 
 
 def distances(queries, database):
@@ -49,7 +59,7 @@ def distances(queries, database):
         distances of queries ``first``, ``first + 1``, ... to the database. (A
         code of more than 255 bits would not fit; ours have at most 64.)
     """
-    query_words, database_words = _words(queries), _words(database)
+    query_words, database_words = words(queries), words(database)
     rows = max(1, BLOCK_BYTES // (8 * max(1, len(database))))
     for first in range(0, len(queries), rows):
         block = np.zeros((min(rows, len(queries) - first), len(database)), np.uint8)

@@ -6,23 +6,23 @@
     index.save("index.h5"); search.Index.load("index.h5")
 
 Three engines: ``numpy``, exact; ``flat``, exact, and ``ivf``, which looks at a part of the
-codes only, by FAISS (Douze et al., "The Faiss library", 2024), for large collections.
+codes only (:mod:`dnnh.inverted`), by FAISS, for large collections.
 """
 
-import concurrent.futures
 import threading
 
 import h5py
 import numpy as np
 
 from dnnh import codes as codes_files
-from dnnh import paths, ranking
+from dnnh import inverted, knn, paths, ranking
 from dnnh.errors import UserError
 
 ENGINES = ("numpy", "flat", "ivf")
 BLOCK, TOGETHER = 1 << 20, 16      # codes, and queries, that NumPy compares at a time
-LISTS, PROBED = 1024, 32   # of the engine `ivf`: groups of codes, and how many are looked at
-TRAIN = 64                 # codes that groups are found from, for each
+LISTS, PROBED = 512, 24    # of the engine `ivf`: groups of codes, and how many are looked at
+ADDED = 8                  # codes are put into lists anew when more than 1 in 8 are in none
+HITS = 1 << 22             # of all queries and lists, that `ivf` holds at a time
 
 
 class Index:
@@ -52,8 +52,8 @@ class Index:
         # For FAISS codes have as many bytes as it is fast with: 2, 4, or a multiple of 8.
         self._width = self.width if engine == "numpy" else next(
             width for width in (2, 4, 8 * -(-self.width // 8)) if width >= self.width)
-        self._blocks, self._size = [], 0       # the codes, in the order of their ids ...
-        self._lists = None                     # ... or, once `ivf` is asked, all of them here
+        # Codes in the order of their ids; once `ivf` is asked, those before them in lists.
+        self._lists, self._blocks = None, []
 
     @property
     def width(self):
@@ -72,7 +72,7 @@ class Index:
         self._probed = probed
 
     def __len__(self):
-        return self._size
+        return len(self._lists or ()) + sum(map(len, self._blocks))
 
     def add(self, codes):
         """Add codes, uint8 of shape (n, ceil(q / 8)); their ids go on counting.
@@ -85,13 +85,10 @@ class Index:
             If they are not of this length.
         """
         codes = self._padded(checked(codes, self.bits))
-        if self._lists:
-            self._lists.add(codes)
-        elif self._blocks and len(self._blocks[-1]) + len(codes) <= BLOCK:
+        if self._blocks and len(self._blocks[-1]) + len(codes) <= BLOCK:
             self._blocks[-1] = np.concatenate([self._blocks[-1], codes])
-        else:
+        elif len(codes):
             self._blocks.append(codes)
-        self._size += len(codes)
 
     def search(self, queries, top=10):
         """The nearest codes of each query.
@@ -121,13 +118,11 @@ class Index:
                      for start in range(0, len(queries), TOGETHER)]
             return tuple(map(np.concatenate, zip(*parts)))
         queries = self._padded(queries)
-        distances, ids = (self._flat(queries, top) if self.engine == "flat"
-                          else self._filled_lists().search(queries, top, self.probed))
-        distances = np.where(ids < 0, -1, distances).astype(np.int64)
-        # Equal distances by id; what was not found comes last.
-        order = np.lexsort((ids, np.where(ids < 0, 1 << 30, distances)))[:, :top]
-        return tuple(np.take_along_axis(found, order, axis=1)
-                     for found in (distances, ids.astype(np.int64)))
+        lists, blocks = self._in_lists() if self.engine == "ivf" else (None, self._blocks)
+        together = max(1, HITS // (self.probed * top))
+        return tuple(map(np.concatenate, zip(*(
+            self._found(lists, blocks, queries[start:start + together], top)
+            for start in range(0, len(queries), together)))))
 
     def within(self, query, radius):
         """All codes within a radius of one query, exactly.
@@ -147,30 +142,30 @@ class Index:
             If the query is not of this length.
         """
         query = self._padded(one(query, self.bits))
-        if self._lists:
-            distances, ids = self._lists.within(query, radius)
-        else:
-            distances = np.concatenate(
-                [found[0] for _, found in self._distances(query)] or [np.zeros(0, np.uint8)])
-            ids = np.flatnonzero(distances <= radius)
-            distances = distances[ids]
+        with self._alone:
+            lists, blocks = self._lists, self._blocks
+        found = [(np.zeros(0, np.uint8), np.zeros(0, np.int64))]
+        for first, codes in inverted.pieces([lists.codes, *blocks] if lists else blocks, BLOCK):
+            (_, (distances,)), = ranking.distances(query, codes)
+            near = np.flatnonzero(distances <= radius)
+            ids = first + near
+            found.append((distances[near], lists.ids(ids) if first < len(lists or ()) else ids))
+        distances, ids = map(np.concatenate, zip(*found))
         order = np.lexsort((ids, distances))
         return distances[order].astype(np.int64), ids[order]
 
     def save(self, path):
         """Write the codes and what is known of them; whole, or not at all."""
-        with paths.hdf5_written_whole(path, self._size * (self.width + 8)) as file:
+        with paths.hdf5_written_whole(path, len(self) * (self.width + 2)) as file:
             for name in ("bits", "engine", "lists", "probed"):
                 file.attrs[name] = getattr(self, name)
             blocks = self._blocks
             if self._lists:
-                codes, file["list_of"], file["centroids"] = self._lists.parts()
-                blocks = [codes]
-            stored = file.create_dataset("codes", (self._size, self.width), np.uint8)
-            start = 0
-            for block in blocks:
-                stored[start:start + len(block)] = block[:, :self.width]
-                start += len(block)
+                codes, file["list_of"] = self._lists.in_order()
+                file["centroids"], blocks = self._lists.centroids, [codes, *blocks]
+            stored = file.create_dataset("codes", (len(self), self.width), np.uint8)
+            for first, codes in inverted.pieces(blocks, BLOCK):
+                stored[first:first + len(codes)] = codes[:, :self.width]
 
     @classmethod
     def load(cls, path, engine=None):
@@ -187,45 +182,24 @@ class Index:
                             int(file.attrs["lists"]), int(file.attrs["probed"]))
                 codes = checked(file["codes"][:], index.bits)
                 if index.engine == "ivf" and "list_of" in file:
-                    centroids = file["centroids"][:]
-                    if centroids.dtype != np.uint8 or centroids.ndim != 2 or (
-                            centroids.shape[1] != index._width):
-                        raise ValueError(f"its centroids are {centroids.dtype} of shape "
-                                         f"{centroids.shape}")
-                    index._lists = _Lists(index._width, len(centroids), centroids)
-                    index._lists.add(index._padded(codes), file["list_of"][:])
-                    index._size = len(codes)
-                else:
-                    index.add(codes)
+                    list_of, centroids = file["list_of"][:], file["centroids"][:]
+                    _check_lists(list_of, centroids, len(codes), index._width)
+                    index._lists = inverted.Lists(
+                        [index._padded(codes[:len(list_of)])], centroids, list_of)
+                    codes = codes[len(list_of):]
+                index.add(codes)
         except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
                 OverflowError, MemoryError, UserError) as error:
             raise UserError(f"{path} is not an index ({error}); make it again") from error
         return index
 
     def _padded(self, codes):
-        if self._width == codes.shape[1]:
-            return np.ascontiguousarray(codes)
-        padded = np.zeros((len(codes), self._width), np.uint8)
-        padded[:, :codes.shape[1]] = codes
-        return padded
-
-    def _pieces(self, size):
-        """Yield (first id, codes), ``size`` codes at most."""
-        first = 0
-        for block in self._blocks:
-            for start in range(0, len(block), size):
-                yield first + start, block[start:start + size]
-            first += len(block)
-
-    def _distances(self, queries):
-        """Yield (first id, distances of all queries, uint8 (m, up to BLOCK))."""
-        for first, codes in self._pieces(BLOCK):
-            yield first, np.concatenate(
-                [part for _, part in ranking.distances(queries, codes)])
+        return ranking.padded(codes, self._width)
 
     def _nearest(self, queries, top):
         best = np.zeros((len(queries), 0), np.int64)          # distance * 2^40 + id
-        for first, distances in self._distances(queries):
+        for first, codes in inverted.pieces(self._blocks, BLOCK):
+            distances = np.concatenate([part for _, part in ranking.distances(queries, codes)])
             keys = (distances.astype(np.int64) << 40) + np.arange(
                 first, first + distances.shape[1])
             if keys.shape[1] > top:
@@ -233,109 +207,49 @@ class Index:
             best = np.sort(np.concatenate([best, keys], axis=1), axis=1)[:, :top]
         return best >> 40, best & ((1 << 40) - 1)
 
-    def _flat(self, queries, top):
-        """The nearest of each piece, one after the other: (distances, ids).
+    def _found(self, lists, blocks, queries, top):
+        """The nearest in lists and blocks, by FAISS: (distances, ids)."""
+        found = [_flat(blocks, queries, top, len(lists or ()))] if blocks else []
+        if lists:
+            found.append(lists.search(queries, top, self.probed))
+        distances, ids = (np.concatenate(parts, axis=1) for parts in zip(*found))
+        # Equal distances by id; what was not found comes last.
+        order = np.lexsort((ids, np.where(ids < 0, 1 << 30, distances)))[:, :top]
+        return tuple(np.take_along_axis(part, order, axis=1) for part in (distances, ids))
 
-        Pieces are for threads. FAISS itself shares out queries, and one alone would be
-        searched by one thread; its own IndexBinaryFlat would also hold a second copy.
-        """
-        faiss = _import_faiss()
-        threads = faiss.omp_get_max_threads()
-
-        def nearest(piece):
-            faiss.omp_set_num_threads(1)       # in this thread of Python's alone
-            first, codes = piece
-            distances, ids = faiss.knn_hamming(queries, codes, min(top, len(codes)))
-            return distances, ids + first
-
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(nearest, self._pieces(-(-len(self) // threads))))
-        return tuple(np.concatenate(parts, axis=1) for parts in zip(*found))
-
-    def _filled_lists(self):
+    def _in_lists(self):
+        """(lists, blocks): the codes in lists, but for few that were added since."""
         with self._alone:
-            if not self._lists:
-                lists = max(1, min(self.lists, len(self) // TRAIN))
-                filled = _Lists(self._width, lists)
-                filled.train(_sample(self._blocks, TRAIN * lists))
-                for _, codes in self._pieces(BLOCK):
-                    filled.add(codes)
-                self._lists, self._blocks = filled, []
-            return self._lists
+            if ADDED * sum(map(len, self._blocks)) > len(self._lists or ()):
+                blocks = self._blocks
+                if self._lists:
+                    blocks = [self._lists.in_order()[0], *blocks]
+                self._lists = inverted.Lists(blocks, inverted.centroids_of(blocks, self.lists))
+                self._blocks = []
+            return self._lists, self._blocks
 
 
-class _Lists:
-    """Codes in groups around centroids: FAISS's IndexBinaryIVF.
+def _flat(blocks, queries, top, start):
+    """The nearest of each piece of the blocks, whose ids begin with ``start``: (distances, ids).
 
-    Parameters
-    ----------
-    width : int
-        Bytes of a code.
-    lists : int
-    centroids : uint8 array of shape (lists, width), optional
-        Known before; else :meth:`train` finds them.
+    Pieces are for threads. FAISS's IndexBinaryFlat would hold a second copy of the codes.
     """
+    def nearest(piece):
+        first, codes = piece
+        distances, places = knn.nearest(queries, codes, min(top, len(codes)))
+        return distances, start + first + places
 
-    def __init__(self, width, lists, centroids=None):
-        self._faiss = _import_faiss()
-        self._quantizer = self._faiss.IndexBinaryFlat(8 * width)
-        if centroids is not None:
-            self._quantizer.add(np.ascontiguousarray(centroids))
-        # FAISS does not keep the quantizer alive: it is an attribute here.
-        self._index = self._faiss.IndexBinaryIVF(self._quantizer, 8 * width, lists)
-        self._index.is_trained = centroids is not None
-        self._alone = threading.Lock()         # how many lists are probed is the index's
-
-    def train(self, codes):
-        self._index.train(codes)
-
-    def add(self, codes, list_of=None):
-        """Add codes; to the lists of the nearest centroids, or of int64 array list_of."""
-        if list_of is None:
-            self._index.add(codes)
-            return
-        if list_of.dtype != np.int64 or list_of.shape != codes.shape[:1] or (
-                not ((0 <= list_of) & (list_of < self._index.nlist)).all()):
-            raise ValueError(f"its lists are {list_of.dtype} of shape {list_of.shape}")
-        pointer = self._faiss.swig_ptr
-        self._index.add_core(len(codes), pointer(codes), None, pointer(list_of))
-
-    def search(self, queries, top, probed):
-        with self._alone:
-            self._index.nprobe = min(probed, self._index.nlist)
-            return self._index.search(queries, top)
-
-    def within(self, query, radius):
-        """All codes within a radius of one query, (1, bytes): (distances, ids)."""
-        with self._alone:
-            self._index.nprobe = self._index.nlist
-            _, distances, ids = self._index.range_search(query, int(radius) + 1)
-        return distances.astype(np.int64), ids
-
-    def parts(self):
-        """Codes (n, bytes) in the order of ids, int64 (n,) their lists, and centroids."""
-        index, view = self._index, self._faiss.rev_swig_ptr
-        width = index.code_size
-        codes = np.empty((index.ntotal, width), np.uint8)
-        list_of = np.empty(index.ntotal, np.int64)
-        for number in range(index.nlist):
-            size = index.invlists.list_size(number)
-            if size:
-                ids = view(index.invlists.get_ids(number), size)
-                codes[ids] = view(index.invlists.get_codes(number),
-                                  size * width).reshape(size, width)
-                list_of[ids] = number
-        centroids = self._faiss.vector_to_array(self._quantizer.xb).reshape(-1, width)
-        return codes, list_of, centroids
+    share = -(-sum(map(len, blocks)) // knn.threads())
+    found = knn.in_threads(nearest, inverted.pieces(blocks, share))
+    return tuple(np.concatenate(parts, axis=1) for parts in zip(*found))
 
 
-def _sample(blocks, count):
-    """``count`` codes of blocks at random, or all, in their order."""
-    size = sum(map(len, blocks))
-    rows = np.sort(np.random.default_rng(0).choice(size, min(size, count), replace=False))
-    ends = np.cumsum([0, *map(len, blocks)])
-    return np.concatenate([block[rows[(start <= rows) & (rows < end)] - start]
-                           for block, start, end in zip(blocks, ends, ends[1:])])
+def _check_lists(list_of, centroids, size, width):
+    if centroids.dtype != np.uint8 or centroids.ndim != 2 or centroids.shape[1] != width:
+        raise ValueError(f"its centroids are {centroids.dtype} of shape {centroids.shape}")
+    if list_of.dtype.kind not in "iu" or list_of.ndim != 1 or len(list_of) > size or (
+            not ((0 <= list_of) & (list_of < len(centroids))).all()):
+        raise ValueError(f"its lists are {list_of.dtype} of shape {list_of.shape}")
 
 
 def request(queries, top, bits, size):
@@ -381,12 +295,3 @@ def checked(codes, bits):
         raise UserError(f"codes have ones beyond bit {bits}; they are of another length, or "
                         "not packed as dnnh.ranking packs them")
     return codes
-
-
-def _import_faiss():
-    try:
-        import faiss
-    except ImportError as error:
-        raise UserError("the engines 'flat' and 'ivf' are FAISS, which is not here; install "
-                        "it with '.venv/bin/pip install -e .[search]'") from error
-    return faiss

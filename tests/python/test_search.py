@@ -104,7 +104,7 @@ def test_lists_are_saved_too(tmp_path):
     assert (loaded.search(queries, 1)[1][:, 0] == np.arange(3000, 3009)).sum() >= 8
     exact = search.Index.load(tmp_path / "index.h5", "flat")
     assert all(map(np.array_equal, exact.search(queries, 5), plain(codes, queries, 20, 5)))
-    for wrong in (np.full(3000, 30), np.zeros(2999, int)):
+    for wrong in (np.full(3000, 30), np.full(3000, -1), np.zeros(3001, int)):
         with h5py.File(tmp_path / "index.h5", "a") as file:
             del file["list_of"]
             file["list_of"] = wrong
@@ -136,6 +136,19 @@ def test_memory_is_that_of_the_padded_codes():
     assert sum(block.nbytes for block in index._blocks) == 8000
 
 
+def test_lists_take_a_fifth_more():
+    pytest.importorskip("faiss")
+    codes, _ = made(48, 100_000)
+    index = search.Index(48, "ivf")
+    index.add(codes)
+    index.search(codes[:1])
+    lists = index._lists
+    arrays = [held for part in (lists, lists._numbers) for held in vars(part).values()
+              if isinstance(held, np.ndarray)]
+    assert not index._blocks and len(lists.centroids) == 512
+    assert sum(held.nbytes for held in arrays) < 1.2 * 800_000
+
+
 def test_nothing_in_it_or_asked():
     index = search.Index(16)
     queries = np.zeros((3, 2), np.uint8)
@@ -151,7 +164,7 @@ def test_nothing_in_it_or_asked():
     (lambda index: index.add(np.zeros((4, 2), int)), "codes are int64"),
     (lambda index: index.search(np.zeros(2, np.uint8)), r"of shape \(2,\)"),
     (lambda index: index.within(np.zeros((1, 2), np.uint8), 1), r"one query .* \(1, 2\)"),
-    (lambda index: setattr(index, "probed", 0), "0 of 1024 lists are to be probed"),
+    (lambda index: setattr(index, "probed", 0), "0 of 512 lists are to be probed"),
     (lambda index: index.add(np.full((4, 2), 255, np.uint8)), "ones beyond bit 12"),
     (lambda index: index.search(np.zeros((1, 2), np.uint8), 0), "ask for at least 1"),
     (lambda index: search.Index(0), "0 bits"), (lambda index: search.Index(256), "256 bits"),
