@@ -17,7 +17,7 @@ import pathlib
 
 from dnnh import (codes, datasets, encoder, errors, evaluation, models, nets, report,
                   splits)
-from dnnh.errors import UserError
+from dnnh.errors import UserError, printable
 
 
 def parse_arguments():
@@ -64,7 +64,13 @@ def main():
         coded, about, dataset = encode(arguments)
     result = evaluation.measure(coded, about, arguments.top)
     print(report.summary(result))
-    page = evaluation.write(coded, result, dataset, arguments.output, arguments.json,
+    folder = arguments.output or evaluation.folder_of(result)
+    if (folder / "result.json").exists():
+        before = evaluation.read_result(folder / "result.json")
+        if before.get("model_sha256") != result.get("model_sha256"):
+            print(f"in place of the result of {printable(str(before.get('model')))}; --output "
+                  "keeps both")
+    page = evaluation.write(coded, result, dataset, folder, arguments.json,
                             with_codes=not arguments.codes)
     print(f"codes, tables, plots and report: {page}")
 

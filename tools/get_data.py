@@ -17,6 +17,8 @@ every other tool reads; images that cannot be read are listed and left out.
 import argparse
 import pathlib
 
+import numpy as np
+
 from dnnh import datasets, download, errors, paths, splits
 from dnnh.datasets import folder
 from dnnh.errors import UserError
@@ -68,7 +70,15 @@ def main():
     print(f"{path.relative_to(paths.ROOT)}: {len(dataset.images):,} images, "
           f"{len(dataset.classes)} classes ({dataset.source})")
     if arguments.name == "folder":
-        splits.make_split(dataset)             # says so now if there are too few of a class
+        counts = dataset.labels.sum(axis=0) if dataset.labels.ndim == 2 else (
+            np.bincount(dataset.labels, minlength=len(dataset.classes)))
+        named = [f"{name} {count:,}" for name, count in zip(dataset.classes, counts)]
+        print("  " + ", ".join(named[:LISTED]) + " and so on" * (len(named) > LISTED))
+        try:
+            splits.make_split(dataset)         # says so now if there are too few of a class
+        except UserError:
+            path.unlink()
+            raise
 
 
 def prepare(arguments):

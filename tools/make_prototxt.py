@@ -51,6 +51,10 @@ def main():
             with paths.written_whole(path) as partial:
                 partial.write_text(text)
             print(path.relative_to(paths.ROOT))
+    if arguments.dataset is not None:
+        print("train with:")
+        for spec in specs:
+            print(f"  caffe train -solver {spec.files['solver'].relative_to(paths.ROOT)}")
 
 
 if __name__ == "__main__":

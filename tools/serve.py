@@ -9,7 +9,9 @@ otherwise; whoever can reach it can see the collection. Ctrl-C ends it. Needs th
 """
 
 import argparse
+import contextlib
 import pathlib
+import socket
 
 from dnnh import errors, finder, server
 from dnnh.errors import UserError
@@ -39,11 +41,26 @@ def main():
     except ImportError as error:
         raise UserError(f"the page needs FastAPI and uvicorn ({error}); install them with "
                         "'.venv/bin/pip install -e .[serve]'") from error
-    with finder.opened(arguments.codes, arguments.engine, arguments.address) as opened:
+    # The port is taken before the collection is read: either may be long, or fail.
+    with listening(arguments.host, arguments.port) as listener, finder.opened(
+            arguments.codes, arguments.engine, arguments.address) as opened:
         app = server.make_app(finder.Finder(*opened),
                               finder.Coder(opened[0], arguments.model))
-        print(f"http://{arguments.host}:{arguments.port}", flush=True)
-        uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
+        host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+        print(f"http://{host}:{listener.getsockname()[1]}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):       # the usual end
+            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+def listening(host, port):
+    """A socket that listens there."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise UserError(f"'{host}', port {port}, cannot be listened on "
+                        f"({error.strerror or error}); take another --port or --host"
+                        ) from error
 
 
 if __name__ == "__main__":

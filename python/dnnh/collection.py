@@ -63,6 +63,9 @@ def load(path):
     """
     if pathlib.Path(path).is_dir():
         return Collection(**parquet.load(path))
+    if not pathlib.Path(path).exists():
+        raise UserError(f"{path} is not there; make a collection of codes with "
+                        "'python tools/encode.py'")
     try:
         file = h5py.File(path, "r")
         missing = [name for name in ("codes", "names", "labels") if name not in file]

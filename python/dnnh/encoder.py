@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 import tempfile
 
 import numpy as np
@@ -39,6 +40,7 @@ class Encoder:
             file.write(deploy)
             file.flush()
             self._net = caffe.Net(file.name, caffe.TEST)
+        weights = pathlib.Path(weights)
         _check_weights(caffe, self._net, weights)
         self._net.copy_from(str(weights))
         self._weights = weights

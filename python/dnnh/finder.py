@@ -57,7 +57,8 @@ class Coder:
     Parameters
     ----------
     found : dnnh.collection.Collection
-    model : path of the net's weights; by default the newest snapshot or the released model
+    model : path of the net's weights; by default those of snapshots/ and models/ that the
+        collection was coded with
 
     Raises
     ------
@@ -67,11 +68,14 @@ class Coder:
 
     def __init__(self, found, model=None):
         self.spec = nets.net_spec(found.dataset, found.variant, found.bits)
-        weights, _ = models.find_model(self.spec, model)
-        if collection.digest(weights) != found.weights:
+        choice = [models.find_model(self.spec, model)] if model else (
+            models.models_of(self.spec))
+        weights = next((path for path, _ in choice
+                        if collection.digest(path) == found.weights), None)
+        if weights is None:
             raise UserError(f"the collection of {found.source} was coded with other weights "
-                            f"than {weights}; name those with --model, or code the images "
-                            "anew")
+                            f"than {model or f'any of {self.spec.trained.name} here'}; name "
+                            "those with --model, or code the images anew")
         # The first codes queries, where there are two (section 4.4).
         self._net = encoder.Encoder(nets.deploy(self.spec, self.spec.recipe.subnetworks[0]),
                                     weights)

@@ -1,9 +1,39 @@
 """Which trained net codes the images."""
 
+import dataclasses
 import re
 
-from dnnh import paths
+from dnnh import nets, paths
 from dnnh.errors import UserError
+
+
+def models_of(spec):
+    """The weights that there are of a net, whatever seed or number of iterations they are of.
+
+    Parameters
+    ----------
+    spec : dnnh.nets.NetSpec
+
+    Returns
+    -------
+    list of (path, sentence) : the .caffemodel files and what they are; snapshots, the newest
+    first, then the released one
+    """
+    plain = dataclasses.replace(spec.trained, seed=1, iterations=0)
+    stem = dataclasses.replace(plain, bits=nets.DEFAULT_BITS).name
+    name = re.compile(re.escape(stem) + r"(_seed\d+)?(_\d+iterations)?"
+                      + re.escape(plain.name.removeprefix(stem)) + r"_iter_(\d+)\.caffemodel")
+    found = []
+    for path in (paths.ROOT / spec.snapshot_prefix).parent.glob("*.caffemodel"):
+        if match := name.fullmatch(path.name):
+            # Seconds first: a new training begins again at small iterations.
+            found.append((path.stat().st_mtime, int(match[3]), path))
+    models = [(path, "the newest snapshot" if i == 0 else "a snapshot")
+              for i, (*_, path) in enumerate(sorted(found, reverse=True))]
+    released = paths.MODELS / f"{plain.name}.caffemodel"
+    if released.is_file():
+        models.append((released, "the released model"))
+    return [(path, f"{path.relative_to(paths.ROOT)}, {what}") for path, what in models]
 
 
 def find_model(spec, model=None):
@@ -17,8 +47,8 @@ def find_model(spec, model=None):
 
     Returns
     -------
-    (path, sentence) : the .caffemodel file, and why it was chosen: the user's, else
-    the newest snapshot of this net, else the released one.
+    (path, sentence) : the .caffemodel file, and what it is: the user's, else the first of
+    :func:`models_of`.
 
     Raises
     ------
@@ -30,20 +60,14 @@ def find_model(spec, model=None):
             raise UserError(f"{model} is not there; give a .caffemodel file, or leave "
                             "--model out for the newest snapshot")
         return model, f"{model}, as asked"
-    snapshots = {}
-    for path in (paths.ROOT / spec.snapshot_prefix).parent.glob("*.caffemodel"):
-        found = re.fullmatch(re.escape(spec.trained.name) + r"_iter_(\d+)\.caffemodel", path.name)
-        if found:
-            # Seconds first: a new training begins again at small iterations.
-            snapshots[path.stat().st_mtime, int(found[1])] = path
-    if snapshots:
-        path = snapshots[max(snapshots)]
-        return path, f"{path.relative_to(paths.ROOT)}, the newest snapshot"
-    released = paths.MODELS / f"{spec.trained.name}.caffemodel"
-    if released.is_file():
-        return released, f"{released.relative_to(paths.ROOT)}, the released model"
+    if models := models_of(spec):
+        return models[0]
+    solver = spec.files["solver"]
+    first = "" if solver.exists() else (
+        f"'python tools/make_prototxt.py --dataset {spec.dataset}"
+        + f" --variant {spec.variant}" * bool(spec.variant) + f" --bits {spec.bits}' and ")
     raise UserError(
         f"there is no trained net '{spec.trained.name}': no snapshot "
         f"{spec.snapshot_prefix}_iter_*.caffemodel and no released model. Train it "
-        f"with 'caffe train -solver {spec.files['solver'].relative_to(paths.ROOT)}', "
+        f"with {first}'caffe train -solver {solver.relative_to(paths.ROOT)}', "
         "or name weights with --model")

@@ -68,8 +68,12 @@ class Recipe:
             raise UserError(f"the rate of {self.method} falls by steps of its own and is not "
                             "stretched; edit its solver")
         usual = int(re.search(r"max_iter: (\d+)", self.solver)[1])
+        solver = self.solver.replace(f"max_iter: {usual}", f"max_iter: {iterations}")
+        # A short training says something as often as a long one does.
+        shown = int(re.search(r"display: (\d+)", solver)[1])
+        shown = max(1, min(shown, iterations // 50))
         return dataclasses.replace(
-            self, solver=self.solver.replace(f"max_iter: {usual}", f"max_iter: {iterations}"),
+            self, solver=re.sub(r"display: \d+", f"display: {shown}", solver),
             stepsize=max(1, self.stepsize * iterations // usual))
 
 

@@ -27,10 +27,20 @@ def summary(result):
         lines.append(f"  {result['note']}")
     lines += [f"  {name:<{width}}  {value:.4f}" for name, value in rows]
     lines.append(f"  ranked in {result['seconds']:.2f} s")
-    if result["queries_without_relevant"]:
-        lines.append(f"  ({result['queries_without_relevant']} queries have nothing "
-                     "relevant in the database and count 0)")
+    lines += [f"  ({remark})" for remark in remarks(result)]
     return "\n".join(lines)
+
+
+def remarks(result):
+    """What the numbers are to be read with: a list of sentences."""
+    found = [f"at random, precision would be {result['relevant_share']:.4f}, and MAP about that"]
+    if result["queries_without_radius2"]:
+        found.append(f"{result['queries_without_radius2']:,} queries have nothing within "
+                     "radius 2 and count 0 there")
+    if result["queries_without_relevant"]:
+        found.append(f"{result['queries_without_relevant']:,} queries have nothing "
+                     "relevant in the database and count 0")
+    return found
 
 
 def describe(result):
@@ -182,7 +192,9 @@ def page(result, figures, rows=(), dataset=None):
     parts.append('<table class="figures">')
     parts += [f'<tr><td>{text(name)}</td><td class="value">{value:.4f}</td></tr>'
               for name, value in numbers]
-    parts += ["</table>", "<h2>Plots</h2>", '<div class="plots">']
+    parts.append("</table>")
+    parts += [f'<p class="about">{text(remark.capitalize())}.</p>' for remark in remarks(result)]
+    parts += ["<h2>Plots</h2>", '<div class="plots">']
     parts += [picture(name, figure) for name, figure in figures.items()]
     parts.append("</div>")
     if rows:

@@ -80,8 +80,12 @@ def make_app(finder, coder):
             raise HTTPException(404, f"there is no image {row}; there are {count:,}, from 0 on")
         return row
 
-    @app.post("/search", summary="The images most like the one in the request's body")
+    @app.post("/search", summary="The images most like the one in the request's body: "
+              "curl --data-binary @query.jpg")
     async def search(request: Request, top: int = Top, radius: int = Radius):
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise HTTPException(415, "this is a form; send the image's bytes as the request's "
+                                "body: curl --data-binary @query.jpg")
         data = bytearray()
         async for chunk in request.stream():
             data += chunk

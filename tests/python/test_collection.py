@@ -4,7 +4,12 @@ import concurrent.futures
 import fcntl
 import importlib
 import json
+import re
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 
 import caffe
 import h5py
@@ -12,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh import collection, datasets, encoder, finder, nets, ranking
+from dnnh import collection, datasets, encoder, finder, models, nets, paths, ranking
 from dnnh.datasets import trees
 from dnnh.errors import UserError
 
@@ -254,6 +259,39 @@ def test_codes_of_other_weights(photos, tmp_path, run, weights):
         finder.Coder(collection.load(tmp_path / "c.h5"), tmp_path / "other.caffemodel")
 
 
+def test_the_weights_it_was_coded_with_are_found(photos, tmp_path, run, weights, monkeypatch):
+    """Among all trainings of the net; newer ones, too."""
+    run.encode(photos, tmp_path / "c.h5")
+    found = collection.load(tmp_path / "c.h5")
+    newer = tmp_path / "newer.caffemodel"
+    newer.write_bytes(weights.read_bytes() + b"\0")
+    monkeypatch.setattr(models, "models_of", lambda spec: [(newer, ""), (weights, "")])
+    name = found.names(0)[0]
+    assert np.array_equal(finder.Coder(found).code(digit(photos / name)), found.codes[:1])
+    monkeypatch.setattr(models, "models_of", lambda spec: [(newer, "")])
+    with pytest.raises(UserError, match="other weights than any of digits_12bit here"):
+        finder.Coder(found)
+
+
+def test_a_page_is_served_until_it_is_stopped(photos, tmp_path, run, weights):
+    pytest.importorskip("uvicorn")
+    run.encode(photos, tmp_path / "c.h5")
+    command = [sys.executable, str(paths.ROOT / "tools/serve.py"), "--codes",
+               str(tmp_path / "c.h5"), "--model", str(weights)]
+    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE,
+                          text=True) as served:
+        address = served.stdout.readline().strip()
+        port = address.rpartition(":")[2]
+        with urllib.request.urlopen(f"{address}/health") as answer:
+            assert json.load(answer)["images"] == 37
+        other = subprocess.run([*command, "--port", port], capture_output=True, text=True)
+        assert other.returncode == 1 and re.fullmatch(
+            rf"error: '127.0.0.1', port {port}, cannot be listened on .*--port or --host\n",
+            other.stderr)
+        served.send_signal(signal.SIGINT)
+    assert served.returncode == 0
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda file: file.attrs.__delitem__("bits"), "it has no bits"),
     (lambda file: file.__delitem__("names"), "it has no names"),
@@ -268,5 +306,5 @@ def test_what_is_no_collection(photos, tmp_path, run, change, message):
         change(file)
     with pytest.raises(UserError, match=f"is not a collection of codes .*{message}"):
         collection.load(tmp_path / "c.h5")
-    with pytest.raises(UserError, match="make one with 'python tools/encode.py'"):
+    with pytest.raises(UserError, match="nowhere.h5 is not there; make a collection"):
         collection.load(tmp_path / "nowhere.h5")

@@ -99,7 +99,8 @@ def test_whose_weights(home, monkeypatch):
     monkeypatch.setattr(paths, "PROTOTXT", home / "prototxt")
     (home / "snapshots").mkdir()
     (home / "models").mkdir()
-    with pytest.raises(UserError, match="no trained net 'digits_12bit'.*caffe train"):
+    with pytest.raises(UserError, match="no trained net 'digits_12bit'.*make_prototxt.py "
+                       "--dataset digits --bits 12' and 'caffe train"):
         models.find_model(SPEC)
     released = home / "models/digits_12bit.caffemodel"
     released.touch()
@@ -117,6 +118,14 @@ def test_whose_weights(home, monkeypatch):
     os.utime(old, (1001, 1001))
     assert models.find_model(SPEC)[0] == old        # the same second: the later one
     assert models.find_model(SPEC, released) == (released, f"{released}, as asked")
+    # Other trainings of the same net, and one that is of another.
+    (home / "snapshots/digits_seed2x_12bit_iter_9.caffemodel").touch()
+    for name in ("seed2", "70iterations", "seed2_70iterations"):
+        other = home / f"snapshots/digits_{name}_12bit_iter_9.caffemodel"
+        other.touch()
+        assert models.find_model(SPEC)[0] == other
+        other.unlink()
+    assert [path for path, _ in models.models_of(SPEC)] == [old, new, released]
     # Lengths that are trained together have their weights in one file.
     together = home / "snapshots/cifar10_plus_iter_5.caffemodel"
     together.touch()

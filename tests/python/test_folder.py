@@ -71,6 +71,13 @@ def test_the_same_image_twice_comes_once(tmp_path, home):
     assert len(datasets.load("pets").images) == 24
 
 
+def test_a_row_that_names_the_columns(tmp_path):
+    photos(tmp_path)
+    (tmp_path / "t.csv").write_text("path,label\ndogs/00a.jpg,a\ndogs/01b.png,b\n")
+    with pytest.raises(UserError, match=r"t.csv, row 1: there is no .*path; if that row names"):
+        folder.prepare_folder(tmp_path / "t.csv", "pets", 32)
+
+
 def test_pipes_and_devices_are_not_waited_for(tmp_path, home):
     import os
     photos(tmp_path)

@@ -68,7 +68,8 @@ def test_evaluate_by_hand():
     assert result["pr_curve"]["precision"] == pytest.approx([1, 0.5, 2 / 3, 0.5])
     assert (result["queries"], result["database"]) == (1, 4)
     assert result["precision_at"] == {}         # the database has no 100 items
-    assert result["queries_without_relevant"] == 0
+    assert result["queries_without_relevant"] == result["queries_without_radius2"] == 0
+    assert result["relevant_share"] == 0.5
 
 
 def test_top_counts_the_relevant_within_it():
@@ -90,7 +91,8 @@ def test_nothing_relevant_and_nothing_retrieved_count_zero():
     # Query 0 has nothing within radius 2; query 1 has nothing relevant.
     assert result["precision_radius2"] == 0
     assert result["map"] == pytest.approx(0.5)
-    assert result["queries_without_relevant"] == 1
+    assert result["queries_without_relevant"] == result["queries_without_radius2"] == 1
+    assert result["relevant_share"] == 0.5
 
 
 def test_a_query_in_the_database_is_left_out_of_its_own_ranking():

@@ -84,6 +84,11 @@ def test_what_is_refused(client, monkeypatch, path, content, status, message):
     assert answer.status_code == status and message in answer.text
 
 
+def test_a_form_is_told_what_to_send(client):
+    answer = client.post("/search", files={"file": png(7)})
+    assert answer.status_code == 415 and "--data-binary" in answer.text
+
+
 def test_an_engine_that_is_gone(monkeypatch):
     finder = Fake()
     def search(codes, top):

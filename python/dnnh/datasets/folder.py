@@ -97,4 +97,7 @@ def _of_table(source):
     if not files:
         raise UserError(f"{source} is empty; a path and at least one label are needed in "
                         "each row")
+    if len(files) > 1 and not files[0].exists() and files[1].exists():
+        raise UserError(f"{source}, row 1: there is no {files[0]}; if that row names the "
+                        "columns, take it out")
     return files, labels

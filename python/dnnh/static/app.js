@@ -19,7 +19,8 @@ function say(text, wrong = false) {
 async function answered(response) {
   const body = await response.json().catch(() => ({}));
   if (response.ok) return body;
-  const detail = Array.isArray(body.detail) ? body.detail.map((d) => d.msg).join("; ")
+  const detail = Array.isArray(body.detail) ? body.detail.map(
+    (d) => `${d.loc[d.loc.length - 1]}: ${d.msg}`).join("; ")
                                             : body.detail;
   throw new Error(detail || `the server answers ${response.status}`);
 }
@@ -69,7 +70,11 @@ async function ask(what, request) {
     }));
     show(found.hits);
   } catch (error) {
-    if (number === asked) say(error.message, true);
+    if (number !== asked) return;
+    say(error.message, true);
+    at("title").textContent = what;
+    at("code").hidden = true;
+    show([]);                  // those of the question before are no answer to this one
   }
 }
 
