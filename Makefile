@@ -86,7 +86,7 @@ endif
 report: all
 	@$(PYTHON) tools/report.py
 
-bench: all
+bench: all .venv/installed-tests
 	@$(PYTHON) benchmarks/steps.py
 	@$(PYTHON) benchmarks/coding.py
 	@$(PYTHON) benchmarks/ranking.py

@@ -65,14 +65,23 @@ def main():
     result = evaluation.measure(coded, about, arguments.top)
     print(report.summary(result))
     folder = arguments.output or evaluation.folder_of(result)
-    if (folder / "result.json").exists():
-        before = evaluation.read_result(folder / "result.json")
-        if before.get("model_sha256") != result.get("model_sha256"):
-            print(f"in place of the result of {printable(str(before.get('model')))}; --output "
-                  "keeps both")
+    replaced = what_is_there(folder, result)
+    if replaced:
+        print(f"in place of the result of {replaced}; --output keeps both")
     page = evaluation.write(coded, result, dataset, folder, arguments.json,
                             with_codes=not arguments.codes)
     print(f"codes, tables, plots and report: {page}")
+
+
+def what_is_there(folder, result):
+    """The model, or else the source, of another result in the folder; "" if there is none."""
+    try:
+        before = evaluation.read_result(folder / "result.json")
+    except UserError:
+        return ""
+    of = "model" if "model" in before else "source"
+    same = before.get("model_sha256") == result.get("model_sha256") and before[of] == result.get(of)
+    return "" if same else printable(str(before[of]))
 
 
 def encode(arguments):

@@ -35,7 +35,7 @@ def main():
     parser.add_argument("--top", type=int, default=10, help="how many (default 10)")
     parser.add_argument("--model", type=pathlib.Path,
                         help="the weights that the collection was coded with, if they are "
-                        "no longer the newest")
+                        "neither in snapshots/ nor in models/")
     parser.add_argument("--engine", default="numpy", choices=finder.ENGINES)
     parser.add_argument("--address", help="of Milvus: http://host:19530, or a file, codes.db")
     parser.add_argument("--master", help=f"of Spark (default: {spark.MASTER}; "

@@ -26,7 +26,7 @@ def main():
     parser.add_argument("--codes", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path,
                         help="the weights that the collection was coded with, if they are "
-                        "no longer the newest")
+                        "neither in snapshots/ nor in models/")
     parser.add_argument("--engine", default="numpy", choices=ENGINES)
     parser.add_argument("--address", help="of Milvus: http://host:19530, or a file, codes.db")
     parser.add_argument("--host", default="127.0.0.1")

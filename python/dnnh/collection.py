@@ -95,8 +95,14 @@ def load(path):
 
 
 def _text(stored, rows):
-    values = stored[rows]
-    return [value.decode("utf-8", "replace") for value in np.atleast_1d(values).tolist()]
+    """Text of a row, a slice of rows or an array of rows, in its order: a list."""
+    if not isinstance(rows, slice):
+        # HDF5 gives rows once each, and rising.
+        rows, places = np.unique(rows, return_inverse=True)
+        values = stored[rows][places.ravel()]
+    else:
+        values = stored[rows]
+    return [value.decode("utf-8", "replace") for value in values.tolist()]
 
 
 def _labels(text, path):

@@ -3,7 +3,8 @@
 Sivic & Zisserman, "Video Google" (ICCV 2003); for binary codes as FAISS's IndexBinaryIVF,
 whose parts find the centroids and compare codes here. FAISS keeps an id of eight bytes beside
 each code and lets lists grow by doubling, 3.7 bytes for each byte of code; here codes stand in
-one array and ids in eleven or twelve bits each, 1.2 bytes for each byte of a code of eight.
+one array and ids in eleven or twelve bits each, where there are 512 lists: 1.2 bytes for each byte of a
+code of eight.
 """
 
 import numpy as np
@@ -22,8 +23,8 @@ class Lists:
     blocks : list of uint8 arrays of shape (some, bytes)
         The codes; their ids count through all blocks. ``bytes`` as FAISS takes them.
     centroids : uint8 array of shape (lists, bytes)
-    list_of : integer array of shape (n,), optional
-        The list of each code, if known; else that of the nearest centroid.
+    list_of : integer array of shape (up to n,)
+        The lists of the first codes, if known; the others' are those of the nearest centroids.
 
     Attributes
     ----------
@@ -31,13 +32,16 @@ class Lists:
     centroids : as given
     """
 
-    def __init__(self, blocks, centroids, list_of=None):
+    def __init__(self, blocks, centroids, list_of=()):
         self.centroids = np.ascontiguousarray(centroids)
         size, lists = sum(map(len, blocks)), len(centroids)
-        if list_of is None:
-            list_of = np.empty(size, np.min_scalar_type(lists))
-            for first, codes in pieces(blocks, BLOCK):
-                list_of[first:first + len(codes)] = self._nearest(codes, 1)[:, 0]
+        known, list_of = list_of, np.empty(size, np.min_scalar_type(lists))
+        list_of[:len(known)] = known
+        for first, codes in pieces(blocks, BLOCK):
+            last = first + len(codes)
+            first = max(first, len(known))
+            if first < last:
+                list_of[first:last] = self._nearest(codes[first - last:], 1)[:, 0]
         self._starts = np.cumsum([0, *sum(
             np.bincount(list_of[first:first + BLOCK], minlength=lists)
             for first in range(0, max(size, 1), BLOCK))])
@@ -70,11 +74,12 @@ class Lists:
 
         Returns
         -------
-        (distances, ids) : int64 arrays of shape (m, probed * top), in no order; where a
-        list is shorter than ``top``, distance and id are -1.
+        (distances, ids) : int64 arrays of shape (m, some), in no order; where a list is
+        shorter than others, distance and id are -1.
         """
         probed = min(probed, len(self.centroids))
         near = self._nearest(queries, probed)
+        top = min(top, int(np.diff(self._starts)[near].max()))
         distances, places = np.full((2, len(queries), probed, top), -1, np.int64)
         # Queries that want the same list look at it together.
         order = np.argsort(near, axis=None, kind="stable")
@@ -149,12 +154,15 @@ class _Increasing:
         self._before = np.cumsum(ones) - ones          # ones before each group
 
     def __getitem__(self, places):
-        places = np.asarray(places)
         groups = np.searchsorted(self._before, places, side="right") - 1
-        bits = np.unpackbits(self._field[groups], axis=-1, bitorder="little")
-        one = np.cumsum(bits, axis=-1, dtype=np.uint16)
-        wanted = (places - self._before[groups] + 1)[..., np.newaxis]
-        at = np.argmax(one == wanted, axis=-1) + groups * 8 * self.GROUP
+        # The ones of these groups, one group behind the other.
+        groups, group_of = np.unique(groups, return_inverse=True)
+        size = 8 * self.GROUP
+        group, at = np.divmod(np.flatnonzero(
+            np.unpackbits(self._field[groups], bitorder="little")), size)
+        first_one = np.searchsorted(group, np.arange(len(groups)))
+        one = first_one[group_of] + places - self._before[groups][group_of]
+        at = groups[group_of] * size + at[one]
         return ((at - places) << 8) | self._low[places]
 
     def pieces(self, groups=1 << 14):
@@ -174,7 +182,9 @@ def centroids_of(blocks, lists):
     """
     faiss = knn.import_faiss()
     size, width = sum(map(len, blocks)), blocks[0].shape[1]
-    lists = max(1, min(lists, size // TRAIN))
+    lists = min(lists, size // TRAIN)
+    if lists < 2:                          # nothing to choose among
+        return blocks[0][:1].copy()
     quantizer = faiss.IndexBinaryFlat(8 * width)
     faiss.IndexBinaryIVF(quantizer, 8 * width, lists).train(_sample(blocks, TRAIN * lists))
     return faiss.vector_to_array(quantizer.xb).reshape(-1, width)
@@ -196,3 +206,6 @@ def _sample(blocks, count):
     ends = np.cumsum([0, *map(len, blocks)])
     return np.concatenate([block[rows[(start <= rows) & (rows < end)] - start]
                            for block, start, end in zip(blocks, ends, ends[1:])])
+
+
+EMPTY = Lists((), np.zeros((1, 1), np.uint8))

@@ -153,7 +153,8 @@ def evaluate(query_codes, database_codes, query_labels, database_labels, bits,
     -------
     dict with ``map``, ``map_tie_aware``, ``precision_radius2``,
     ``precision_at``, ``pr_curve``, ``queries``, ``database``, ``relevant_share`` (of the
-    database, for a query on average: the precision of a random ranking),
+    database, for a query on average: the precision of a random ranking), ``map_random``
+    (that ranking's MAP, expected),
     ``queries_without_relevant``, ``queries_without_radius2`` (that nothing lies within the
     radius of, and that have a precision of 0 there).
     """
@@ -198,6 +199,8 @@ def evaluate(query_codes, database_codes, query_labels, database_labels, bits,
             precision_at, (first_hits / precision_at).mean(axis=0))},
         "pr_curve": {"recall": recall.mean(axis=0).tolist(),
                      "precision": precision.mean(axis=0).tolist()},
+        "map_random": float(tie_aware_average_precision(
+            *(counts.sum(axis=1, keepdims=True) for counts in (items, hits)), top).mean()),
         "relevant_share": float(hits_within[:, -1].mean() / length),
         "queries_without_relevant": int((hits_within[:, -1] == 0).sum()),
         "queries_without_radius2": int((within[:, min(RADIUS, bits)] == 0).sum()),

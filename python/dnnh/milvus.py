@@ -15,6 +15,7 @@ from dnnh.errors import UserError
 MOST = 16_384              # hits that Milvus gives for one query
 ROWS = 10_000              # that are sent at a time
 QUERIES = 100              # that are asked at a time
+SECONDS = 60               # that Milvus has to answer these
 
 
 class Index:
@@ -51,7 +52,7 @@ class Index:
         self._name = f"dnnh_{bits}_{hashlib.sha256(codes).hexdigest()[:32]}"
         self._milvus = pymilvus
         try:
-            self._client = pymilvus.MilvusClient(uri=address, timeout=10)
+            self._client = pymilvus.MilvusClient(uri=address, timeout=SECONDS)
             if self._count() != len(codes):    # one that was left half full, too
                 self._fill(codes)
                 if self._count() != len(codes):
@@ -100,7 +101,7 @@ class Index:
 
         Equal distances are put in the order of ids; where more than MOST codes are as
         near as the last hit, which of them Milvus gives is its own choice. Raises
-        ConnectionError, too, if Milvus does not answer.
+        ConnectionError, too, if Milvus does not answer, or cannot.
         """
         queries, top = search.request(queries, top, self.bits, len(self))
         if top > MOST:
@@ -122,10 +123,12 @@ class Index:
 
     def _nearest(self, queries, top, limit):
         """int64 (m, top, 2), distances and ids; asks for more until the last is further."""
+        import grpc                            # PyMilvus is made on it
         try:
             found = self._client.search(self._name, [query.tobytes() for query in queries],
-                                        limit=limit, search_params={"metric_type": "HAMMING"})
-        except self._milvus.MilvusException as error:
+                                        limit=limit, search_params={"metric_type": "HAMMING"},
+                                        timeout=SECONDS)
+        except (self._milvus.MilvusException, grpc.RpcError) as error:
             raise ConnectionError(f"Milvus at {self._address}: {error}") from error
         hits = np.array([sorted((int(hit["distance"]), hit["id"]) for hit in hits)
                          for hits in found], np.int64)

@@ -16,24 +16,31 @@ def models_of(spec):
 
     Returns
     -------
-    list of (path, sentence) : the .caffemodel files and what they are; snapshots, the newest
-    first, then the released one
+    list of (path, sentence) : the .caffemodel files and what they are: snapshots of this
+    very training, the newest first; the released one; snapshots of the other trainings,
+    the newest first
     """
     plain = dataclasses.replace(spec.trained, seed=1, iterations=0)
     stem = dataclasses.replace(plain, bits=nets.DEFAULT_BITS).name
-    name = re.compile(re.escape(stem) + r"(_seed\d+)?(_\d+iterations)?"
-                      + re.escape(plain.name.removeprefix(stem)) + r"_iter_(\d+)\.caffemodel")
-    found = []
+    name = re.compile(
+        "(" + re.escape(stem) + r"(?:_seed\d+)?(?:_\d+iterations)?"
+        + re.escape(plain.name.removeprefix(stem)) + r")_iter_(\d+)\.caffemodel")
+    snapshots, others = [], []
     for path in (paths.ROOT / spec.snapshot_prefix).parent.glob("*.caffemodel"):
         if match := name.fullmatch(path.name):
             # Seconds first: a new training begins again at small iterations.
-            found.append((path.stat().st_mtime, int(match[3]), path))
-    models = [(path, "the newest snapshot" if i == 0 else "a snapshot")
-              for i, (*_, path) in enumerate(sorted(found, reverse=True))]
+            (snapshots if match[1] == spec.trained.name else others).append(
+                (path.stat().st_mtime, int(match[2]), path))
     released = paths.MODELS / f"{plain.name}.caffemodel"
-    if released.is_file():
-        models.append((released, "the released model"))
-    return [(path, f"{path.relative_to(paths.ROOT)}, {what}") for path, what in models]
+    return [(path, f"{path.relative_to(paths.ROOT)}, {what}") for path, what in (
+        *_newest_first(snapshots, "snapshot"),
+        *[(released, "the released model")] * released.is_file(),
+        *_newest_first(others, "snapshot of another training of this net"))]
+
+
+def _newest_first(found, what):
+    return [(path, f"the newest {what}" if i == 0 else f"an older {what}")
+            for i, (*_, path) in enumerate(sorted(found, reverse=True))]
 
 
 def find_model(spec, model=None):
@@ -63,9 +70,10 @@ def find_model(spec, model=None):
     if models := models_of(spec):
         return models[0]
     solver = spec.files["solver"]
-    first = "" if solver.exists() else (
-        f"'python tools/make_prototxt.py --dataset {spec.dataset}"
-        + f" --variant {spec.variant}" * bool(spec.variant) + f" --bits {spec.bits}' and ")
+    make = ["python tools/make_prototxt.py", f"--dataset {spec.dataset}",
+            *[f"--variant {spec.variant}"] * bool(spec.variant),
+            *["--validation"] * spec.validation, f"--bits {spec.bits}"]
+    first = "" if solver.exists() else f"'{' '.join(make)}' and "
     raise UserError(
         f"there is no trained net '{spec.trained.name}': no snapshot "
         f"{spec.snapshot_prefix}_iter_*.caffemodel and no released model. Train it "

@@ -57,7 +57,7 @@ def distances(queries, database):
     ------
     (first, block) : block is a uint8 array of shape (some queries, n): the
         distances of queries ``first``, ``first + 1``, ... to the database. (A
-        code of more than 255 bits would not fit; ours have at most 64.)
+        code of more than 255 bits would not fit.)
     """
     query_words, database_words = words(queries), words(database)
     rows = max(1, BLOCK_BYTES // (8 * max(1, len(database))))

@@ -33,7 +33,8 @@ def summary(result):
 
 def remarks(result):
     """What the numbers are to be read with: a list of sentences."""
-    found = [f"at random, precision would be {result['relevant_share']:.4f}, and MAP about that"]
+    found = [f"at random, precision would be {result['relevant_share']:.4f}, and MAP "
+             f"{result['map_random']:.4f}"]
     if result["queries_without_radius2"]:
         found.append(f"{result['queries_without_radius2']:,} queries have nothing within "
                      "radius 2 and count 0 there")
@@ -193,7 +194,7 @@ def page(result, figures, rows=(), dataset=None):
     parts += [f'<tr><td>{text(name)}</td><td class="value">{value:.4f}</td></tr>'
               for name, value in numbers]
     parts.append("</table>")
-    parts += [f'<p class="about">{text(remark.capitalize())}.</p>' for remark in remarks(result)]
+    parts += [f'<p class="about">{text(remark[0].upper() + remark[1:])}.</p>' for remark in remarks(result)]
     parts += ["<h2>Plots</h2>", '<div class="plots">']
     parts += [picture(name, figure) for name, figure in figures.items()]
     parts.append("</div>")

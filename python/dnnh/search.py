@@ -21,7 +21,8 @@ from dnnh.errors import UserError
 ENGINES = ("numpy", "flat", "ivf")
 BLOCK, TOGETHER = 1 << 20, 16      # codes, and queries, that NumPy compares at a time
 LISTS, PROBED = 512, 24    # of the engine `ivf`: groups of codes, and how many are looked at
-ADDED = 8                  # codes are put into lists anew when more than 1 in 8 are in none
+MOST_LISTS = 1 << 16
+ADDED = 8                  # codes in lists, for each that may have been added since
 HITS = 1 << 22             # of all queries and lists, that `ivf` holds at a time
 
 
@@ -36,8 +37,17 @@ class Index:
         One of ENGINES.
     lists, probed : int
         Of ``ivf``: into how many groups codes are put, and how many of them are looked
-        at for a query. More lists are faster, more probed ones miss less. ``probed`` is
-        an attribute that may be changed at any time.
+        at for a query. More lists are faster, but 256 more take a bit more for each code;
+        more probed ones miss less. ``probed`` is an attribute that may be changed at any time.
+
+    Notes
+    -----
+    ``ivf`` puts codes into lists when it is first asked. Those that are added later are all
+    looked at, until they are an eighth of the others: then the next search puts them into
+    lists, too, and finds new lists once there are twice as many codes. That takes a minute
+    for 100 million codes, which are there three times meanwhile.
+
+    Any number of threads may search, one may add.
     """
 
     def __init__(self, bits, engine="numpy", lists=LISTS, probed=PROBED):
@@ -45,15 +55,16 @@ class Index:
             raise UserError(f"{bits} bits: codes have 1 to {codes_files.MAX_BITS} bits")
         if engine not in ENGINES:
             raise UserError(f"unknown engine '{engine}'; known ones: " + ", ".join(ENGINES))
-        if lists < 1:
-            raise UserError(f"{lists} lists: codes are put into at least 1")
+        if not 1 <= lists <= MOST_LISTS:
+            raise UserError(f"{lists} lists: codes are put into 1 to {MOST_LISTS:,}")
         self.bits, self.engine, self.lists, self.probed = bits, engine, lists, probed
-        self._alone = threading.Lock()         # while lists are filled
+        self._alone = threading.Lock()         # while what is held is replaced
         # For FAISS codes have as many bytes as it is fast with: 2, 4, or a multiple of 8.
         self._width = self.width if engine == "numpy" else next(
             width for width in (2, 4, 8 * -(-self.width // 8)) if width >= self.width)
-        # Codes in the order of their ids; once `ivf` is asked, those before them in lists.
-        self._lists, self._blocks = None, []
+        # Codes in lists, once `ivf` is asked, and blocks of those behind them, in the order of
+        # their ids. Always replaced together: whoever reads takes both at once.
+        self._held = inverted.EMPTY, ()
 
     @property
     def width(self):
@@ -72,7 +83,8 @@ class Index:
         self._probed = probed
 
     def __len__(self):
-        return len(self._lists or ()) + sum(map(len, self._blocks))
+        lists, blocks = self._held
+        return len(lists) + sum(map(len, blocks))
 
     def add(self, codes):
         """Add codes, uint8 of shape (n, ceil(q / 8)); their ids go on counting.
@@ -85,10 +97,14 @@ class Index:
             If they are not of this length.
         """
         codes = self._padded(checked(codes, self.bits))
-        if self._blocks and len(self._blocks[-1]) + len(codes) <= BLOCK:
-            self._blocks[-1] = np.concatenate([self._blocks[-1], codes])
-        elif len(codes):
-            self._blocks.append(codes)
+        if not len(codes):
+            return
+        with self._alone:
+            lists, blocks = self._held
+            if blocks and len(blocks[-1]) + len(codes) <= BLOCK:
+                *blocks, last = blocks
+                codes = np.concatenate([last, codes])
+            self._held = lists, (*blocks, codes)
 
     def search(self, queries, top=10):
         """The nearest codes of each query.
@@ -118,8 +134,8 @@ class Index:
                      for start in range(0, len(queries), TOGETHER)]
             return tuple(map(np.concatenate, zip(*parts)))
         queries = self._padded(queries)
-        lists, blocks = self._in_lists() if self.engine == "ivf" else (None, self._blocks)
-        together = max(1, HITS // (self.probed * top))
+        lists, blocks = self._in_lists() if self.engine == "ivf" else self._held
+        together = max(1, HITS // (self.probed * top)) if len(lists) else len(queries)
         return tuple(map(np.concatenate, zip(*(
             self._found(lists, blocks, queries[start:start + together], top)
             for start in range(0, len(queries), together)))))
@@ -142,28 +158,28 @@ class Index:
             If the query is not of this length.
         """
         query = self._padded(one(query, self.bits))
-        with self._alone:
-            lists, blocks = self._lists, self._blocks
+        lists, blocks = self._held
         found = [(np.zeros(0, np.uint8), np.zeros(0, np.int64))]
-        for first, codes in inverted.pieces([lists.codes, *blocks] if lists else blocks, BLOCK):
+        for first, codes in inverted.pieces((lists.codes, *blocks), BLOCK):
             (_, (distances,)), = ranking.distances(query, codes)
             near = np.flatnonzero(distances <= radius)
             ids = first + near
-            found.append((distances[near], lists.ids(ids) if first < len(lists or ()) else ids))
+            found.append((distances[near], lists.ids(ids) if first < len(lists) else ids))
         distances, ids = map(np.concatenate, zip(*found))
         order = np.lexsort((ids, distances))
         return distances[order].astype(np.int64), ids[order]
 
     def save(self, path):
         """Write the codes and what is known of them; whole, or not at all."""
-        with paths.hdf5_written_whole(path, len(self) * (self.width + 2)) as file:
+        lists, blocks = self._held
+        size = len(lists) + sum(map(len, blocks))
+        with paths.hdf5_written_whole(path, size * (self.width + 2)) as file:
             for name in ("bits", "engine", "lists", "probed"):
                 file.attrs[name] = getattr(self, name)
-            blocks = self._blocks
-            if self._lists:
-                codes, file["list_of"] = self._lists.in_order()
-                file["centroids"], blocks = self._lists.centroids, [codes, *blocks]
-            stored = file.create_dataset("codes", (len(self), self.width), np.uint8)
+            if len(lists):
+                codes, file["list_of"] = lists.in_order()
+                file["centroids"], blocks = lists.centroids, (codes, *blocks)
+            stored = file.create_dataset("codes", (size, self.width), np.uint8)
             for first, codes in inverted.pieces(blocks, BLOCK):
                 stored[first:first + len(codes)] = codes[:, :self.width]
 
@@ -184,8 +200,8 @@ class Index:
                 if index.engine == "ivf" and "list_of" in file:
                     list_of, centroids = file["list_of"][:], file["centroids"][:]
                     _check_lists(list_of, centroids, len(codes), index._width)
-                    index._lists = inverted.Lists(
-                        [index._padded(codes[:len(list_of)])], centroids, list_of)
+                    index._held = inverted.Lists(
+                        [index._padded(codes[:len(list_of)])], centroids, list_of), ()
                     codes = codes[len(list_of):]
                 index.add(codes)
         except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
@@ -198,7 +214,7 @@ class Index:
 
     def _nearest(self, queries, top):
         best = np.zeros((len(queries), 0), np.int64)          # distance * 2^40 + id
-        for first, codes in inverted.pieces(self._blocks, BLOCK):
+        for first, codes in inverted.pieces(self._held[1], BLOCK):
             distances = np.concatenate([part for _, part in ranking.distances(queries, codes)])
             keys = (distances.astype(np.int64) << 40) + np.arange(
                 first, first + distances.shape[1])
@@ -209,8 +225,11 @@ class Index:
 
     def _found(self, lists, blocks, queries, top):
         """The nearest in lists and blocks, by FAISS: (distances, ids)."""
-        found = [_flat(blocks, queries, top, len(lists or ()))] if blocks else []
-        if lists:
+        # Where less is found than was asked for.
+        found = [(np.full((len(queries), top), -1),) * 2] if len(lists) else []
+        if blocks:
+            found.append(_flat(blocks, queries, top, len(lists)))
+        if len(lists):
             found.append(lists.search(queries, top, self.probed))
         distances, ids = (np.concatenate(parts, axis=1) for parts in zip(*found))
         # Equal distances by id; what was not found comes last.
@@ -218,15 +237,20 @@ class Index:
         return tuple(np.take_along_axis(part, order, axis=1) for part in (distances, ids))
 
     def _in_lists(self):
-        """(lists, blocks): the codes in lists, but for few that were added since."""
+        """What is held, with the codes in lists but for few that were added since."""
         with self._alone:
-            if ADDED * sum(map(len, self._blocks)) > len(self._lists or ()):
-                blocks = self._blocks
-                if self._lists:
-                    blocks = [self._lists.in_order()[0], *blocks]
-                self._lists = inverted.Lists(blocks, inverted.centroids_of(blocks, self.lists))
-                self._blocks = []
-            return self._lists, self._blocks
+            lists, blocks = self._held
+            added = sum(map(len, blocks))
+            if added > len(lists):
+                codes = (lists.in_order()[0],) * bool(len(lists)) + blocks
+                lists = inverted.Lists(codes, inverted.centroids_of(codes, self.lists))
+            elif ADDED * added > len(lists):
+                codes, list_of = lists.in_order()
+                lists = inverted.Lists((codes, *blocks), lists.centroids, list_of)
+            else:
+                return self._held
+            self._held = lists, ()
+            return self._held
 
 
 def _flat(blocks, queries, top, start):

@@ -41,8 +41,8 @@ def items(source):
     source : path
         A folder, whose images are labelled with the folder that they lie in, if they
         do not lie in the source itself; a CSV file; or the folder of an LMDB. Names
-        that begin with a dot are passed over; links to folders are not followed, but
-        yielded as images that cannot be read.
+        that begin with a dot are passed over; whatever else is no file (a link to a
+        folder, or to nothing, a pipe) is yielded as an image that cannot be read.
 
     Raises
     ------

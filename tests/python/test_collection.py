@@ -266,7 +266,8 @@ def test_the_weights_it_was_coded_with_are_found(photos, tmp_path, run, weights,
     newer = tmp_path / "newer.caffemodel"
     newer.write_bytes(weights.read_bytes() + b"\0")
     monkeypatch.setattr(models, "models_of", lambda spec: [(newer, ""), (weights, "")])
-    name = found.names(0)[0]
+    name, = found.names(0)
+    assert found.names(np.array([5, 0, 5])) == [*found.names(5), name, *found.names(5)]
     assert np.array_equal(finder.Coder(found).code(digit(photos / name)), found.codes[:1])
     monkeypatch.setattr(models, "models_of", lambda spec: [(newer, "")])
     with pytest.raises(UserError, match="other weights than any of digits_12bit here"):
@@ -280,15 +281,20 @@ def test_a_page_is_served_until_it_is_stopped(photos, tmp_path, run, weights):
                str(tmp_path / "c.h5"), "--model", str(weights)]
     with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE,
                           text=True) as served:
-        address = served.stdout.readline().strip()
-        port = address.rpartition(":")[2]
-        with urllib.request.urlopen(f"{address}/health") as answer:
-            assert json.load(answer)["images"] == 37
-        other = subprocess.run([*command, "--port", port], capture_output=True, text=True)
-        assert other.returncode == 1 and re.fullmatch(
-            rf"error: '127.0.0.1', port {port}, cannot be listened on .*--port or --host\n",
-            other.stderr)
-        served.send_signal(signal.SIGINT)
+        try:
+            address = served.stdout.readline().strip()
+            port = address.rpartition(":")[2]
+            with urllib.request.urlopen(f"{address}/health", timeout=60) as answer:
+                assert json.load(answer)["images"] == 37
+            other = subprocess.run([*command, "--port", port], capture_output=True, text=True,
+                                   timeout=60)
+            assert other.returncode == 1 and re.fullmatch(
+                rf"error: '127.0.0.1', port {port}, cannot be listened on .*--port or --host\n",
+                other.stderr)
+            served.send_signal(signal.SIGINT)
+            served.wait(60)
+        finally:
+            served.kill()
     assert served.returncode == 0
 
 

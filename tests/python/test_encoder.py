@@ -118,14 +118,18 @@ def test_whose_weights(home, monkeypatch):
     os.utime(old, (1001, 1001))
     assert models.find_model(SPEC)[0] == old        # the same second: the later one
     assert models.find_model(SPEC, released) == (released, f"{released}, as asked")
-    # Other trainings of the same net, and one that is of another.
+    # Other trainings of the same net come last; and one that is of another net.
     (home / "snapshots/digits_seed2x_12bit_iter_9.caffemodel").touch()
-    for name in ("seed2", "70iterations", "seed2_70iterations"):
-        other = home / f"snapshots/digits_{name}_12bit_iter_9.caffemodel"
-        other.touch()
-        assert models.find_model(SPEC)[0] == other
-        other.unlink()
-    assert [path for path, _ in models.models_of(SPEC)] == [old, new, released]
+    others = []
+    for i, name in enumerate(("seed2", "70iterations", "seed2_70iterations")):
+        others.append(home / f"snapshots/digits_{name}_12bit_iter_9.caffemodel")
+        others[-1].touch()
+        os.utime(others[-1], (2000 + i, 2000 + i))
+    assert [path for path, _ in models.models_of(SPEC)] == [old, new, released, *others[::-1]]
+    for path in (old, new, released):
+        path.unlink()
+    assert models.find_model(SPEC) == (others[-1], "snapshots/digits_seed2_70iterations_12bit_"
+        "iter_9.caffemodel, the newest snapshot of another training of this net")
     # Lengths that are trained together have their weights in one file.
     together = home / "snapshots/cifar10_plus_iter_5.caffemodel"
     together.touch()

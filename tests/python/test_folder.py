@@ -74,7 +74,7 @@ def test_the_same_image_twice_comes_once(tmp_path, home):
 def test_a_row_that_names_the_columns(tmp_path):
     photos(tmp_path)
     (tmp_path / "t.csv").write_text("path,label\ndogs/00a.jpg,a\ndogs/01b.png,b\n")
-    with pytest.raises(UserError, match=r"t.csv, row 1: there is no .*path; if that row names"):
+    with pytest.raises(UserError, match=r"t.csv, row 1: there is no .*path; that row seems to"):
         folder.prepare_folder(tmp_path / "t.csv", "pets", 32)
 
 

@@ -1,5 +1,7 @@
 """Lists of codes, against plain comparisons."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -56,8 +58,56 @@ def test_all_lists_probed_is_exact():
         for top in (1, 10, 200):
             for found, wanted in zip(index.search(queries, top), plain.search(queries, top)):
                 assert np.array_equal(found, wanted) and found.dtype == np.int64
-        # A few more stay in no list; many are put into lists anew.
-        assert sum(map(len, index._blocks)) == {2100: 100, 2200: 200}.get(last, 0)
+        # A few more stay in no list; many are put into lists, too.
+        assert sum(map(len, index._held[1])) == {2100: 100, 2200: 200}.get(last, 0)
+
+
+def test_lists_last_until_there_are_twice_as_many_codes():
+    pytest.importorskip("faiss")
+    codes = ranking.pack(RNG.integers(0, 2, (9000, 16)))
+    index = search.Index(16, "ivf", lists=20, probed=20)
+    centroids = []
+    for first, last in ((0, 2000), (2000, 4000), (4000, 8001)):
+        index.add(codes[first:last])
+        index.search(codes[:1])
+        lists, added = index._held
+        assert len(lists) == last and not added
+        centroids.append(lists.centroids)
+    assert centroids[0] is centroids[1] and centroids[1] is not centroids[2]
+
+
+def test_more_is_asked_than_lists_have():
+    """Distance and id -1 stand for what was not looked at; memory does not grow with top."""
+    pytest.importorskip("faiss")
+    codes = ranking.pack(RNG.integers(0, 2, (3000, 16)))
+    index = search.Index(16, "ivf", lists=30, probed=2)
+    index.add(codes)
+    distances, ids = index.search(codes[:4], 3000)
+    assert distances.shape == ids.shape == (4, 3000)
+    for found, at in zip(distances, ids):
+        seen = at >= 0
+        assert 10 < seen.sum() < 2000 and (seen[:-1] >= seen[1:]).all()
+        assert (np.diff(found[seen]) >= 0).all() and (found[~seen] == -1).all()
+        assert len(set(at[seen])) == seen.sum()
+
+
+def test_codes_added_while_lists_are_made(monkeypatch):
+    pytest.importorskip("faiss")
+    codes = ranking.pack(RNG.integers(0, 2, (2100, 16)))
+    index = search.Index(16, "ivf", lists=10, probed=10)
+    index.add(codes[:2000])
+    made, adding = inverted.Lists, []
+
+    def slow(*arguments):
+        adding.append(threading.Thread(target=index.add, args=(codes[2000:],)))
+        adding[0].start()
+        assert len(index) == 2000                      # nobody waits to be told
+        return made(*arguments)
+    monkeypatch.setattr(inverted, "Lists", slow)
+    index.search(codes[:1])
+    adding[0].join()
+    assert len(index) == 2100
+    assert index.search(codes[2099:], 1)[0].tolist() == [[0]]
 
 
 def test_queries_by_parts(monkeypatch):

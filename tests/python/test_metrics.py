@@ -70,6 +70,8 @@ def test_evaluate_by_hand():
     assert result["precision_at"] == {}         # the database has no 100 items
     assert result["queries_without_relevant"] == result["queries_without_radius2"] == 0
     assert result["relevant_share"] == 0.5
+    # Of all orders of two right and two wrong ones: 1, 5/6, 3/4, 7/12, 1/2 and 5/12.
+    assert result["map_random"] == pytest.approx((1 + 5/6 + 3/4 + 7/12 + 1/2 + 5/12) / 6)
 
 
 def test_top_counts_the_relevant_within_it():

@@ -112,6 +112,9 @@ def test_what_cannot_be(tmp_path, monkeypatch):
     monkeypatch.setattr(milvus, "MOST", 20)
     with pytest.raises(UserError, match="the top 30 were asked for; Milvus gives at most 20"):
         index.search(codes, 30)
+    index._client.drop_collection(index._name)         # by somebody else
+    with pytest.raises(ConnectionError, match="Milvus at .*codes.db: "):
+        index.search(codes)
 
 
 def test_it_is_asked_for_by_name(monkeypatch):

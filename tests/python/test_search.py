@@ -125,7 +125,7 @@ def test_two_first_searches_at_once():
     exact = plain(codes, queries, 20, 3)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: index.search(queries, 3), range(4)):
-            assert np.array_equal(found[0], exact[0])
+            assert all(map(np.array_equal, found, exact))
 
 
 def test_memory_is_that_of_the_padded_codes():
@@ -133,7 +133,7 @@ def test_memory_is_that_of_the_padded_codes():
     index = search.Index(48, "flat")
     index.add(np.zeros((1000, 6), np.uint8))
     index.search(np.zeros((1, 6), np.uint8))
-    assert sum(block.nbytes for block in index._blocks) == 8000
+    assert sum(block.nbytes for block in index._held[1]) == 8000
 
 
 def test_lists_take_a_fifth_more():
@@ -142,10 +142,10 @@ def test_lists_take_a_fifth_more():
     index = search.Index(48, "ivf")
     index.add(codes)
     index.search(codes[:1])
-    lists = index._lists
+    lists, added = index._held
     arrays = [held for part in (lists, lists._numbers) for held in vars(part).values()
               if isinstance(held, np.ndarray)]
-    assert not index._blocks and len(lists.centroids) == 512
+    assert not added and len(lists.centroids) == 512
     assert sum(held.nbytes for held in arrays) < 1.2 * 800_000
 
 
@@ -167,6 +167,7 @@ def test_nothing_in_it_or_asked():
     (lambda index: setattr(index, "probed", 0), "0 of 512 lists are to be probed"),
     (lambda index: index.add(np.full((4, 2), 255, np.uint8)), "ones beyond bit 12"),
     (lambda index: index.search(np.zeros((1, 2), np.uint8), 0), "ask for at least 1"),
+    (lambda index: search.Index(8, "ivf", lists=0), "0 lists: codes are put into 1 to 65,536"),
     (lambda index: search.Index(0), "0 bits"), (lambda index: search.Index(256), "256 bits"),
     (lambda index: search.Index(8, "x"), "unknown engine 'x'; known ones: numpy, flat, ivf"),
     (lambda index: search.Index(8, "ivf", lists=4, probed=5), "5 of 4 lists")])

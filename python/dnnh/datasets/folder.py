@@ -1,5 +1,6 @@
 """A user's own images: a folder of class folders, or a CSV file with their labels."""
 
+import os
 import pathlib
 import re
 
@@ -97,7 +98,7 @@ def _of_table(source):
     if not files:
         raise UserError(f"{source} is empty; a path and at least one label are needed in "
                         "each row")
-    if len(files) > 1 and not files[0].exists() and files[1].exists():
-        raise UserError(f"{source}, row 1: there is no {files[0]}; if that row names the "
-                        "columns, take it out")
+    if not files[0].suffix and not os.path.exists(files[0]):
+        raise UserError(f"{source}, row 1: there is no {files[0]}; that row seems to name the "
+                        "columns: take it out")
     return files, labels

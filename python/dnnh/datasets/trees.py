@@ -149,7 +149,7 @@ def open_tree(path):
                     return bounded(f"{path}: {member}", stream)
             return _Tree(path, names, read, archive.close)
         archive = tarfile.open(path, tarinfo=_Member)
-        members = {m.name: _of_bounded_size(m, path) for m in archive if m.isfile()}
+        members = {m.name: m for m in archive if _is_bounded(m, path) and m.isfile()}
     except DAMAGED as error:
         raise UserError(f"{path} is neither a folder nor a whole tar or zip "
                         f"archive: {error}") from error
@@ -160,11 +160,11 @@ def open_tree(path):
     return _Tree(path, list(members), read, archive.close)
 
 
-def _of_bounded_size(member, path):
-    # At once: what follows it is found only by unpacking it.
+def _is_bounded(member, path):
+    """True; a UserError at once if not, as what follows is found only by unpacking it."""
     if member.size > MAX_MEMBER_BYTES:
         raise _too_large(f"{path}: {member.name}")
-    return member
+    return True
 
 
 class _Member(tarfile.TarInfo):
