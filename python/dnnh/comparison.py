@@ -215,7 +215,7 @@ def figures(dataset, source, results):
         drawn["precision_at"] = plots.precision_at(top, about)
     if len(encode) == 2:
         drawn["divide_and_encode"] = plots.precision_at(
-            encode, f"{about}, divide-and-encode and fully connected")
+            encode, f"{about}: DEM and FC")
     return drawn
 
 
