@@ -59,7 +59,7 @@ class LastFirst:
         self.index.add(codes)
         self.limits = []
 
-    def search(self, name, queries, limit, search_params):
+    def search(self, name, queries, limit, search_params, timeout):
         self.limits.append(limit)
         asked = np.frombuffer(b"".join(queries), np.uint8).reshape(len(queries), -1)
         return [sorted(({"distance": float(d), "id": i} for d, i in zip(*both)),
