@@ -150,29 +150,33 @@ class _Increasing:
 
     def close(self):
         """To be called when all are set."""
-        ones = np.bitwise_count(self._field.view(np.uint64)).sum(axis=1, dtype=np.int64)
-        self._before = np.cumsum(ones) - ones          # ones before each group
+        counts = _ones(self._field)
+        self._before = np.cumsum(counts) - counts      # ones before each group
 
     def __getitem__(self, places):
         groups = np.searchsorted(self._before, places, side="right") - 1
-        # The ones of these groups, one group behind the other.
         groups, group_of = np.unique(groups, return_inverse=True)
-        size = 8 * self.GROUP
-        group, at = np.divmod(np.flatnonzero(
-            np.unpackbits(self._field[groups], bitorder="little")), size)
-        first_one = np.searchsorted(group, np.arange(len(groups)))
-        one = first_one[group_of] + places - self._before[groups][group_of]
-        at = groups[group_of] * size + at[one]
+        # Where the ones of these groups are, one group behind the other.
+        field = self._field[groups]
+        ones = np.flatnonzero(np.unpackbits(field, bitorder="little").view(bool))
+        counts = _ones(field)
+        one = (np.cumsum(counts) - counts - self._before[groups])[group_of] + places
+        at = ones[one] + (groups - np.arange(len(groups)))[group_of] * 8 * self.GROUP
         return ((at - places) << 8) | self._low[places]
 
     def pieces(self, groups=1 << 14):
         """Yield (first place, numbers from there on), some at a time."""
         for first in range(0, len(self._field), groups):
-            at = np.flatnonzero(np.unpackbits(self._field[first:first + groups].reshape(-1),
-                                              bitorder="little")) + first * 8 * self.GROUP
+            bits = np.unpackbits(self._field[first:first + groups], bitorder="little")
+            at = np.flatnonzero(bits.view(bool)) + first * 8 * self.GROUP
             place = int(self._before[first])
             yield place, ((at - np.arange(place, place + len(at))) << 8) | (
                 self._low[place:place + len(at)])
+
+
+def _ones(field):
+    """How many ones there are in each row of bytes, int64."""
+    return np.bitwise_count(field.view(np.uint64)).sum(axis=1, dtype=np.int64)
 
 
 def centroids_of(blocks, lists):
