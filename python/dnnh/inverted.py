@@ -2,9 +2,9 @@
 
 Sivic & Zisserman, "Video Google" (ICCV 2003); for binary codes as FAISS's IndexBinaryIVF,
 whose parts find the centroids and compare codes here. FAISS keeps an id of eight bytes beside
-each code and lets lists grow by doubling, 3.7 bytes for each byte of code; here codes stand in
-one array and ids in eleven or twelve bits each, where there are 512 lists: 1.2 bytes for each byte of a
-code of eight.
+each code and lets lists grow by doubling: 3.7 bytes for each byte of code. Here codes stand in
+one array and ids in eleven or twelve bits each, where there are 512 lists: 1.2 bytes for each
+byte of a code of eight.
 """
 
 import numpy as np
