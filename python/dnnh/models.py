@@ -34,7 +34,7 @@ def models_of(spec):
     released = paths.MODELS / f"{plain.name}.caffemodel"
     return [(path, f"{path.relative_to(paths.ROOT)}, {what}") for path, what in (
         *_newest_first(snapshots, "snapshot"),
-        *[(released, "the released model")] * released.is_file(),
+        *([(released, "the released model")] if released.is_file() else []),
         *_newest_first(others, "snapshot of another training of this net"))]
 
 
