@@ -17,8 +17,6 @@ every other tool reads; images that cannot be read are listed and left out.
 import argparse
 import pathlib
 
-import numpy as np
-
 from dnnh import datasets, download, errors, paths, splits
 from dnnh.datasets import folder
 from dnnh.errors import UserError
@@ -70,9 +68,8 @@ def main():
     print(f"{path.relative_to(paths.ROOT)}: {len(dataset.images):,} images, "
           f"{len(dataset.classes)} classes ({dataset.source})")
     if arguments.name == "folder":
-        counts = dataset.labels.sum(axis=0) if dataset.labels.ndim == 2 else (
-            np.bincount(dataset.labels, minlength=len(dataset.classes)))
-        named = [f"{name} {count:,}" for name, count in zip(dataset.classes, counts)]
+        named = [f"{name} {count:,}"
+                 for name, count in zip(dataset.classes, splits.class_sizes(dataset))]
         print("  " + ", ".join(named[:LISTED]) + " and so on" * (len(named) > LISTED))
         try:
             splits.make_split(dataset)         # says so now if there are too few of a class

@@ -104,12 +104,17 @@ def make_split(dataset, protocol="paper", seed=0):
                  np.setdiff1d(training, validation_queries), validation_queries)
 
 
+def class_sizes(dataset):
+    """How many images of each class there are, int64 of shape (classes,)."""
+    labels = dataset.labels
+    return (np.bincount(labels, minlength=len(dataset.classes)) if labels.ndim == 1
+            else labels.sum(axis=0, dtype=int))
+
+
 def _per_class(dataset):
     """How many queries and training images of each class, for a data set of one's own: a
     tenth and a half of the smallest class, up to the paper's numbers."""
-    labels = dataset.labels
-    sizes = (np.bincount(labels, minlength=len(dataset.classes)) if labels.ndim == 1
-             else labels.sum(axis=0, dtype=int))
+    sizes = class_sizes(dataset)
     smallest = int(sizes.argmin())
     if sizes[smallest] < SMALLEST_CLASS:
         raise UserError(f"class '{dataset.classes[smallest]}' of {dataset.name} has "
