@@ -54,28 +54,32 @@ def main():
             raise UserError(there)
         print(there)
         return
-    left_out = datasets.save(prepare(arguments))
+    datasets.save(prepare(arguments), announce_own if arguments.name == "folder" else announce)
+    print(f"it is in {path.relative_to(paths.ROOT)}")
+
+
+def announce(dataset, left_out):
+    """Say what was read, and what was not."""
     if left_out:
         print(f"{len(left_out):,} images are left out:")
         left_out = [errors.printable(sentence) for sentence in left_out]
         print("\n".join(f"  {sentence}" for sentence in left_out[:LISTED]))
         if len(left_out) > LISTED:
-            beside = path.with_name(f"{name}_left_out.txt")
+            beside = datasets.path_of(dataset.name).with_name(f"{dataset.name}_left_out.txt")
             with paths.written_whole(beside) as partial:
                 partial.write_text("\n".join(left_out) + "\n")
             print(f"  and so on: {beside}")
-    dataset = datasets.load(name)
-    print(f"{path.relative_to(paths.ROOT)}: {len(dataset.images):,} images, "
-          f"{len(dataset.classes)} classes ({dataset.source})")
-    if arguments.name == "folder":
-        named = [f"{name} {count:,}"
-                 for name, count in zip(dataset.classes, splits.class_sizes(dataset))]
-        print("  " + ", ".join(named[:LISTED]) + " and so on" * (len(named) > LISTED))
-        try:
-            splits.make_split(dataset)         # says so now if there are too few of a class
-        except UserError:
-            path.unlink()
-            raise
+    print(f"{len(dataset.images):,} images, {len(dataset.classes)} classes "
+          f"({dataset.source})")
+
+
+def announce_own(dataset, left_out):
+    """The same, and how many of each class; refuse too few of one."""
+    announce(dataset, left_out)
+    named = [f"{name} {count:,}"
+             for name, count in zip(dataset.classes, splits.class_sizes(dataset))]
+    print("  " + ", ".join(named[:LISTED]) + " and so on" * (len(named) > LISTED))
+    splits.make_split(dataset)
 
 
 def prepare(arguments):

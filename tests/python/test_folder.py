@@ -160,6 +160,25 @@ def test_splits_and_nets_of_ones_own(tmp_path, home):
         splits.make_split(datasets.load("few"))
 
 
+def test_what_is_refused_replaces_nothing(tmp_path, home):
+    datasets.save(folder.prepare_folder(photos(tmp_path / "photos"), "pets", 32))
+    before = datasets.path_of("pets").read_bytes()
+    few = photos(tmp_path / "few", 8)
+    (few / "dogs" / "a.png").write_text("no image")
+    seen = []
+
+    def check(dataset, left_out):
+        seen.append((len(dataset.images), len(dataset.labels), *left_out))
+        splits.make_split(dataset)
+
+    with pytest.raises(UserError, match="class 'cats' of pets has 8 images; at least 10"):
+        datasets.save(folder.prepare_folder(few, "pets", 32), check)
+    (images, labels, sentence), = seen
+    assert images == labels and "dogs/a.png" in sentence
+    assert datasets.path_of("pets").read_bytes() == before
+    assert not list(datasets.path_of("pets").parent.glob("*partial*"))
+
+
 def test_files_go_to_the_database_as_they_are(tmp_path, home):
     datasets.save(folder.prepare_folder(photos(tmp_path / "photos"), "pets", 32))
     dataset = datasets.load("pets")

@@ -9,6 +9,7 @@ is no such thing); and, under ``features``, what is published beside the images.
 later step reads this file and nothing else.
 """
 
+import dataclasses
 import hashlib
 import json
 
@@ -67,8 +68,15 @@ def side_of(name):
         raise UserError(f"{path} is not a data set file of ours ({error})") from error
 
 
-def save(dataset):
+def save(dataset, check=None):
     """Write ``data/<name>.h5``.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    check : function, optional
+        Called with the Dataset as it will be, and what will be returned, before another
+        one of that name is replaced, which an error prevents.
 
     Returns
     -------
@@ -92,6 +100,10 @@ def save(dataset):
         file.attrs["classes"] = json.dumps(dataset.classes)
         file.attrs["source"] = dataset.source
         file.attrs["train"] = dataset.train
+        if check:
+            check(dataclasses.replace(
+                dataset, images=file["files" if "files" in file else "images"],
+                labels=dataset.labels[kept]), left_out)
     return left_out
 
 
