@@ -34,6 +34,12 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
   sampler_.reset(new ImageSampler(database_->labels()));
   transform_.reset(new ImageTransform(owner_,
       this->layer_param_.transform_param(), param, this->phase_, *database_));
+  TripletDataParameter settled = param;
+  settled.clear_warp();
+  settled.clear_jitter();
+  settled.clear_erase();
+  settled_transform_.reset(new ImageTransform(owner_,
+      this->layer_param_.transform_param(), settled, this->phase_, *database_));
   if (param.has_triplets()) {
     list_ = ReadTripletList(owner_, param.triplets(), database_->size());
   }
@@ -187,7 +193,10 @@ uint64_t TripletDataLayer<Dtype>::NextBatch() {
 // Runs on the prefetcher's threads, several at a time.
 template <typename Dtype>
 void TripletDataLayer<Dtype>::Fill(uint64_t batch, Slot* slot) const {
-  const uint64_t seed = this->layer_param_.triplet_data_param().seed();
+  const TripletDataParameter& param = this->layer_param_.triplet_data_param();
+  const ImageTransform& transform =
+      param.distort_until() && batch >= param.distort_until()
+          ? *settled_transform_ : *transform_;
   std::vector<int> places;
   const std::vector<int> chosen = ChooseImages(batch, &places);
   std::copy(places.begin(), places.end(), slot->label_values);
@@ -196,8 +205,8 @@ void TripletDataLayer<Dtype>::Fill(uint64_t batch, Slot* slot) const {
   Pixels pixels;
   for (int i = 0; i < images_; ++i) {
     database_->Read(chosen[i], &pixels);
-    RandomStream random({TRANSFORM, seed, batch, rank_ * images_ + i});
-    transform_->Apply(pixels, &random, slot->image_values + i * size);
+    RandomStream random({TRANSFORM, param.seed(), batch, rank_ * images_ + i});
+    transform.Apply(pixels, &random, slot->image_values + i * size);
 
     if (!places.empty()) { continue; }
     const std::vector<int>& labels = database_->labels()[chosen[i]];

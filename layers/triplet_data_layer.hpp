@@ -99,7 +99,8 @@ class TripletDataLayer : public Layer<Dtype> {
   uint64_t solvers_, rank_;      // how many train together, and which this is
   std::unique_ptr<ImageDatabase> database_;
   std::unique_ptr<ImageSampler> sampler_;
-  std::unique_ptr<ImageTransform> transform_;
+  // While images are distorted, and after distort_until.
+  std::unique_ptr<ImageTransform> transform_, settled_transform_;
   std::vector<int> list_;        // 3 indices a triplet; empty: they are drawn
   Dtype test_count_;             // TEST: the count at the last batch, ...
   uint64_t test_batch_;          // ... and the batch that comes next

@@ -163,6 +163,11 @@ MUTANTS = {
         DATA, "cpp", "std::fill(hot, hot + classes, Dtype(0));", ""),
     "data: another image's label": (
         DATA, "cpp", "labels()[chosen[i]]", "labels()[chosen[0]]"),
+    "data: distorts one batch more": (
+        DATA, "cpp", "batch >= param.distort_until()", "batch > param.distort_until()"),
+    "data: distorts but at the end": (
+        DATA, "cpp", "? *settled_transform_ : *transform_", "? *transform_ : *settled_transform_"),
+    "data: erases to the end": (DATA, "cpp", "  settled.clear_erase();\n", ""),
     "sampler: a batch's image twice": (
         SAMPLER, "cpp", "return Choose(count, classes_of_.size(), random);",
         "std::vector<int> drawn(count); for (int& i : drawn) { "

@@ -236,7 +236,9 @@ def _triplet_images(spec, recipe, phase, part):
     only_in_training = [f"pad: {recipe.pad}" if recipe.pad else None,
                         f"warp: {recipe.warp}" if recipe.warp else None,
                         f"jitter: {recipe.jitter}" if recipe.jitter else None,
-                        f"erase: {recipe.erase}" if recipe.erase else None]
+                        f"erase: {recipe.erase}" if recipe.erase else None,
+                        f"distort_until: {recipe.distort_until}"
+                        if recipe.distort_until else None]
     return [layer(
         "triplet_images", "TripletData", [],
         ["images", *(["labels"] if recipe.images_per_class else

@@ -50,6 +50,9 @@ class Recipe:
     jitter: float = 0          # of contrast and colour in training
     warp: float = 0            # how much images are turned and stretched in training
     erase: int = 0             # side of a square painted over in training
+    # Above 0: the iterations in which images are recoloured, turned and painted over.
+    # After them they are as when they are coded, and normalization takes their statistics.
+    distort_until: int = 0
 
     @property
     def batch(self):
@@ -69,12 +72,15 @@ class Recipe:
                             "stretched; edit its solver")
         usual = int(re.search(r"max_iter: (\d+)", self.solver)[1])
         solver = self.solver.replace(f"max_iter: {usual}", f"max_iter: {iterations}")
+        # The statistics look back over as many iterations in a short training.
+        settling = min(usual - self.distort_until, iterations // 2)
         # A short training says something as often as a long one does.
         shown = int(re.search(r"display: (\d+)", solver)[1])
         shown = max(1, min(shown, iterations // 50))
         return dataclasses.replace(
             self, solver=re.sub(r"display: \d+", f"display: {shown}", solver),
-            stepsize=max(1, self.stepsize * iterations // usual))
+            stepsize=max(1, self.stepsize * iterations // usual),
+            distort_until=self.distort_until and iterations - settling)
 
 
 def _falling(rate, iterations, display=100):
@@ -126,7 +132,8 @@ RECIPES = {
     ("cifar10", "plus"): dataclasses.replace(
         _BARE, method="DNNH (plus)", tower=towers.plain, lengths=(12, 24, 32, 48),
         normalize=True, beta=1, images_per_class=12, margin=3, classify=1, stepsize=4000,
-        warp=0.15, jitter=0.25, erase=12, solver=SOLVER_CIFAR10_PLUS),
+        warp=0.15, jitter=0.25, erase=12, distort_until=11500,
+        solver=SOLVER_CIFAR10_PLUS),
     # What the paper calls CNNH*: "comparable" to its own net, so ours to ours.
     ("cifar10", "cnnh"): dataclasses.replace(
         _CIFAR10, method="CNNH*", two_stage=True, triplets=0, solver=SOLVER_CNNH),

@@ -206,6 +206,14 @@ def test_fewer_iterations_are_the_same_schedules():
         "stepsize: 300", "stepsize: 1800") == nets.train_test(usual)
 
 
+@pytest.mark.parametrize("iterations, until", [(0, 11500), (3000, 2500), (100, 50), (1, 1)])
+def test_images_are_left_as_they_are_at_the_end(iterations, until):
+    spec = nets.net_spec("cifar10", "plus", iterations=iterations)
+    assert spec.recipe.distort_until == until
+    assert nets.train_test(spec).count(f"    distort_until: {until}\n") == 1
+    assert nets.net_spec("cifar10", "short", iterations=100).recipe.distort_until == 0
+
+
 def test_two_subnetworks_need_a_name():
     with pytest.raises(UserError, match="'cifar10_two' are 'query_' and 'database_', not ''"):
         nets.deploy(nets.net_spec("cifar10", "two"))
