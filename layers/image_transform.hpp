@@ -25,8 +25,7 @@ namespace caffe {
  *     outermost pixels where it does not reach; jitter changes contrast, about a
  *     pixel of 128, and shifts each channel; erase paints a square over with 128
  *     (DeVries and Taylor, "Improved Regularization of Convolutional Neural
- *     Networks with Cutout", 2017); all three in TRAIN alone (TripletDataLayer
- *     ends them at distort_until)
+ *     Networks with Cutout", 2017); all three in TRAIN alone
  */
 class ImageTransform {
  public:

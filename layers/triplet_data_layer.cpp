@@ -34,12 +34,8 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
   sampler_.reset(new ImageSampler(database_->labels()));
   transform_.reset(new ImageTransform(owner_,
       this->layer_param_.transform_param(), param, this->phase_, *database_));
-  TripletDataParameter settled = param;
-  settled.clear_warp();
-  settled.clear_jitter();
-  settled.clear_erase();
   settled_transform_.reset(new ImageTransform(owner_,
-      this->layer_param_.transform_param(), settled, this->phase_, *database_));
+      this->layer_param_.transform_param(), param, TEST, *database_));
   if (param.has_triplets()) {
     list_ = ReadTripletList(owner_, param.triplets(), database_->size());
   }

@@ -99,7 +99,7 @@ class TripletDataLayer : public Layer<Dtype> {
   uint64_t solvers_, rank_;      // how many train together, and which this is
   std::unique_ptr<ImageDatabase> database_;
   std::unique_ptr<ImageSampler> sampler_;
-  // While images are distorted, and after distort_until.
+  // Up to distort_until, and after it.
   std::unique_ptr<ImageTransform> transform_, settled_transform_;
   std::vector<int> list_;        // 3 indices a triplet; empty: they are drawn
   Dtype test_count_;             // TEST: the count at the last batch, ...

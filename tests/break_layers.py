@@ -167,7 +167,7 @@ MUTANTS = {
         DATA, "cpp", "batch >= param.distort_until()", "batch > param.distort_until()"),
     "data: distorts but at the end": (
         DATA, "cpp", "? *settled_transform_ : *transform_", "? *transform_ : *settled_transform_"),
-    "data: erases to the end": (DATA, "cpp", "  settled.clear_erase();\n", ""),
+    "data: distorts to the end": (DATA, "cpp", "param, TEST, *database_", "param, TRAIN, *database_"),
     "sampler: a batch's image twice": (
         SAMPLER, "cpp", "return Choose(count, classes_of_.size(), random);",
         "std::vector<int> drawn(count); for (int& i : drawn) { "

@@ -303,24 +303,26 @@ TYPED_TEST(TripletDataLayerTest, EachImageIsTransformedOnItsOwn) {
   EXPECT_EQ(views.size(), 4u * 6) << "not every view was seen";
 }
 
-// Batches that are not distorted are those of a layer that distorts none.
+// After distort_until, batches are those of TEST.
 TYPED_TEST(TripletDataLayerTest, DistortsUntilItIsToldTo) {
-  const std::string batch = "batch_size: 5 ";
-  const auto plain = this->Run(this->Make(batch).get(), 6);
-  for (const std::string how : {"warp: 0.3 ", "jitter: 0.3 ", "erase: 2 "}) {
-    const auto distorted = this->Run(this->Make(batch + how).get(), 6);
-    const auto settled =
-        this->Run(this->Make(batch + how + "distort_until: 4").get(), 6);
+  const std::string train = "transform_param { crop_size: 3 mirror: true }";
+  const std::string test = train + " phase: TEST";
+  for (const std::string how : {"", "warp: 0.3 ", "jitter: 0.3 ", "erase: 2 "}) {
+    const std::string batch = "batch_size: 5 pad: 1 " + how;
+    const std::string until = batch + "distort_until: 4";
+    const auto tested = this->Run(this->Make(batch, test).get(), 6);
+    const auto distorted = this->Run(this->Make(batch, train).get(), 6);
+    const auto settled = this->Run(this->Make(until, train).get(), 6);
     for (int i = 0; i < 6; ++i) {
-      ASSERT_NE(plain[i], distorted[i]);
-      EXPECT_EQ(settled[i], i < 4 ? distorted[i] : plain[i]) << how << i;
+      ASSERT_NE(tested[i], distorted[i]);
+      EXPECT_EQ(settled[i], i < 4 ? distorted[i] : tested[i]) << how << i;
     }
     // The number of the batch decides, wherever a training is resumed.
-    const auto resumed = this->Make(batch + how + "distort_until: 4");
+    const auto resumed = this->Make(until, train);
     resumed->blobs()[0]->mutable_cpu_data()[0] = 3;
     const auto rest = this->Run(resumed.get(), 2);
     EXPECT_EQ(rest[0], distorted[3]) << how;
-    EXPECT_EQ(rest[1], plain[4]) << how;
+    EXPECT_EQ(rest[1], tested[4]) << how;
   }
 }
 
