@@ -34,7 +34,7 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
   sampler_.reset(new ImageSampler(database_->labels()));
   transform_.reset(new ImageTransform(owner_,
       this->layer_param_.transform_param(), param, this->phase_, *database_));
-  settled_transform_.reset(new ImageTransform(owner_,
+  test_transform_.reset(new ImageTransform(owner_,
       this->layer_param_.transform_param(), param, TEST, *database_));
   if (param.has_triplets()) {
     list_ = ReadTripletList(owner_, param.triplets(), database_->size());
@@ -73,6 +73,7 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
     this->blobs_[0].reset(new Blob<Dtype>(vector<int>(1, 1)));
     this->blobs_[0]->mutable_cpu_data()[0] = 0;
   }
+  distorts_ = true;
   test_count_ = -1;
   test_batch_ = 0;
   for (uint32_t i = 0; i < std::max(param.prefetch(), param.threads()); ++i) {
@@ -178,6 +179,13 @@ uint64_t TripletDataLayer<Dtype>::NextBatch() {
       << "; the snapshot is none of this net, or the run is too long";
   if (this->phase_ == TRAIN) {
     this->blobs_[0]->mutable_cpu_data()[0] = count + 1;
+    const uint64_t until =
+        this->layer_param_.triplet_data_param().distort_until();
+    if (distorts_ && until && count >= until) {
+      distorts_ = false;
+      LOG_IF(INFO, Caffe::root_solver()) << owner_ << ": from batch " << count
+          << " on, images are as in TEST (distort_until: " << until << ")";
+    }
     return count;
   }
   // A test net shares the blob with the net that trains, which alone counts.
@@ -192,7 +200,7 @@ void TripletDataLayer<Dtype>::Fill(uint64_t batch, Slot* slot) const {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
   const ImageTransform& transform =
       param.distort_until() && batch >= param.distort_until()
-          ? *settled_transform_ : *transform_;
+          ? *test_transform_ : *transform_;
   std::vector<int> places;
   const std::vector<int> chosen = ChooseImages(batch, &places);
   std::copy(places.begin(), places.end(), slot->label_values);

@@ -27,12 +27,14 @@ namespace caffe {
  * (triplet_list.hpp); or `images` images, and N triplets drawn among them, so
  * that an image is in several, or none, for losses of images alone; or P classes
  * with K images each, for losses that form their triplets inside the batch. Each image is mirrored and cropped on its
- * own (ImageTransform).
+ * own (ImageTransform); from batch `distort_until` on, if that is given, as in
+ * TEST.
  *
  * Everything random follows from the seed, the number of the batch and the
  * position in it. That number is a blob of the layer, which snapshots keep: a
  * run that is resumed sees what the uninterrupted one would have seen (and one
- * that starts with -weights goes on in that stream). Solvers that train together
+ * that starts with -weights goes on in that stream, so that distort_until may be
+ * past: the log says so). Solvers that train together
  * take different positions of one large batch: other triplets, or other classes
  * where there are enough for all, else other draws.
  *
@@ -99,8 +101,9 @@ class TripletDataLayer : public Layer<Dtype> {
   uint64_t solvers_, rank_;      // how many train together, and which this is
   std::unique_ptr<ImageDatabase> database_;
   std::unique_ptr<ImageSampler> sampler_;
-  // Up to distort_until, and after it.
-  std::unique_ptr<ImageTransform> transform_, settled_transform_;
+  std::unique_ptr<ImageTransform> transform_;
+  std::unique_ptr<ImageTransform> test_transform_;  // from distort_until on
+  bool distorts_;                // no batch has been handed out from there on
   std::vector<int> list_;        // 3 indices a triplet; empty: they are drawn
   Dtype test_count_;             // TEST: the count at the last batch, ...
   uint64_t test_batch_;          // ... and the batch that comes next

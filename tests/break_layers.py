@@ -166,8 +166,10 @@ MUTANTS = {
     "data: distorts one batch more": (
         DATA, "cpp", "batch >= param.distort_until()", "batch > param.distort_until()"),
     "data: distorts but at the end": (
-        DATA, "cpp", "? *settled_transform_ : *transform_", "? *transform_ : *settled_transform_"),
-    "data: distorts to the end": (DATA, "cpp", "param, TEST, *database_", "param, TRAIN, *database_"),
+        DATA, "cpp", "? *test_transform_ : *transform_",
+        "? *transform_ : *test_transform_"),
+    "data: distorts to the end": (
+        DATA, "cpp", "param, TEST, *database_", "param, TRAIN, *database_"),
     "sampler: a batch's image twice": (
         SAMPLER, "cpp", "return Choose(count, classes_of_.size(), random);",
         "std::vector<int> drawn(count); for (int& i : drawn) { "

@@ -54,21 +54,25 @@ def main():
             raise UserError(there)
         print(there)
         return
-    datasets.save(prepare(arguments), announce_own if arguments.name == "folder" else announce)
-    print(f"it is in {path.relative_to(paths.ROOT)}")
+    left_out = datasets.save(
+        prepare(arguments), announce_own if arguments.name == "folder" else announce)
+    if len(left_out) > LISTED:
+        beside = path.with_name(f"{name}_left_out.txt")
+        with paths.written_whole(beside) as partial:
+            partial.write_text("".join(f"{errors.printable(line)}\n" for line in left_out))
+        print(f"what is left out: {beside.relative_to(paths.ROOT)}")
+    datasets.load(name)                        # what is there is what others can read
+    print(f"prepared: {path.relative_to(paths.ROOT)}")
 
 
 def announce(dataset, left_out):
     """Say what was read, and what was not."""
     if left_out:
         print(f"{len(left_out):,} images are left out:")
-        left_out = [errors.printable(sentence) for sentence in left_out]
-        print("\n".join(f"  {sentence}" for sentence in left_out[:LISTED]))
+        for sentence in left_out[:LISTED]:
+            print(f"  {errors.printable(sentence)}")
         if len(left_out) > LISTED:
-            beside = datasets.path_of(dataset.name).with_name(f"{dataset.name}_left_out.txt")
-            with paths.written_whole(beside) as partial:
-                partial.write_text("\n".join(left_out) + "\n")
-            print(f"  and so on: {beside}")
+            print("  and so on")
     print(f"{len(dataset.images):,} images, {len(dataset.classes)} classes "
           f"({dataset.source})")
 

@@ -50,14 +50,27 @@ class Recipe:
     jitter: float = 0          # of contrast and colour in training
     warp: float = 0            # how much images are turned and stretched in training
     erase: int = 0             # side of a square painted over in training
-    # Above 0: the iterations in which images are cropped and changed. After them they are
-    # as when they are coded, and normalization takes their statistics.
-    distort_until: int = 0
+    # Last iterations, in which images are but mirrored: normalization, which looks back
+    # over 50, ends with statistics of images as they are.
+    settling: int = 0
 
     @property
     def batch(self):
         """Images in a batch."""
         return self.images or 10 * self.images_per_class or 3 * self.triplets
+
+    @property
+    def iterations(self):
+        """How long is trained."""
+        return int(re.search(r"max_iter: (\d+)", self.solver)[1])
+
+    @property
+    def distort_until(self):
+        """The iterations before the settling, which takes no more than half; 0 if there
+        is none."""
+        if not self.settling:
+            return 0
+        return max(self.iterations - self.settling, self.iterations // 2)
 
     def lasting(self, iterations):
         """The same with its schedules stretched to so many iterations.
@@ -70,17 +83,13 @@ class Recipe:
         if 'lr_policy: "poly"' not in self.solver:
             raise UserError(f"the rate of {self.method} falls by steps of its own and is not "
                             "stretched; edit its solver")
-        usual = int(re.search(r"max_iter: (\d+)", self.solver)[1])
-        solver = self.solver.replace(f"max_iter: {usual}", f"max_iter: {iterations}")
-        # The statistics look back over as many iterations in a short training.
-        settling = min(usual - self.distort_until, iterations // 2)
+        solver = self.solver.replace(f"max_iter: {self.iterations}", f"max_iter: {iterations}")
         # A short training says something as often as a long one does.
         shown = int(re.search(r"display: (\d+)", solver)[1])
         shown = max(1, min(shown, iterations // 50))
         return dataclasses.replace(
             self, solver=re.sub(r"display: \d+", f"display: {shown}", solver),
-            stepsize=max(1, self.stepsize * iterations // usual),
-            distort_until=self.distort_until and iterations - settling)
+            stepsize=max(1, self.stepsize * iterations // self.iterations))
 
 
 def _falling(rate, iterations, display=100):
@@ -132,7 +141,7 @@ RECIPES = {
     ("cifar10", "plus"): dataclasses.replace(
         _BARE, method="DNNH (plus)", tower=towers.plain, lengths=(12, 24, 32, 48),
         normalize=True, beta=1, images_per_class=12, margin=3, classify=1, stepsize=4000,
-        warp=0.15, jitter=0.25, erase=12, distort_until=11800,
+        warp=0.15, jitter=0.25, erase=12, settling=200,
         solver=SOLVER_CIFAR10_PLUS),
     # What the paper calls CNNH*: "comparable" to its own net, so ours to ours.
     ("cifar10", "cnnh"): dataclasses.replace(

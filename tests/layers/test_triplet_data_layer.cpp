@@ -314,7 +314,7 @@ TYPED_TEST(TripletDataLayerTest, DistortsUntilItIsToldTo) {
     const auto distorted = this->Run(this->Make(batch, train).get(), 6);
     const auto settled = this->Run(this->Make(until, train).get(), 6);
     for (int i = 0; i < 6; ++i) {
-      ASSERT_NE(tested[i], distorted[i]);
+      ASSERT_NE(tested[i], distorted[i]) << how << i;
       EXPECT_EQ(settled[i], i < 4 ? distorted[i] : tested[i]) << how << i;
     }
     // The number of the batch decides, wherever a training is resumed.

@@ -1,10 +1,12 @@
 """A user's own images, in folders or by a table; and hostile ones."""
 
+import importlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh import databases, datasets, nets, splits
+from dnnh import databases, datasets, nets, paths, splits
 from dnnh.datasets import folder, trees
 from dnnh.errors import UserError
 
@@ -160,23 +162,38 @@ def test_splits_and_nets_of_ones_own(tmp_path, home):
         splits.make_split(datasets.load("few"))
 
 
-def test_what_is_refused_replaces_nothing(tmp_path, home):
-    datasets.save(folder.prepare_folder(photos(tmp_path / "photos"), "pets", 32))
-    before = datasets.path_of("pets").read_bytes()
-    few = photos(tmp_path / "few", 8)
-    (few / "dogs" / "a.png").write_text("no image")
-    seen = []
+@pytest.mark.parametrize("in_memory", [paths.IN_MEMORY, 10])
+def test_what_is_refused_replaces_nothing(tmp_path, home, monkeypatch, capsys, in_memory):
+    monkeypatch.setattr(paths, "ROOT", home)
+    monkeypatch.setattr(paths, "IN_MEMORY", in_memory)
+    photos(tmp_path / "photos", 26)
 
-    def check(dataset, left_out):
-        seen.append((len(dataset.images), len(dataset.labels), *left_out))
-        splits.make_split(dataset)
+    def prepare(*more):
+        monkeypatch.setattr("sys.argv", ["get_data.py", "folder", "--name", "pets", "--from",
+                                         str(tmp_path / "photos"), *more])
+        importlib.import_module("get_data").main()
+        return capsys.readouterr().out
 
-    with pytest.raises(UserError, match="class 'cats' of pets has 8 images; at least 10"):
-        datasets.save(folder.prepare_folder(few, "pets", 32), check)
-    (images, labels, sentence), = seen
-    assert images == labels and "dogs/a.png" in sentence
-    assert datasets.path_of("pets").read_bytes() == before
-    assert not list(datasets.path_of("pets").parent.glob("*partial*"))
+    said = prepare()
+    assert "52 images, 2 classes" in said and "  cats 26, dogs 26\n" in said
+    before = {path: path.read_bytes() for path in (home / "data").iterdir()}
+    with pytest.raises(UserError, match="data/pets.h5 is there already"):
+        prepare()
+    for path in sorted((tmp_path / "photos/cats/deeper").iterdir())[:22]:
+        path.write_text("no image")
+    with pytest.raises(UserError, match="class 'cats' of pets has 4 images; at least 10"):
+        prepare("--force")
+    said = capsys.readouterr().out
+    assert said.count("is not a readable image") == 20 and "22 images are left out" in said
+    assert {path: path.read_bytes() for path in (home / "data").iterdir()} == before
+    photos(tmp_path / "photos", 34)
+    for path in sorted((tmp_path / "photos/cats/deeper").iterdir())[:21]:
+        path.write_text("no image")
+    said = prepare("--force")
+    assert "cats 13, dogs 34" in said
+    listed = (home / "data/pets_left_out.txt").read_text().splitlines()
+    assert len(listed) == 21 and "pets_left_out.txt" in said
+    assert len(datasets.load("pets").images) == 47
 
 
 def test_files_go_to_the_database_as_they_are(tmp_path, home):

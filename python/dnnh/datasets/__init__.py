@@ -75,8 +75,9 @@ def save(dataset, check=None):
     ----------
     dataset : Dataset
     check : function, optional
-        Called with the Dataset as it will be, and what will be returned, before another
-        one of that name is replaced, which an error prevents.
+        Called with the Dataset as it will be (of whose images only the number can be
+        asked for), and what will be returned, before another one of that name is
+        replaced, which an error prevents.
 
     Returns
     -------
@@ -94,16 +95,18 @@ def save(dataset, check=None):
             kept = _save_files(file, dataset, left_out)
         else:
             file["images"] = dataset.images
-        file["labels"] = dataset.labels[kept]
+        dataset = dataclasses.replace(
+            dataset, labels=dataset.labels[kept],
+            features={name: values[kept] for name, values in dataset.features.items()})
+        file["labels"] = dataset.labels
         for name, values in dataset.features.items():
-            file[f"features/{name}"] = values[kept]
+            file[f"features/{name}"] = values
         file.attrs["classes"] = json.dumps(dataset.classes)
         file.attrs["source"] = dataset.source
         file.attrs["train"] = dataset.train
         if check:
-            check(dataclasses.replace(
-                dataset, images=file["files" if "files" in file else "images"],
-                labels=dataset.labels[kept]), left_out)
+            images = file["files" if "files" in file else "images"]
+            check(dataclasses.replace(dataset, images=images), left_out)
     return left_out
 
 
