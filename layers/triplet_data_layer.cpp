@@ -34,8 +34,10 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
   sampler_.reset(new ImageSampler(database_->labels()));
   transform_.reset(new ImageTransform(owner_,
       this->layer_param_.transform_param(), param, this->phase_, *database_));
-  test_transform_.reset(new ImageTransform(owner_,
-      this->layer_param_.transform_param(), param, TEST, *database_));
+  if (param.distort_until()) {
+    test_transform_.reset(new ImageTransform(owner_,
+        this->layer_param_.transform_param(), param, TEST, *database_));
+  }
   if (param.has_triplets()) {
     list_ = ReadTripletList(owner_, param.triplets(), database_->size());
   }
@@ -73,7 +75,7 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
     this->blobs_[0].reset(new Blob<Dtype>(vector<int>(1, 1)));
     this->blobs_[0]->mutable_cpu_data()[0] = 0;
   }
-  distorts_ = true;
+  settled_ = false;
   test_count_ = -1;
   test_batch_ = 0;
   for (uint32_t i = 0; i < std::max(param.prefetch(), param.threads()); ++i) {
@@ -179,12 +181,11 @@ uint64_t TripletDataLayer<Dtype>::NextBatch() {
       << "; the snapshot is none of this net, or the run is too long";
   if (this->phase_ == TRAIN) {
     this->blobs_[0]->mutable_cpu_data()[0] = count + 1;
-    const uint64_t until =
-        this->layer_param_.triplet_data_param().distort_until();
-    if (distorts_ && until && count >= until) {
-      distorts_ = false;
+    if (!settled_ && !Distorts(count)) {
+      settled_ = true;
       LOG_IF(INFO, Caffe::root_solver()) << owner_ << ": from batch " << count
-          << " on, images are as in TEST (distort_until: " << until << ")";
+          << " on, images are as in TEST (distort_until: "
+          << this->layer_param_.triplet_data_param().distort_until() << ")";
     }
     return count;
   }
@@ -194,13 +195,19 @@ uint64_t TripletDataLayer<Dtype>::NextBatch() {
   return test_batch_++;
 }
 
+template <typename Dtype>
+bool TripletDataLayer<Dtype>::Distorts(uint64_t batch) const {
+  const uint64_t until =
+      this->layer_param_.triplet_data_param().distort_until();
+  return until == 0 || batch < until;
+}
+
 // Runs on the prefetcher's threads, several at a time.
 template <typename Dtype>
 void TripletDataLayer<Dtype>::Fill(uint64_t batch, Slot* slot) const {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
   const ImageTransform& transform =
-      param.distort_until() && batch >= param.distort_until()
-          ? *test_transform_ : *transform_;
+      Distorts(batch) ? *transform_ : *test_transform_;
   std::vector<int> places;
   const std::vector<int> chosen = ChooseImages(batch, &places);
   std::copy(places.begin(), places.end(), slot->label_values);

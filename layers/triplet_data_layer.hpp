@@ -26,9 +26,9 @@ namespace caffe {
  * N triplets, drawn from the labels (ImageSampler) or taken from a list in turn
  * (triplet_list.hpp); or `images` images, and N triplets drawn among them, so
  * that an image is in several, or none, for losses of images alone; or P classes
- * with K images each, for losses that form their triplets inside the batch. Each image is mirrored and cropped on its
- * own (ImageTransform); from batch `distort_until` on, if that is given, as in
- * TEST.
+ * with K images each, for losses that form their triplets inside the batch. Each
+ * image is mirrored and cropped on its own (ImageTransform); from batch
+ * `distort_until` on, if that is given, as in TEST.
  *
  * Everything random follows from the seed, the number of the batch and the
  * position in it. That number is a blob of the layer, which snapshots keep: a
@@ -92,6 +92,8 @@ class TripletDataLayer : public Layer<Dtype> {
   void CheckOptions() const;
   void CheckLabels() const;
   uint64_t NextBatch();
+  /// Whether the images of this batch are changed; else they are as in TEST.
+  bool Distorts(uint64_t batch) const;
   void Fill(uint64_t batch, Slot* slot) const;
   std::vector<int> ChooseImages(uint64_t batch, std::vector<int>* places) const;
 
@@ -103,7 +105,7 @@ class TripletDataLayer : public Layer<Dtype> {
   std::unique_ptr<ImageSampler> sampler_;
   std::unique_ptr<ImageTransform> transform_;
   std::unique_ptr<ImageTransform> test_transform_;  // from distort_until on
-  bool distorts_;                // no batch has been handed out from there on
+  bool settled_;                 // a batch has been handed out from there on
   std::vector<int> list_;        // 3 indices a triplet; empty: they are drawn
   Dtype test_count_;             // TEST: the count at the last batch, ...
   uint64_t test_batch_;          // ... and the batch that comes next

@@ -164,10 +164,9 @@ MUTANTS = {
     "data: another image's label": (
         DATA, "cpp", "labels()[chosen[i]]", "labels()[chosen[0]]"),
     "data: distorts one batch more": (
-        DATA, "cpp", "batch >= param.distort_until()", "batch > param.distort_until()"),
+        DATA, "cpp", "batch < until;", "batch <= until;"),
     "data: distorts but at the end": (
-        DATA, "cpp", "? *test_transform_ : *transform_",
-        "? *transform_ : *test_transform_"),
+        DATA, "cpp", "Distorts(batch) ? *transform_", "!Distorts(batch) ? *transform_"),
     "data: distorts to the end": (
         DATA, "cpp", "param, TEST, *database_", "param, TRAIN, *database_"),
     "sampler: a batch's image twice": (
