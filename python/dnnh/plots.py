@@ -115,16 +115,19 @@ def comparison(tables):
     """Each table against the number of bits: the paper's dashed, ours in full.
 
     Methods that only the paper has figures of are grey, with their names at the right.
+    One legend names the others, from the highest to the lowest.
 
     Parameters
     ----------
     tables : list of dnnh.comparison.Table
     """
-    mine = sorted({method for table in tables for method in (*table.ours, "DNNH")})
+    mine = sorted({method for table in tables for method in (*table.ours, "DNNH")},
+                  key=lambda method: (-_height(method, tables), method))
     # From the eighth on the same colours with other markers, hollow: dashes are the paper's.
     styles = {method: (STYLES[i % 7][0], STYLES[(i + 3 * (i // 7)) % 7][1],
                        "none" if i >= 7 else "full") for i, method in enumerate(mine)}
-    figure = Figure(figsize=(5 * len(tables), 4.6), layout="constrained")
+    figure = Figure(figsize=(4.4 * len(tables) + 1.6, 4.6), layout="constrained")
+    named = {}
     for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables):
         for whose, rows, line in (("the paper", table.printed.rows, "--"),
                                   ("ours", table.ours, "-")):
@@ -133,15 +136,29 @@ def comparison(tables):
                 values = [row[b] for b in bits]
                 if method in styles:
                     colour, marker, fill = styles[method]
-                    axes.plot(bits, values, line, color=colour, marker=marker,
-                              fillstyle=fill, markersize=4, label=f"{method}, {whose}")
+                    drawn, = axes.plot(bits, values, line, color=colour, marker=marker,
+                                       fillstyle=fill, markersize=4,
+                                       label=f"{method}, {whose}")
+                    named[method] = drawn
                 else:
                     axes.plot(bits, values, line, color="0.6", linewidth=1)
                     axes.annotate(method, (bits[-1], values[-1]), (4, -2), fontsize=6,
                                   textcoords="offset points", color="0.4")
         axes.set_title(textwrap.fill(table.title, 60), fontsize=8)
         axes.set(xlabel="number of bits", ylim=(0, 1), xticks=table.lengths)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left",
-                        bbox_to_anchor=(0, -0.15))
+    names = [method for method in mine if method in named]
+    if names:
+        figure.legend([named[method] for method in names], names, frameon=False,
+                      fontsize=8, loc="outside right upper",
+                      title="ours in full,\nthe paper's dashed", title_fontsize=8)
     return figure
+
+
+def _height(method, tables):
+    """The value of a method's longest code in the first table that has one, ours or else
+    the paper's."""
+    for table in tables:
+        for rows in (table.ours, table.printed.rows):
+            if row := rows.get(method):
+                return row[max(row)]
+    return 0

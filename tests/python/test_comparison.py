@@ -56,7 +56,10 @@ def test_differences_are_ours_less_the_papers(tmp_path):
     assert ("DNNH", "difference", ["+0.001", "", "", ""]) in svhn.rows()
     # A closed table has no methods but its own.
     assert set(tables["a copy", "Table 3", "map"].methods) == {"DNNH", "DNNH (fc)"}
-    axes, _ = plots.comparison([table, radius]).axes
+    figure = plots.comparison([table, radius])
+    legend, = figure.legends           # each method once, in the order of its values
+    assert [text.get_text() for text in legend.get_texts()] == ["DNNH", "mine"]
+    axes, _ = figure.axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert lines["DNNH, ours"] == [[16, 0.3], [48, 0.6]]
     assert [[12, 0.303], [24, 0.337], [32, 0.346], [48, 0.356]] in lines.values()   # KSH
