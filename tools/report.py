@@ -6,8 +6,9 @@
 
 Ours are those that models/README.md describes (models/results/*.json) and your own
 (results/*/result.json), all by tools/evaluate.py and tools/baselines.py; of two of the
-same data, method and length your own counts, and the newest of them. Prints the tables
-and writes results/comparison_<dataset>.html, one page with all of it, and the same as
+same data, method and length your own counts, and the newest of them. What was released
+and trained from other seeds, too (models/results/seeds/*.json), has its mean and range
+below. Prints the tables and writes results/comparison_<dataset>.html, one page with all of it, and the same as
 .md, .csv and a folder of figures.
 """
 
@@ -25,11 +26,10 @@ def main():
                         help="leave your own results out")
     arguments = parser.parse_args()
 
-    found = sorted((paths.MODELS / "results").glob("*.json"))
-    if not arguments.released:
-        found += sorted(paths.RESULTS.glob("*/result.json"),
-                        key=lambda path: path.stat().st_mtime)
-    results, skipped = comparison.read_results(found)
+    released = sorted((paths.MODELS / "results").glob("*.json"))
+    own = [] if arguments.released else sorted(
+        paths.RESULTS.glob("*/result.json"), key=lambda path: path.stat().st_mtime)
+    results, skipped = comparison.read_results(released + own)
     for sentence in skipped:
         print(f"left out: {sentence}")
     if not comparison.sources(arguments.dataset, results):
@@ -37,10 +37,17 @@ def main():
     tables = comparison.tables(arguments.dataset, results)
     for table in tables:
         print(table.text() + "\n")
-    print(f"{write(arguments.dataset, tables, results)}, and beside it .md, .csv and figures")
+    seeds = sorted((paths.MODELS / "results/seeds").glob("*.json"))
+    repeated = comparison.spreads(
+        arguments.dataset, comparison.read_results(released)[0],
+        [comparison.read_results([path])[0] for path in seeds])
+    for sentence in repeated:
+        print(sentence + "\n")
+    page = write(arguments.dataset, tables, results, repeated)
+    print(f"{page}, and beside it .md, .csv and figures")
 
 
-def write(dataset, tables, results):
+def write(dataset, tables, results, repeated):
     """Everything of it, to results/; returns the path of the page."""
     figures = {"comparison": plots.comparison([t for t in tables if t.printed.open])}
     for source in comparison.sources(dataset, results):
@@ -49,8 +56,9 @@ def write(dataset, tables, results):
             figures[f"{name}_{place}"] = figure
     stem = paths.RESULTS / f"comparison_{dataset}"
     for suffix, text in (
-            (".html", comparison.page(dataset, tables, list(figures.items()))),
-            (".md", "\n".join(table.markdown() for table in tables)),
+            (".html", comparison.page(dataset, tables, list(figures.items()), repeated)),
+            (".md", "\n".join([*(table.markdown() for table in tables),
+                               *(f"{sentence}\n" for sentence in repeated)])),
             (".csv", comparison.csv_text(tables))):
         with paths.written_whole(stem.with_suffix(suffix)) as partial:
             partial.write_text(text)

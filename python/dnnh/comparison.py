@@ -5,6 +5,7 @@ import dataclasses
 import html
 import io
 import itertools
+import statistics
 
 from dnnh import evaluation, plots, published, report
 from dnnh.errors import UserError
@@ -179,6 +180,33 @@ def of_source(dataset, source, results):
             if key[:2] == (dataset, source)]
 
 
+def spreads(dataset, results, seeds):
+    """What was trained from several seeds: a sentence each, with mean and range.
+
+    Parameters
+    ----------
+    dataset : str
+    results : dict, as :func:`read_results` returns it
+    seeds : list of such dicts
+        Of trainings that differ from those of ``results`` in their seed alone.
+    """
+    sentences = []
+    for source in sources(dataset, results):
+        for method, bits, result in of_source(dataset, source, results):
+            key = dataset, source, method, bits
+            trained = [result, *(other[key] for other in seeds if key in other)]
+            if len(trained) == 1:
+                continue
+            said = []
+            for measure, name in MEASURES.items():
+                values = [training[measure] for training in trained]
+                said.append(f"{name} {statistics.fmean(values):.3f} "
+                            f"({min(values):.3f} to {max(values):.3f})")
+            sentences.append(f"{method}, {bits} bits, {source}; mean (and range) of "
+                             f"{len(trained)} training seeds: {', '.join(said)}.")
+    return sentences
+
+
 def figures(dataset, source, results):
     """The paper's figures 5 to 8 of our results, by name.
 
@@ -245,7 +273,7 @@ tr.ours td { color: #1b1b1b; font-weight: 600; }
 """
 
 
-def page(dataset, compared, drawn):
+def page(dataset, compared, drawn, repeated):
     """One self-contained HTML page.
 
     Parameters
@@ -253,6 +281,7 @@ def page(dataset, compared, drawn):
     dataset : str
     compared : list of Table
     drawn : list of (name, matplotlib figure)
+    repeated : list of str, as :func:`spreads` returns it
 
     Returns
     -------
@@ -261,5 +290,6 @@ def page(dataset, compared, drawn):
     parts = [f"<h1>{html.escape(dataset)}: the papers' figures, and ours</h1>",
              '<p class="about">A cell is empty where nobody has measured.</p>',
              '<div class="plots">', *(report.picture(name, figure) for name, figure in drawn), "</div>",
-             *(table.html() for table in compared)]
+             *(table.html() for table in compared),
+             *(f"<p>{html.escape(sentence)}</p>" for sentence in repeated)]
     return report.document(f"{dataset}: comparison", parts, _STYLE)

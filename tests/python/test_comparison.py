@@ -141,6 +141,15 @@ def test_the_newest_of_your_own_comes_first(home, monkeypatch, capsys):
         home / "results/comparison_cifar10.md").read_text()
     page = (home / "results/comparison_cifar10.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "http" not in page
+    (home / "models/results/seeds").mkdir()
+    write(home / "models/results/seeds/2.json", map=0.3, precision_radius2=0.2)
+    write(home / "models/results/seeds/3.json", map=0.5)
+    write(home / "models/results/seeds/other.json", bits=12)       # of nothing released
+    said = ("DNNH, 48 bits, a copy; mean (and range) of 3 training seeds: MAP 0.300 (0.100 to "
+            "0.500), precision within Hamming radius 2 0.400 (0.200 to 0.500).")
+    assert printed().count("training seeds") == 1 and said in printed()
+    for suffix in ("md", "html"):
+        assert said in (home / f"results/comparison_cifar10.{suffix}").read_text()
     assert {path.name for path in (home / "results/comparison_cifar10").iterdir()} == {
         f"{name}.{kind}" for kind in ("png", "pdf") for name in (
             "comparison", "precision_radius2_a_copy", "precision_recall_a_copy",
