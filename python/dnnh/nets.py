@@ -197,13 +197,16 @@ def _codes(recipe, prefix, bits, features):
         block(param, f"num_output: {bits}", "bias_term: true",
               'weight_filler { type: "xavier" }', 'bias_filler { type: "constant" }'))]
     if recipe.normalize:
-        # Each bit's values get mean 0 and variance 1 over the batch; scaled by the
-        # beta of eq. 5. Once trained, this is a constant factor and bias of a bit.
+        # Each bit's values get mean 0 and variance 1 over the batch, are scaled by the
+        # beta of eq. 5 and, in long codes, lowered. Once trained, this is a constant
+        # factor and bias of a bit.
+        shift = recipe.shift(bits)
         layers += [
             layer(f"{prefix}normalize", "BatchNorm", [f"{prefix}encode"],
                   [f"{prefix}normalize"], BATCH_NORM),
             layer(f"{prefix}beta", "Power", [f"{prefix}normalize"], [f"{prefix}beta"],
-                  f"power_param {{ scale: {recipe.beta:g} }}")]
+                  f"power_param {{ scale: {recipe.beta:g}"
+                  + f" shift: {shift:g}" * bool(shift) + " }")]
     return layers + [
         layer(f"{prefix}sigmoid", "Sigmoid",
               [f"{prefix}beta" if recipe.normalize else f"{prefix}encode"],

@@ -17,6 +17,11 @@ from dnnh.errors import UserError
 ONE = ("",)
 TWO = ("query_", "database_")
 
+# The longest code whose bits are 1 as often as 0. Half of the bits of any two images
+# differ then, which in longer codes is so many that a margin of 1 draws similar images
+# no nearer to each other.
+BALANCED = 32
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -39,6 +44,9 @@ class Recipe:
     two_stage: bool = False    # CNNH*: outputs are bits, learnt from codes made beforehand
     normalize: bool = False    # convolutions and bits, over the batch
     beta: float = 0.5          # of the sigmoid, eq. 5, where bits are normalized
+    # Standard deviations by which normalized bits of codes longer than BALANCED are
+    # lowered: they are 1 less often than 0.
+    offset: float = 0
     # Above 0: a batch has so many images, and its triplets, if any, are drawn among them.
     images: int = 0
     # Above 0: a batch has so many images of each of 10 classes in place of
@@ -63,6 +71,10 @@ class Recipe:
     def iterations(self):
         """How long is trained."""
         return int(re.search(r"max_iter: (\d+)", self.solver)[1])
+
+    def shift(self, bits):
+        """What is added to normalized bits times beta, in a code of so many."""
+        return -self.beta * self.offset if bits > BALANCED else 0
 
     @property
     def distort_until(self):
@@ -134,8 +146,8 @@ _BARE = Recipe("DNNH (bare)", towers.nin, channels=3, size=32, stored=32, pad=4,
                pixel_mean=120, pixel_scale=0.015625, mirror=True, solver=SOLVER_BARE)
 # 64 images a batch, as the paper states; how many triplets they form it does not.
 _CIFAR10 = dataclasses.replace(
-    _BARE, method="DNNH", images=64, triplets=6400, normalize=True, beta=1.4, jitter=0.2,
-    erase=8, solver=SOLVER_CIFAR10)
+    _BARE, method="DNNH", images=64, triplets=6400, normalize=True, beta=1.4, offset=0.5,
+    jitter=0.2, erase=8, solver=SOLVER_CIFAR10)
 
 RECIPES = {
     ("cifar10", "plus"): dataclasses.replace(

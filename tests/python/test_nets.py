@@ -148,6 +148,19 @@ def test_short_differs_in_its_schedule_alone():
             nets.deploy(nets.net_spec("cifar10", "short")))
 
 
+@pytest.mark.parametrize("variant", ["", "short", "fc", "two"])
+@pytest.mark.parametrize("bits, offset", [(8, 0), (32, 0), (33, 0.5), (48, 0.5), (64, 0.5)])
+def test_bits_of_long_codes_are_lowered(variant, bits, offset):
+    """By so many of the standard deviations to which they are normalized."""
+    spec = nets.net_spec("cifar10", variant, bits)
+    net = text_format.Parse(nets.train_test(spec), caffe_pb2.NetParameter())
+    scaled = [layer for layer in net.layer if layer.name.endswith("beta")]
+    assert len(scaled) == len(spec.recipe.subnetworks)
+    for layer in scaled:
+        assert layer.power_param.scale == pytest.approx(1.4)
+        assert layer.power_param.shift == pytest.approx(-1.4 * offset)
+
+
 def test_cnnh_learns_codes_made_beforehand():
     """Section 4.1: the same tower, whose last convolution has an output for each bit."""
     ours, cnnh = (by_name(nets.net_spec("cifar10", variant, 12)) for variant in ("", "cnnh"))
