@@ -8,8 +8,8 @@ Ours are those that models/README.md describes (models/results/*.json) and your 
 (results/*/result.json), all by tools/evaluate.py and tools/baselines.py; of two of the
 same data, method and length your own counts, and the newest of them. What was released
 and trained from other seeds, too (models/results/seeds/*.json), has its mean and range
-below. Prints the tables and writes results/comparison_<dataset>.html, one page with all of it, and the same as
-.md, .csv and a folder of figures.
+below. Prints the tables and writes results/comparison_<dataset>.html, one page with all
+of it, and the same as .md, .csv and a folder of figures.
 """
 
 import argparse
@@ -26,11 +26,12 @@ def main():
                         help="leave your own results out")
     arguments = parser.parse_args()
 
-    released = sorted((paths.MODELS / "results").glob("*.json"))
-    own = [] if arguments.released else sorted(
-        paths.RESULTS.glob("*/result.json"), key=lambda path: path.stat().st_mtime)
-    results, skipped = comparison.read_results(released + own)
-    for sentence in skipped:
+    released, skipped = comparison.read_results(
+        sorted((paths.MODELS / "results").glob("*.json")))
+    own, own_skipped = comparison.read_results([] if arguments.released else sorted(
+        paths.RESULTS.glob("*/result.json"), key=lambda path: path.stat().st_mtime))
+    results = released | own
+    for sentence in skipped + own_skipped:
         print(f"left out: {sentence}")
     if not comparison.sources(arguments.dataset, results):
         print(f"no result of ours yet: python tools/evaluate.py --dataset {arguments.dataset}")
@@ -39,7 +40,7 @@ def main():
         print(table.text() + "\n")
     seeds = sorted((paths.MODELS / "results/seeds").glob("*.json"))
     repeated = comparison.spreads(
-        arguments.dataset, comparison.read_results(released)[0],
+        arguments.dataset, released,
         [comparison.read_results([path])[0] for path in seeds])
     for sentence in repeated:
         print(sentence + "\n")

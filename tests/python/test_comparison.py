@@ -85,6 +85,14 @@ def test_the_order_of_methods(tmp_path):
     assert order(DNNH=0.6, mine=0.9) == ""
 
 
+def test_the_legend_is_in_the_order_of_the_lines(tmp_path):
+    results, _ = comparison.read_results([
+        write(tmp_path / "1", method="a", map=0.2), write(tmp_path / "2", method="b", map=0.9),
+        write(tmp_path / "3", method="b", bits=12, map=0.1), write(tmp_path / "4")])
+    legend, = plots.comparison(comparison.tables("cifar10", results)[:1]).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["b", "DNNH", "a"]
+
+
 def test_the_papers_figures(tmp_path):
     """5a to 7c and 8: at 48 bits, but for the plot against the number of bits."""
     results, _ = comparison.read_results([
