@@ -28,6 +28,8 @@ def main():
     parser.add_argument("--collages", type=int, default=15_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.output.exists():
+        raise errors.UserError(f"{arguments.output} is there already; name a new folder")
     dataset = datasets.load("cifar10")
     most = len(dataset.images) // 4
     if not 1 <= arguments.collages <= most:

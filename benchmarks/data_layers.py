@@ -58,8 +58,10 @@ def main():
             statistics.median(rate), min(rate), max(rate))]
          for name, rate in rates.items()])
         for side, rates in measured["images_per_second"].items()]
-    texts.append("A training step of `cifar10`, 63 images\n\n" + figures.table(
-        ["what", ""], [[what, f"{value:.5f}"] for what, value in measured["step"].items()]))
+    texts.append(
+        f"A training step of `cifar10`, {nets.net_spec('cifar10').recipe.batch} images\n\n"
+        + figures.table(["what", ""], [[what, f"{value:.5f}"]
+                                       for what, value in measured["step"].items()]))
     figures.publish("data_layers", "\n\n".join(texts), measured)
 
 

@@ -73,44 +73,47 @@ def main():
 
 @contextlib.contextmanager
 def made(engine, arguments):
-    """Yield (index, seconds it took, memory it took or None)."""
+    """Yield (index, seconds it took, memory it took or None).
+
+    It takes codes and is asked once; drawing the codes does not count.
+    """
     bits = arguments.bits
     if engine in search.ENGINES:               # what the engine takes without codes
         few = search.Index(bits, engine)
         few.add(next(generate(1000, bits, seed=0)))
         few.search(np.zeros((1, -(-bits // 8)), np.uint8))
-    before, start = resident(), time.perf_counter()
+    before, built = resident(), 0
     blocks = generate(arguments.codes, bits, seed=0)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         if engine == "milvus":
-            index = milvus.Index(np.concatenate(list(blocks)), bits, f"{folder}/codes.db")
+            codes = np.concatenate(list(blocks))
+            built, index = timed(lambda: milvus.Index(codes, bits, f"{folder}/codes.db"))
         elif engine == "spark":
-            write_parquet(blocks, bits, pathlib.Path(folder))
+            for number, codes in enumerate(blocks):
+                built += timed(lambda: write_parquet(codes, bits, pathlib.Path(folder), number))[0]
             session = stack.enter_context(spark.session())
             index = spark.Index(session.read.parquet(folder), bits, arguments.codes)
         else:
             index = search.Index(bits, engine, arguments.lists,
                                  min(search.PROBED, arguments.lists))
             for codes in blocks:
-                index.add(codes)
+                built += timed(lambda: index.add(codes))[0]
             del codes
-        index.search(np.zeros((1, -(-bits // 8)), np.uint8))
-        built = time.perf_counter() - start
+        built += timed(lambda: index.search(np.zeros((1, -(-bits // 8)), np.uint8)))[0]
         memory = (None if engine in ("milvus", "spark") else
                   (resident() - before) / (8 * -(-bits // 64) * arguments.codes))
         yield index, built, memory
 
 
-def write_parquet(blocks, bits, folder):
+def write_parquet(codes, bits, folder, number):
+    """One block of codes, as a file of its own."""
     import pyarrow
     from pyarrow import parquet as files
-    first = 0
-    for number, codes in enumerate(blocks):
-        files.write_table(pyarrow.table(
-            {"row": np.arange(first, first + len(codes)),
-             **dict(zip(parquet.word_names(bits), parquet.words(codes).T))}),
-            folder / f"{number:06}.parquet")
-        first += len(codes)
+    first = number * BLOCK
+    files.write_table(pyarrow.table(
+        {"row": np.arange(first, first + len(codes)),
+         **dict(zip(parquet.word_names(bits), parquet.words(codes).T))}),
+        folder / f"{number:06}.parquet")
 
 
 def generate(count, bits, seed):

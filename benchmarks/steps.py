@@ -193,11 +193,18 @@ class CaffeNet:
         text = nets.train_test(spec)
         text = text[text.index('layer {\n  name: "pixels"'):]
         self.shape = (3 * triplets, recipe.channels, recipe.size, recipe.size)
-        images = nets.layer("images", "Input", [], ["images"],
-                            "input_param { shape { "
-                            + " ".join(f"dim: {n}" for n in self.shape) + " } }")
+        inputs = [self._input("images", self.shape)]
+        if recipe.images:       # where among the images each triplet's are
+            inputs.append(self._input("places", (3 * triplets,)))
         self.spec = spec
-        self.net = self._net(images + "\n" + text, caffe.TRAIN)
+        self.net = self._net("\n".join([*inputs, text]), caffe.TRAIN)
+        if recipe.images:
+            self.net.blobs["places"].data[...] = range(3 * triplets)
+
+    @staticmethod
+    def _input(name, shape):
+        return nets.layer(name, "Input", [], [name], "input_param { shape { "
+                          + " ".join(f"dim: {n}" for n in shape) + " } }")
 
     def _net(self, text, phase):
         import numpy as np
@@ -240,8 +247,9 @@ class CaffeNet:
 class TorchTower:
     """Stacks PyTorch's modules where nets.Tower stacks prototxt layers."""
 
-    def __init__(self, channels, normalize):
-        self.channels, self.normalize, self.modules = channels, normalize, []
+    def __init__(self, channels, outputs, normalize):
+        self.channels, self.outputs, self.normalize = channels, outputs, normalize
+        self.modules = []
 
     def convolution(self, name, outputs, kernel, pad=0, stride=1):
         from torch import nn
@@ -260,6 +268,10 @@ class TorchTower:
         from torch import nn
         self.modules.append(nn.Dropout(ratio))
 
+    def features(self, name, size):
+        self.convolution(name, self.outputs, 1)
+        self.pool("features", "AVE", size)
+
 
 class TorchNet:
     """The same tower, divide-and-encode and loss in PyTorch."""
@@ -270,8 +282,8 @@ class TorchNet:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         self.bfloat16 = "TORCH_BFLOAT16" in os.environ
         recipe, bits = spec.recipe, spec.bits
-        tower = TorchTower(recipe.channels, recipe.normalize)
-        recipe.tower(tower, nets.FEATURES_PER_BIT * bits)
+        tower = TorchTower(recipe.channels, nets.FEATURES_PER_BIT * bits, recipe.normalize)
+        recipe.tower(tower)
         net = torch.nn.Sequential(*tower.modules)
         self.weights = torch.randn(bits, nets.FEATURES_PER_BIT, requires_grad=True)
         normalize = (torch.nn.BatchNorm1d(bits, affine=False) if recipe.normalize
@@ -288,7 +300,7 @@ class TorchNet:
             features = net(pixels).reshape(-1, bits, nets.FEATURES_PER_BIT).float()
             encoded = (features * self.weights).sum(-1)
             if normalize:
-                encoded = normalize(encoded) * recipe.beta
+                encoded = normalize(encoded) * recipe.beta + recipe.shift(bits)
             # Epsilon is 0.5 at first: the piece-wise threshold is a clamp to [0, 1].
             return torch.sigmoid(encoded).clamp(0, 1)
         self.codes = torch.compile(codes) if "TORCH_COMPILED" in os.environ else codes

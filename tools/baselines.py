@@ -45,7 +45,7 @@ def main():
                  "bits": method.bits, "protocol": split.protocol, "seed": split.seed}
         said = f"{about['method']}, {method.bits} bits"
         folder = evaluation.folder_of(about)
-        if is_done(folder / "result.json", arguments) and not arguments.force:
+        if is_done(folder / "result.json", dataset, arguments) and not arguments.force:
             print(f"{said}: done before, {folder}")
             continue
         if vectors is None:
@@ -66,12 +66,15 @@ def title_of(method, arguments):
     return f"{method.name} ({', '.join(unusual)})" if unusual else method.name
 
 
-def is_done(path, arguments):
-    """Whether this very thing was done: files with one stem may have other features."""
+def is_done(path, dataset, arguments):
+    """Whether this very thing was done: not with other features under the same name,
+    from another copy of the images, or with MAP within another top."""
     try:
-        return evaluation.read_result(path).get("features") == arguments.features
+        before = evaluation.read_result(path)
     except UserError:
         return False
+    return (before.get("features"), before["source"], before.get("top")) == (
+        arguments.features, dataset.source, evaluation.top_of(dataset.name, arguments.top))
 
 
 def run(method, vectors, dataset, split, about, arguments):

@@ -18,7 +18,7 @@ import pathlib
 
 from tqdm import tqdm
 
-from dnnh import collection, encoder, errors, models, nets, sources, spark
+from dnnh import collection, encoder, errors, models, nets, parquet, paths, sources, spark
 from dnnh.errors import UserError
 
 
@@ -46,6 +46,8 @@ def main():
     if arguments.out.exists() and arguments.out.is_dir() != (arguments.engine == "spark"):
         raise UserError(f"{arguments.out} is of the other kind (HDF5, or a folder by Spark) "
                         "and is not replaced; name another --out")
+    if arguments.out.is_dir():
+        parquet.described(arguments.out)       # or says that it is another folder
     if arguments.out.resolve().is_relative_to(arguments.images.resolve()):
         raise UserError(f"--out {arguments.out} lies in --images {arguments.images}, and would "
                         "be taken for an image; name a place outside")
@@ -73,7 +75,7 @@ def encode_here(source, spec, weights, out):
     images = sources.items(source)
     writer = collection.Writer(out, {
         "bits": spec.bits, "dataset": spec.dataset, "variant": spec.variant,
-        "weights": collection.digest(weights), "source": str(source.resolve())})
+        "weights": paths.digest(weights), "source": str(source.resolve())})
     if writer.seen:
         print(f"going on behind {writer.seen:,} images that are done")
         writer.skip(images)

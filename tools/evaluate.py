@@ -12,10 +12,9 @@ the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
 
 import argparse
 import dataclasses
-import hashlib
 import pathlib
 
-from dnnh import (codes, datasets, encoder, errors, evaluation, models, nets, report,
+from dnnh import (codes, datasets, encoder, errors, evaluation, models, nets, paths, report,
                   splits)
 from dnnh.errors import UserError, printable
 
@@ -41,6 +40,9 @@ def parse_arguments():
                         help="folder for the results (default: under results/)")
     parser.add_argument("--note", default="", help="a sentence for the page's top")
     arguments = parser.parse_args()
+    if not codes.is_text(arguments.note):
+        raise UserError(f"--note is one line of at most {codes.LONGEST} letters; this one has "
+                        f"{len(arguments.note)}")
     if arguments.codes:
         for name in ("bits", "dataset", "variant", "model", "split", "protocol",
                      "split_seed"):
@@ -52,13 +54,11 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    if arguments.codes and arguments.json and (
-            arguments.json.resolve() == arguments.codes.resolve()):
-        raise UserError(f"--json {arguments.json} would overwrite the codes; name "
-                        "another file")
+    paths.check_apart([arguments.json], [arguments.codes, arguments.model])
     if arguments.codes:
         coded, dataset = codes.load(arguments.codes), None
-        about = {"source": coded.source or f"codes file {arguments.codes.name}",
+        about = {"source": coded.source or printable(
+                     f"codes file {arguments.codes.name}")[:codes.LONGEST],
                  "protocol": coded.protocol or "of the file", "note": arguments.note}
     else:
         coded, about, dataset = encode(arguments)
@@ -118,7 +118,7 @@ def encode(arguments):
     about = {
         "source": coded.source, "protocol": coded.protocol, "note": arguments.note,
         "model": str(weights.name),
-        "model_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+        "model_sha256": paths.digest(weights)}
     return coded, about, dataset
 
 

@@ -23,9 +23,8 @@ def main():
     output = arguments.output or arguments.log.with_name(arguments.log.name + ".png")
     if output.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"{output}: pictures are .png, .pdf or .svg files")
+    paths.check_apart([output], [arguments.log])
     figure = plots.training(traininglog.read(arguments.log))
-    if output.resolve() == arguments.log.resolve():
-        raise UserError(f"--output {output} would overwrite the log; name another file")
     with paths.written_whole(output) as partial:
         figure.savefig(partial, format=output.suffix[1:], dpi=120)
     print(output)

@@ -47,6 +47,8 @@ def main():
 
     if arguments.html and not arguments.image:
         raise UserError("--html is for the hits of one image; give --image")
+    paths.check_apart([arguments.json, arguments.html], [
+        arguments.codes, arguments.queries, arguments.image, arguments.model])
     image = (trees.decode_image(trees.read_file(arguments.image), arguments.image)
              if arguments.image else None)
     with finder.opened(arguments.codes, arguments.engine, arguments.address,

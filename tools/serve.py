@@ -45,7 +45,8 @@ def main():
     with listening(arguments.host, arguments.port) as listener, finder.opened(
             arguments.codes, arguments.engine, arguments.address) as opened:
         app = server.make_app(finder.Finder(*opened),
-                              finder.Coder(opened[0], arguments.model))
+                              finder.Coder(opened[0], arguments.model),
+                              server.LOCAL if arguments.host in server.LOCAL else None)
         host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
         print(f"http://{host}:{listener.getsockname()[1]}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):       # the usual end

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from dnnh import paths
-from dnnh.errors import UserError
+from dnnh.errors import UserError, printable
 
 
 @dataclasses.dataclass
@@ -53,7 +53,9 @@ ARRAYS = ("query_codes", "database_codes", "query_labels", "database_labels")
 OPTIONAL = ("query_ids", "database_ids")
 ATTRIBUTES = ("bits", "dataset", "method", "seed")
 OPTIONAL_ATTRIBUTES = ("source", "protocol")
+TEXTS = ("dataset", "method", *OPTIONAL_ATTRIBUTES)
 MAX_BITS = 255          # distances are kept in a byte
+LONGEST = 200           # letters of a text
 
 
 def save(path, codes):
@@ -88,8 +90,7 @@ def load(path):
                 **{name: file[name][:] for name in ARRAYS},
                 **{name: file[name][:] for name in OPTIONAL if name in file},
                 **{name: _text(file.attrs[name])
-                   for name in ("dataset", "method", *OPTIONAL_ATTRIBUTES)
-                   if name in file.attrs},
+                   for name in TEXTS if name in file.attrs},
                 **{name: _whole_number(name, file.attrs[name])
                    for name in ("bits", "seed")})
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
@@ -97,6 +98,11 @@ def load(path):
         raise UserError(f"{path} is not a readable codes file: {error}") from error
     _check(path, codes)
     return codes
+
+
+def is_text(text):
+    """Whether it is one line that can be shown and written as it is, and not too long."""
+    return isinstance(text, str) and printable(text) == text and len(text) <= LONGEST
 
 
 def _text(attribute):
@@ -115,6 +121,11 @@ def _check(path, codes):
     spare = 8 * width - codes.bits            # bits of the last byte that are unused
     if not 1 <= codes.bits <= MAX_BITS:
         raise UserError(f"{path}: bits is {codes.bits}, it must be from 1 to {MAX_BITS}")
+    for name in TEXTS:
+        text = getattr(codes, name)
+        if text is not None and not is_text(text):
+            raise UserError(f"{path}: {name} is '{printable(text)[:40]}', {len(text)} letters; "
+                            f"texts are one line of at most {LONGEST} letters")
     for side in ("query", "database"):
         packed = getattr(codes, f"{side}_codes")
         labels = getattr(codes, f"{side}_labels")

@@ -8,7 +8,6 @@ and ``left_out`` (how many images could not be read).
 
 import dataclasses
 import fcntl
-import hashlib
 import itertools
 import json
 import pathlib
@@ -24,6 +23,7 @@ from dnnh.errors import UserError
 GROUP = 100                # images that are coded, and then never lost, at once
 ROWS = 100_000             # that are copied at a time
 TEXT = h5py.string_dtype()
+STRINGS = 80               # bytes that HDF5 adds to the texts of an image, two
 # What a collection is made from, and where the state has how much of each is whole.
 FILES = {"codes": "codes", "entries": "entries", "left_out": "left_out_bytes"}
 ATTRIBUTES = ("bits", "left_out", *parquet.TEXTS)
@@ -112,7 +112,7 @@ def _labels(text, path):
                                                    for label in labels):
             raise ValueError("no list of text")
         return tuple(labels)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} has the labels {text[:40]!r}, which are none ({error}); make "
                         "it again with 'python tools/encode.py'") from error
 
@@ -253,7 +253,7 @@ class Writer:
         UserError
             If nothing could be coded.
         """
-        for file in (*self._files.values(), self._claim):
+        for file in self._files.values():
             file.close()
         count, width = self.state["coded"], -(-self.about["bits"] // 8)
         if not count:
@@ -261,7 +261,7 @@ class Writer:
             shutil.rmtree(self.folder)
             raise UserError(f"{self.about['source']} has no image that can be read"
                             + (f"; the first: {first}" if first else ""))
-        size = self.state["codes"] + 2 * self.state["entries"]
+        size = self.state["codes"] + self.state["entries"] + STRINGS * count
         with paths.hdf5_written_whole(self.path, size) as file:
             packed = np.memmap(self.folder / "codes", np.uint8, "r", shape=(count, width))
             file["codes"] = packed
@@ -283,10 +283,5 @@ class Writer:
         if self.state["left_out"]:
             shutil.copy(self.folder / "left_out", listed)
         shutil.rmtree(self.folder)
+        self._claim.close()
         return self.state["left_out"]
-
-
-def digest(path):
-    """sha256 of a file, in hexadecimal."""
-    with pathlib.Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """Codes of images, through pycaffe."""
 
-import math
 import os
 import pathlib
 import tempfile
@@ -41,8 +40,7 @@ class Encoder:
             file.flush()
             self._net = caffe.Net(file.name, caffe.TEST)
         weights = pathlib.Path(weights)
-        _check_weights(caffe, self._net, weights)
-        self._net.copy_from(str(weights))
+        _load_weights(caffe, self._net, weights)
         self._weights = weights
         if len(self._net.outputs) != 1:
             raise UserError("a net that codes images has one output, the codes; this one "
@@ -124,11 +122,11 @@ def _quiet_caffe():
     return caffe
 
 
-def _check_weights(caffe, net, weights):
-    """Refuse what Caffe itself would abort on, or quietly ignore.
+def _load_weights(caffe, net, weights):
+    """Give a net the weights of a model file, which is checked before each is taken.
 
-    Caffe ends the whole process on a file that it cannot parse and on a blob of
-    another shape, and says nothing when no layer's name matches.
+    Caffe's own reading ends the whole process on a file that it cannot parse and on a
+    blob of another shape or size, and says nothing when no layer's name matches.
     """
     from google.protobuf.message import DecodeError
     message = caffe.proto.caffe_pb2.NetParameter()
@@ -136,20 +134,22 @@ def _check_weights(caffe, net, weights):
         message.ParseFromString(weights.read_bytes())
     except (DecodeError, OSError) as error:
         raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
-    stored = {layer.name: [tuple(blob.shape.dim) for blob in layer.blobs]
-              for layer in message.layer if layer.blobs}
-    for layer in message.layer:
-        for blob in layer.blobs:
-            size = len(blob.data) + len(blob.double_data)
-            if size != math.prod(blob.shape.dim):
-                raise UserError(f"{weights} is damaged: layer '{layer.name}' has {size} "
-                                f"weights for the shape {tuple(blob.shape.dim)}; take "
-                                "another snapshot")
-    wanted = {name: [tuple(blob.shape) for blob in blobs]
-              for name, blobs in net.params.items()}
-    for layer, shapes in wanted.items():
-        if stored.get(layer) != shapes:
+    for name, blobs in net.params.items():
+        wanted = [tuple(blob.shape) for blob in blobs]
+        found = [layer.blobs for layer in message.layer if layer.name == name and layer.blobs]
+        if len(found) > 1:
+            raise UserError(f"{weights} is damaged: it has the layer '{name}' {len(found)} "
+                            "times; take another snapshot")
+        stored = [tuple(blob.shape.dim) for blob in found[0]] if found else "no weights"
+        if stored != wanted:
             raise UserError(
-                f"{weights} does not fit the net: its layer '{layer}' has "
-                f"{stored.get(layer, 'no weights')}, the net's has {shapes}. Is it of "
-                "another length or variant? Try another --bits, --variant or --model")
+                f"{weights} does not fit the net: its layer '{name}' has {stored}, the "
+                f"net's has {wanted}. Is it of another length or variant? Try another "
+                "--bits, --variant or --model")
+        for blob, given in zip(blobs, found[0]):
+            values = np.array(given.double_data or given.data, np.float32)
+            if values.size != blob.data.size:
+                raise UserError(f"{weights} is damaged: layer '{name}' has {values.size} "
+                                f"weights for the shape {tuple(blob.shape)}; take another "
+                                "snapshot")
+            blob.data[...] = values.reshape(blob.data.shape)

@@ -5,16 +5,21 @@ import time
 
 from dnnh import codes, metrics, paths, report
 from dnnh.datasets import trees
-from dnnh.errors import UserError, printable
+from dnnh.errors import UserError
 
 # The data sets whose MAP the paper measures within the top of the ranking.
 TOP = {"nuswide": 5000}
 
 
+def top_of(dataset, top=None):
+    """MAP is within the first so many of a ranking: ``top``, or as TOP has it; None is all."""
+    return top or TOP.get(dataset)
+
+
 def measure(coded, about, top=None):
     """Rank, and put together the result as it goes into the JSON.
 
-    MAP is within the first ``top``; by default as TOP has it, else of the whole ranking.
+    MAP is as :func:`top_of` has it.
     """
     if top is not None and top < 1:
         raise UserError(f"--top {top}: MAP within at least the first 1 can be measured")
@@ -31,7 +36,7 @@ def measure(coded, about, top=None):
     start = time.perf_counter()
     measured = metrics.evaluate(
         coded.query_codes, coded.database_codes, coded.query_labels,
-        coded.database_labels, coded.bits, top=top or TOP.get(coded.dataset), same=same,
+        coded.database_labels, coded.bits, top=top_of(coded.dataset, top), same=same,
         progress=True)
     return {"dataset": coded.dataset, "method": coded.method, "bits": coded.bits,
             "seed": coded.seed, **about, **measured,
@@ -39,7 +44,6 @@ def measure(coded, about, top=None):
 
 
 TEXTS = ("dataset", "method", "protocol", "source", "note")
-LONGEST = 200              # letters of such a text
 
 
 def read_result(path):
@@ -53,8 +57,7 @@ def read_result(path):
     try:
         result = json.loads(trees.read_file(path))
         for name in TEXTS:
-            text = result[name]
-            if not isinstance(text, str) or printable(text) != text or len(text) > LONGEST:
+            if not codes.is_text(result[name]):
                 raise TypeError(f"{name} is no text that can be written")
         for name, low, high in (("bits", 1, codes.MAX_BITS), ("seed", 0, 2**63)):
             if type(result[name]) is not int or not low <= result[name] <= high:

@@ -6,7 +6,8 @@ import threading
 
 import numpy as np
 
-from dnnh import collection, encoder, milvus, models, nets, ranking, search, sources, spark
+from dnnh import (collection, encoder, milvus, models, nets, paths, ranking, search, sources,
+                  spark)
 from dnnh.errors import UserError
 
 ENGINES = (*search.ENGINES, "milvus", "spark")
@@ -71,7 +72,7 @@ class Coder:
         choice = [models.find_model(self.spec, model)] if model else (
             models.models_of(self.spec))
         weights = next((path for path, _ in choice
-                        if collection.digest(path) == found.weights), None)
+                        if paths.digest(path) == found.weights), None)
         if weights is None:
             raise UserError(f"the collection of {found.source} was coded with other weights "
                             f"than {model or f'any of {self.spec.trained.name} here'}; name "

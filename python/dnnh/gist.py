@@ -18,7 +18,7 @@ FEATURES = SCALES * ORIENTATIONS * BLOCKS * BLOCKS
 
 PREFILTER_CYCLES = 4       # an image: what changes more slowly is taken out
 PREFILTER_PAD = 5
-BATCH = 200                # images at a time: some 100 MB
+PIXELS = 200 * 32 * 32     # at a time: some 100 MB
 
 # Frequencies where a filter is below this share of its peak are left out.
 NEGLIGIBLE = 1e-6
@@ -49,10 +49,11 @@ def describe(images):
     side = images.shape[1]
     filters = _filters(side)
     features = np.empty((len(images), FEATURES), np.float32)
+    batch = max(1, PIXELS // side**2)
     with tqdm(total=len(images), unit="image", desc="GIST") as progress:
-        for start in range(0, len(images), BATCH):
-            grey = images[start:start + BATCH].mean(axis=3, dtype=np.float32)
-            features[start:start + BATCH] = _filtered(_prefiltered(_stretched(grey)),
+        for start in range(0, len(images), batch):
+            grey = images[start:start + batch].mean(axis=3, dtype=np.float32)
+            features[start:start + batch] = _filtered(_prefiltered(_stretched(grey)),
                                                       filters)
             progress.update(len(grey))
     return features

@@ -34,7 +34,7 @@ def words(codes):
 
 def packed(columns, bits):
     """int64 (n, words) as packed codes, uint8 (n, ceil(bits / 8))."""
-    return columns.astype("<i8").view(np.uint8)[:, :-(-bits // 8)]
+    return np.ascontiguousarray(columns.astype("<i8").view(np.uint8)[:, :-(-bits // 8)])
 
 
 def describe(folder, about):
@@ -58,7 +58,7 @@ def described(folder):
         if not 1 <= about["bits"] <= codes_files.MAX_BITS:
             raise ValueError(f"it says {about['bits']} bits")
         return {name: about[name] for name in (*TEXTS, *NUMBERS)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{folder} is not a collection of codes as Parquet ({ABOUT}: {error}); "
                         "make one with 'python tools/encode.py --engine spark'") from error
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import io
 import os
 import pathlib
@@ -17,7 +18,6 @@ DATA = ROOT / "data"
 MODELS = ROOT / "models"
 PROTOTXT = ROOT / "prototxt"
 RESULTS = ROOT / "results"
-SNAPSHOTS = ROOT / "snapshots"
 
 
 @contextlib.contextmanager
@@ -25,7 +25,8 @@ def written_whole(path):
     """Yield a path beside ``path`` to write to; rename it when all went well.
 
     Works for files and for folders. If the block raises, or the process is
-    killed, ``path`` is left as it was; leftovers of processes that were killed
+    killed, ``path`` is left as it was (a folder may then lie beside it for once,
+    and the next call brings it back); leftovers of processes that were killed
     are removed at the start. Two processes at once do not mix what they write:
     the last one to finish has its way. A folder is never replaced by a file.
     """
@@ -52,7 +53,11 @@ def written_whole(path):
                 raise UserError(f"{path} is a folder; name a file to write")
             old = partial.with_name(f"{partial.name}.old")
             os.replace(path, old)
-            os.replace(partial, path)
+            try:
+                os.replace(partial, path)
+            except OSError:
+                os.replace(old, path)
+                raise
             remove(old)
         else:
             os.replace(partial, path)
@@ -123,6 +128,23 @@ def files_written_whole(folder):
                 raise UserError(f"{folder / path.name} is a folder; name another place")
         for path in sorted(partial.iterdir()):
             os.replace(path, folder / path.name)
+
+
+def check_apart(outputs, inputs):
+    """Raise UserError where writing one of the outputs would destroy one of the inputs.
+
+    Both are paths, or None for what is not asked for.
+    """
+    read = {pathlib.Path(path).resolve() for path in inputs if path}
+    for path in outputs:
+        if path and pathlib.Path(path).resolve() in read:
+            raise UserError(f"{path} would be written over what is read; name another file")
+
+
+def digest(path):
+    """sha256 of a file, in hexadecimal."""
+    with pathlib.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove(path):

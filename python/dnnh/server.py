@@ -9,6 +9,7 @@ import html
 import importlib.resources
 import io
 import time
+import urllib.parse
 
 import numpy as np
 from PIL import Image
@@ -27,13 +28,20 @@ POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
           "frame-ancestors 'none'; base-uri 'none'")
 
 
-def make_app(finder, coder):
+# Names of this machine to itself.
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def make_app(finder, coder, hosts=None):
     """The application.
 
     Parameters
     ----------
     finder : dnnh.finder.Finder
     coder : dnnh.finder.Coder
+    hosts : names that requests may ask for, or None for any
+        A page of somebody else's that has its own name lead to this machine can then
+        not read the collection through a browser here.
 
     Returns
     -------
@@ -52,7 +60,10 @@ def make_app(finder, coder):
 
     @app.middleware("http")
     async def guarded(request, call_next):
-        response = await call_next(request)
+        asked = urllib.parse.urlsplit(f"//{request.headers.get('host', '')}").hostname
+        response = (await call_next(request) if hosts is None or asked in hosts else
+                    JSONResponse({"detail": f"this page is at {', '.join(hosts)} only; start "
+                                  "it with --host to have it elsewhere"}, status_code=421))
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -121,11 +132,13 @@ def make_app(finder, coder):
         file = io.BytesIO()
         small.save(file, "PNG")
         return Response(file.getvalue(), media_type="image/png",
-                        headers={"Cache-Control": "max-age=3600"})
+                        # The next collection that is served here has other images.
+                        headers={"Cache-Control": "no-store"})
 
     @app.get("/some", summary="Some images of the collection, drawn at random")
     def some(count_: int = Query(24, ge=1, le=MAX_HITS, alias="count"), seed: int = 0):
-        rows = np.random.default_rng(abs(seed)).permutation(count)[:count_].tolist()
+        rows = np.random.default_rng(abs(seed)).choice(
+            count, min(count, count_), replace=False).tolist()
         return [{"row": row, "name": finder.collection.names(row)[0],
                  "labels": finder.collection.labels(row)[0]} for row in sorted(rows)]
 

@@ -39,8 +39,11 @@ def items(source):
     Parameters
     ----------
     source : path
-        A folder, whose images are labelled with the folder that they lie in, if they
-        do not lie in the source itself; a CSV file; or the folder of an LMDB. Names
+        A folder, whose images are labelled with the one of its folders that they lie
+        in, however deep; a CSV file; or the folder of an LMDB, with encoded images or
+        with planes of red, green and blue, as ours have them (those that Caffe's
+        convert_imageset writes without --encoded are the other way round, and their
+        codes would be of images with red and blue exchanged). Names
         that begin with a dot are passed over; whatever else is no file (a link to a
         folder, or to nothing, a pipe) is yielded as an image that cannot be read.
 
@@ -110,8 +113,8 @@ def _of_folder(root, folder=None):
         if entry.is_dir(follow_symlinks=False):
             yield from _of_folder(root, path)
         else:
-            labels = () if folder == root else (folder.name,)
-            yield _file(path, path.relative_to(root).as_posix(), labels)
+            name = path.relative_to(root)
+            yield _file(path, name.as_posix(), name.parts[:-1][:1])
 
 
 def _of_table(table):
@@ -155,11 +158,14 @@ def _reader(folder):
 
 
 def _record(folder, name):
-    with _reader(folder).begin() as transaction:
-        value = transaction.get(name.encode())
-        if value is None and name.startswith(HEXADECIMAL):
-            value = transaction.get(bytes.fromhex(name.removeprefix(HEXADECIMAL)))
-        return value or b""
+    try:
+        with _reader(folder).begin() as transaction:
+            value = transaction.get(name.encode())
+            if value is None and name.startswith(HEXADECIMAL):
+                value = transaction.get(bytes.fromhex(name.removeprefix(HEXADECIMAL)))
+            return value or b""
+    except (lmdb.Error, ValueError) as error:
+        raise UserError(f"{folder} has no image '{name}' ({error})") from error
 
 
 def _datum(value):

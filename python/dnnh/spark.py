@@ -134,7 +134,7 @@ def encode(spark, source, spec, weights, out):
         see the same weights, images and ``out``, or if Spark fails.
     """
     source, weights = pathlib.Path(source).resolve(), pathlib.Path(weights).resolve()
-    job = Job(spec.dataset, spec.variant, spec.bits, str(weights), collection.digest(weights),
+    job = Job(spec.dataset, spec.variant, spec.bits, str(weights), paths.digest(weights),
               str(source))
     columns = ", ".join(f"{name} long" for name in parquet.word_names(spec.bits))
     with paths.written_whole(out) as partial:
@@ -218,7 +218,7 @@ def _net(job):
     if not os.path.exists(job.source):
         raise UserError(f"{socket.gethostname()} has no {job.source}; all machines need the "
                         "same images")
-    if collection.digest(job.weights) != job.digest:
+    if paths.digest(job.weights) != job.digest:
         raise UserError(f"{job.weights} is another file on {socket.gethostname()} than where "
                         "this was started; all machines need the same weights")
     spec = job.spec

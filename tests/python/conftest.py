@@ -1,4 +1,8 @@
-"""Shared fixtures: tests write to a folder of their own, never to data/."""
+"""Shared fixtures: tests write to folders of their own.
+
+But for scikit-learn's digits and their splits, which whoever runs tools needs in data/
+and gets there.
+"""
 
 import pathlib
 import sys

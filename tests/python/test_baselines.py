@@ -347,3 +347,9 @@ def test_features_are_left_as_they_are():
     for name in METHODS:
         METHODS[name](8).fit(x[:500], LABELS[:500]).encode(x)
         assert np.array_equal(x, CLUSTERS)
+
+
+def test_sh_bdnn_learns_where_no_held_out_samples_are_alike():
+    x = np.random.default_rng(0).normal(size=(40, 8))
+    method = METHODS["shbdnn"](4, 1).fit(x, np.arange(40) % 20)
+    assert len(method.objectives) >= 1 and method.encode(x).shape == (40, 1)

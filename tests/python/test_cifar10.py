@@ -212,6 +212,29 @@ def test_an_archive_with_a_huge_header(tmp_path, monkeypatch):
         trees.open_tree(archive)
 
 
+def test_a_name_that_is_there_twice(tmp_path):
+    """The last one counts, in both kinds of archives."""
+    files = [("a.png", b"first"), ("b.png", b"b"), ("a.png", b"last")]
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        archives = (make_zip(tmp_path / "x.zip", files), make_tar(tmp_path / "x.tgz", files))
+    for archive in archives:
+        with trees.open_tree(archive) as tree:
+            assert sorted(tree.members) == ["a.png", "b.png"]
+            assert dict(tree.read_all({"a.png"})) == {"a.png": b"last"}
+
+
+def test_no_program_is_started_for_an_image(tmp_path, monkeypatch):
+    """Pillow hands PostScript to Ghostscript."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    with pytest.raises(UserError, match="is none of JPEG, PNG"):
+        trees.decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n"
+                           b"%%EndComments\nshowpage\n%%EOF\n", "x.jpg")
+    assert not (tmp_path / "started").exists()
+
+
 @pytest.mark.parametrize("name, message", [
     ("missing.tar.gz", "does not exist"), ("text.tar.gz", "neither a folder nor a whole")])
 def test_no_archive_at_all(tmp_path, name, message):

@@ -45,6 +45,9 @@ def test_what_is_written_comes_back(tmp_path, coded):
     ({"query_labels": -np.ones((5, 3), int)}, "multi-hot labels are 0 or 1"),
     ({"database_ids": np.full(9, 4)}, "database_ids names some image twice"),
     ({"database_ids": np.linspace(0, 1, 9)}, "database_ids is float64; ids are int64"),
+    ({"method": "x\x1b]0;owned\x07"}, r"method is 'x\\x1b\]0;owned\\x07', 11 letters; texts"),
+    ({"dataset": "two\nlines"}, "dataset is .* one line of at most 200 letters"),
+    ({"source": "x" * 201}, "source is .*, 201 letters"),
 ])
 def test_what_does_not_fit_is_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
@@ -58,6 +61,14 @@ def test_both_kinds_of_strings(tmp_path):
     with h5py.File(tmp_path / "c.h5", "a") as file:
         file.attrs["dataset"] = np.bytes_("nuswide")
     assert codes.load(tmp_path / "c.h5").dataset == "nuswide"
+
+
+def test_text_that_is_no_utf_8(tmp_path):
+    codes.save(tmp_path / "c.h5", GOOD)
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs.create("method", b"\xff", dtype=h5py.string_dtype("utf-8"))
+    with pytest.raises(UserError, match=r"c.h5: method is '\\udcff'"):
+        codes.load(tmp_path / "c.h5")
 
 
 def test_lengths_are_whole_numbers(tmp_path):

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh import collection, datasets, encoder, finder, models, nets, paths, ranking
+from dnnh import (collection, datasets, encoder, finder, models, nets, parquet, paths, ranking,
+                  sources)
 from dnnh.datasets import trees
 from dnnh.errors import UserError
 
@@ -133,7 +134,7 @@ def test_what_cannot_go_on(photos, tmp_path, run, monkeypatch):
     state.write_text("nonsense")
     with pytest.raises(UserError, match="state.json cannot be read .*delete"):
         run.encode(photos, tmp_path / "c.h5")
-    about = {"bits": 12, "dataset": "digits", "variant": "", "weights": collection.digest(
+    about = {"bits": 12, "dataset": "digits", "variant": "", "weights": paths.digest(
         __import__("pathlib").Path(__import__("sys").argv[-1])),
         "source": str(photos.resolve())}
     begun(about=about, codes=20)
@@ -160,6 +161,10 @@ def test_places_that_cannot_be_written_to(photos, tmp_path, run):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="folder is of the other kind"):
         run.encode(photos, tmp_path / "folder", "--force")
+    (tmp_path / "folder/thesis.tex").touch()
+    with pytest.raises(UserError, match="folder is not a collection of codes as Parquet"):
+        run.encode(photos, tmp_path / "folder", "--force", "--engine", "spark")
+    assert (tmp_path / "folder/thesis.tex").exists()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file is of the other kind"):
         run.encode(photos, tmp_path / "file", "--force", "--engine", "spark")
@@ -171,6 +176,22 @@ def test_a_list_of_what_was_left_out_does_not_outlive_it(photos, tmp_path, run):
     (photos / "class1/zero.png").unlink()
     run.encode(photos, tmp_path / "c.h5", "--force")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.h5", "photos"]
+
+
+def test_as_much_room_is_asked_for_as_is_taken(tmp_path, monkeypatch):
+    asked, written = [], paths.hdf5_written_whole
+    monkeypatch.setattr(paths, "hdf5_written_whole",
+                        lambda path, size: asked.append(size) or written(path, size))
+    about = {"bits": 12, "dataset": "digits", "variant": "", "weights": "", "source": ""}
+    recipe = SPEC.recipe
+    blank = np.zeros((8, 8, 3), np.uint8)
+    for length in (1, 10, 200):
+        path = tmp_path / f"{length}.h5"
+        writer = collection.Writer(path, about)
+        writer.add([sources.Item(f"{i:0{length}}", ("a",), lambda: blank)
+                    for i in range(20_000)], recipe, lambda images: np.zeros((len(images), 12)))
+        writer.finish()
+        assert path.stat().st_size < asked[-1] < 2 * path.stat().st_size + 1_000_000
 
 
 def test_labels_that_are_none(photos, tmp_path, run):
@@ -314,3 +335,19 @@ def test_what_is_no_collection(photos, tmp_path, run, change, message):
         collection.load(tmp_path / "c.h5")
     with pytest.raises(UserError, match="nowhere.h5 is not there; make a collection"):
         collection.load(tmp_path / "nowhere.h5")
+
+
+def test_json_that_is_nested_too_deep(tmp_path):
+    deep = "[" * 100_000
+    with pytest.raises(UserError, match="has the labels .*, which are none"):
+        collection._labels(deep, "x.h5")
+    (tmp_path / parquet.ABOUT).write_text(deep)
+    with pytest.raises(UserError, match="is not a collection of codes as Parquet"):
+        parquet.described(tmp_path)
+
+
+def test_codes_from_words_lie_in_one_piece():
+    """As Milvus's digest and FAISS want them."""
+    codes = np.random.default_rng(0).integers(0, 256, (9, 6), np.uint8)
+    packed = parquet.packed(parquet.words(codes), 48)
+    assert packed.flags.c_contiguous and (packed == codes).all()

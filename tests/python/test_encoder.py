@@ -139,3 +139,53 @@ def test_whose_weights(home, monkeypatch):
         models.find_model(nets.net_spec("cifar10", "plus", 16))
     with pytest.raises(UserError, match="nowhere.caffemodel is not there"):
         models.find_model(SPEC, home / "nowhere.caffemodel")
+
+
+def twice(model):
+    """A layer of the net's once more, behind one that does not fit."""
+    wrong = caffe_pb2.LayerParameter(name="conv1")
+    wrong.blobs.add(data=[1]).shape.dim.append(1)
+    model.layer.insert(0, wrong)
+
+
+def without_weights(model):
+    """A layer that has none in the net."""
+    model.layer.add(name="sigmoid").blobs.add(data=[1]).shape.dim.append(1)
+
+
+def short_gradients(model):
+    next(layer for layer in model.layer if layer.blobs).blobs[0].diff.append(1)
+
+
+def both_precisions(model):
+    blob = next(layer for layer in model.layer if layer.blobs).blobs[0]
+    blob.double_data.append(blob.data.pop())
+
+
+def of_an_older_format(model):
+    model.layers.add(name="conv1").blobs.add(data=[1]).num = 1
+
+
+@pytest.mark.parametrize("change, message", [
+    (twice, "damaged: it has the layer 'conv1' 2 times"),
+    (both_precisions, "'conv1' has 1 weights for the shape"),
+    (without_weights, None), (short_gradients, None), (of_an_older_format, None)])
+def test_what_caffe_would_end_the_process_on(weights, tmp_path, change, message):
+    model = caffe_pb2.NetParameter.FromString(weights.read_bytes())
+    change(model)
+    hostile = tmp_path / "hostile.caffemodel"
+    hostile.write_bytes(model.SerializeToString())
+    if message:
+        with pytest.raises(UserError, match=message):
+            encoder.Encoder(DEPLOY, hostile)
+    else:
+        wanted = encoder.Encoder(DEPLOY, weights).outputs(IMAGES)
+        assert (encoder.Encoder(DEPLOY, hostile).outputs(IMAGES) == wanted).all()
+
+
+def test_weights_are_taken_as_caffe_takes_them(weights):
+    net = caffe.Net(str(SPEC.files["deploy"]), str(weights), caffe.TEST)
+    net.blobs["images"].reshape(len(IMAGES), 1, 8, 8)
+    net.blobs["images"].data[...] = IMAGES.transpose(0, 3, 1, 2)
+    wanted = net.forward()["codes"]
+    assert (encoder.Encoder(DEPLOY, weights).outputs(IMAGES) == wanted).all()

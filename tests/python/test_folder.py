@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh import databases, datasets, nets, paths, splits
+from dnnh import databases, datasets, nets, paths, sources, splits
 from dnnh.datasets import folder, trees
 from dnnh.errors import UserError
 
@@ -37,6 +37,12 @@ def photos(root, count=12):
 def test_class_folders(tmp_path, home):
     dataset = folder.prepare_folder(photos(tmp_path / "photos"), "pets", 32)
     assert dataset.classes == ("cats", "dogs") and dataset.images.shape == (24, 32, 32, 3)
+    picture(tmp_path / "photos/cats/.thumbnails/x.png")
+    assert len(folder.prepare_folder(tmp_path / "photos", "pets", 32).images) == len(
+        dataset.images)
+    # What is coded as a collection has the same labels.
+    assert {item.labels for item in sources.items(tmp_path / "photos") if item.labels} == {
+        ("cats",), ("dogs",)}
     (tmp_path / "photos/cats/deeper/00a.jpg").write_bytes(b"broken")
     left_out, = datasets.save(dataset)
     assert "00a.jpg is not a readable image" in left_out

@@ -79,7 +79,7 @@ def test_light_does_not_matter_and_batches_neither(monkeypatch):
     half = IMAGES // 2 + 40                      # darker, and with less contrast
     whole, dim = gist.describe(IMAGES), gist.describe(half)
     assert np.abs(whole - dim).max() < 0.05 * whole.max()
-    monkeypatch.setattr(gist, "BATCH", 2)
+    monkeypatch.setattr(gist, "PIXELS", 2 * IMAGES.shape[1]**2)
     assert np.allclose(gist.describe(IMAGES), whole, atol=1e-6)
     assert whole.dtype == np.float32 and whole.shape == (5, 512)
 

@@ -142,3 +142,26 @@ def test_files_move_together(tmp_path):
         (partial / "b").write_text("new")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {
         "kept": "kept", "a": "new", "b": "new"}
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/old").touch()
+    replace = os.replace
+
+    def full(source, target):
+        if str(source).endswith(".dnnh-partial"):
+            raise OSError("no space")
+        replace(source, target)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        with paths.written_whole(tmp_path / "folder") as partial:
+            partial.mkdir()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "old"]
+
+
+def test_what_is_read_is_not_written_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths.check_apart(["a", None], ["b", None])
+    with pytest.raises(UserError, match="^x/../a would be written over what is read"):
+        paths.check_apart([None, "x/../a"], ["b", tmp_path / "a"])

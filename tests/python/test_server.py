@@ -99,10 +99,23 @@ def test_an_engine_that_is_gone(monkeypatch):
         503, "Milvus at http://host:19530: no answer")
 
 
+def test_only_who_asks_for_this_machine_is_answered():
+    """A page of somebody else's can have its own name lead to this machine."""
+    app = server.make_app(Fake(), Fake(), server.LOCAL)
+    for host, status in (("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200),
+                         ("evil.example", 421), ("127.0.0.1.evil.example:8000", 421),
+                         ("", 421)):
+        answer = testing.TestClient(app).get("/health", headers={"Host": host})
+        assert answer.status_code == status, host
+    assert "this page is at localhost" in answer.json()["detail"]
+
+
 def test_small_copies_of_images(client):
     for row, size in ((4, (192, 48)), (5, (192, 192))):
         answer = client.get(f"/image/{row}")
         assert answer.headers["content-type"] == "image/png"
+        # The next collection that is served here has other images under these numbers.
+        assert answer.headers["cache-control"] == "no-store"
         assert Image.open(io.BytesIO(answer.content)).size == size
 
 

@@ -24,7 +24,7 @@ def test_a_folder_in_one_order(tmp_path):
     *items, loop = sources.items(tmp_path)
     assert [(item.name, item.labels, item.read()[0, 0, 0]) for item in items] == [
         ("a.png", (), 2), ("b/x.png", ("b",), 1), ("b/y.png", ("b",), 0),
-        ("c/d/z.png", ("d",), 3)]
+        ("c/d/z.png", ("c",), 3)]
     with pytest.raises(UserError, match="loop cannot be read .Is a directory"):
         loop.read()
 
@@ -108,6 +108,9 @@ def test_keys_that_are_no_text(tmp_path):
     again = sources.item(tmp_path / "lmdb", item.name, ("3",))
     assert (again.name, again.labels) == (item.name, item.labels) == ("0x00c8", ("3",))
     assert np.array_equal(again.read(), item.read())
+    for name in ("", "0xzz"):
+        with pytest.raises(UserError, match=f"lmdb has no image '{name}'"):
+            sources.item(tmp_path / "lmdb", name, ()).read()
 
 
 def test_a_database_that_is_cut_off(tmp_path):

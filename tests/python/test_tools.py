@@ -53,12 +53,18 @@ def test_help_has_examples(tool):
     ("evaluate.py", ("--dataset", "digits", "--model", "nowhere"), "nowhere is not there"),
     ("evaluate.py", ("--codes", "README.md"), "README.md is not a readable codes file"),
     ("evaluate.py", ("--codes", "README.md", "--bits", 12), "--bits is about coding"),
+    ("evaluate.py", ("--codes", "README.md", "--json", "tests/../README.md"),
+     "README.md would be written over what is read"),
+    ("evaluate.py", ("--note", "two\nlines"), "--note is one line of at most 200 letters"),
+    ("plot_log.py", ("README.md", "--output", "README.md"), "pictures are .png"),
+    ("search.py", ("--codes", "README.md", "--image", "x.png", "--html", "x.png"),
+     "x.png would be written over what is read"),
     ("plot_log.py", ("README.md",), "no figures of a training"),
     ("get_data.py", ("cifar10", "--force", "--from", "/dev/zero"), "is a device"),
     ("get_data.py", ("folder", "--name", "photos"), "your own images need --from and --name"),
     ("get_data.py", ("folder", "--from", "tests", "--name", "svhn"), "of another data set"),
     ("get_data.py", ("nuswide", "--force"), "NUS-WIDE cannot be downloaded by a program"),
-    ("make_triplets.py", ("--dataset", "photos"), "unknown data set 'photos'"),
+    ("make_triplets.py", ("--dataset", "no_such"), "unknown data set 'no_such'"),
     ("baselines.py", ("--method", "itq", "--dataset", "digits", "--bits", 80, "--features",
                       "pixels"), "80 principal directions are asked of 64 features that vary along 61"),
     ("make_triplets.py", ("--dataset", "digits", "--output", "/"),
@@ -262,6 +268,11 @@ def test_baselines_are_fitted_once(home, monkeypatch, capsys):
     assert lsh["map"] < 0.6
     assert said("--method", "lsh", "--bits", "8").count("done before") == 1
     assert "learnt and coded" in said("--method", "lsh", "--bits", "8", "--force")
+    assert "learnt and coded" in said("--method", "lsh", "--bits", "8", "--top", "50")
+    path = home / "results/digits_LSH_pixels_paper_16bit/result.json"
+    path.write_text(path.read_text().replace(lsh["source"], "another copy"))
+    assert "learnt and coded" in said("--method", "lsh", "--bits", "16")
+    assert "done before" in said("--method", "lsh", "--bits", "16")
     # Another seed is another result, and what one method cannot do leaves the others.
     assert "learnt and coded" in said("--method", "lsh", "--bits", "8", "--seed", "1")
     assert (home / "results/digits_LSH_pixels_seed_1_paper_8bit/result.json").exists()

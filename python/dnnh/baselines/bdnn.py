@@ -99,7 +99,7 @@ class SHBDNN(_BDNN):
         few = len(kept) <= self.bits or len(np.unique(labels[kept], axis=0)) < 2
         if few or len(np.unique(labels[held_out], axis=0)) < 2:
             return ROUNDS                      # too few to choose by
-        best = 0.0
+        best = -1.0                            # at least one round
         for done, (layers, _) in enumerate(self._rounds(x[kept], labels[kept], rng, STEPS)):
             score = map_among(_forward(layers, x[held_out])[-1], labels[held_out])
             if score <= best:

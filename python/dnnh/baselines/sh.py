@@ -20,7 +20,6 @@ class SH(Hasher):
         along = x @ self.directions                               # (n, p)
         self.low = along.min(axis=0)
         length = along.max(axis=0) - self.low
-        length[length == 0] = np.finfo(float).tiny                # no smooth function there
         # The k-th function along a side of length l has the frequency k pi / l.
         frequencies = np.pi * np.arange(1, self.bits + 1)[:, np.newaxis] / length
         smoothest = np.argsort(frequencies, axis=None, kind="stable")[:self.bits]

@@ -12,10 +12,11 @@ from dnnh.errors import UserError, printable
 
 SIDES = (32, 256)              # what there are nets for
 MAX_CLASSES = 10_000
+LONGEST_NAME = 150             # letters, of a class or of the source
 
 
 def prepare_folder(source, name, side):
-    """A user's own images, of any size and any format that Pillow reads.
+    """A user's own images, of any size, in one of trees.FORMATS.
 
     Parameters
     ----------
@@ -45,8 +46,9 @@ def prepare_folder(source, name, side):
                         "folders, or a CSV file of paths and labels")
     classes = tuple(sorted({label for of_one in labels for label in of_one}))
     for word in (source.name, *classes):
-        if printable(word) != word:
-            raise UserError(f"'{printable(word)}' is no name that can be written; rename it")
+        if printable(word) != word or len(word) > LONGEST_NAME:
+            raise UserError(f"'{printable(word)[:LONGEST_NAME]}' is no name that can be "
+                            f"written, in one line of at most {LONGEST_NAME} letters; rename it")
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise UserError(f"{source} has images of {len(classes)} classes; from 2 to "
                         f"{MAX_CLASSES:,} are needed")
@@ -78,8 +80,9 @@ def _of_folders(source):
             raise UserError(f"{folder} is a link to {folder.resolve()}, which it lies in; "
                             "remove it")
         if folder.is_dir() and not folder.name.startswith("."):
-            inside = [path for path in sorted(folder.rglob("*"))
-                      if path.is_file() and not path.name.startswith(".")]
+            inside = [path for path in sorted(folder.rglob("*")) if path.is_file()
+                      and not any(name.startswith(".")
+                                  for name in path.relative_to(folder).parts)]
             files += inside
             labels += [(folder.name,)] * len(inside)
     if not files:

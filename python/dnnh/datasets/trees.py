@@ -22,6 +22,10 @@ from dnnh.errors import UserError
 # Images this large are never a small-image data set, but may be an attack.
 MAX_IMAGE_PIXELS = 50_000_000
 Image.MAX_IMAGE_PIXELS = None          # Pillow's own limit, of which it warns
+# None of those for which Pillow starts another program, as for PostScript.
+Image.init()
+FORMATS = [name for name in ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM",
+                             "JPEG2000", "TGA") if name in Image.OPEN]
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp"}
 
 
@@ -142,7 +146,9 @@ def open_tree(path):
     try:
         if zipfile.is_zipfile(path):
             archive = zipfile.ZipFile(path)
-            names = [i.filename for i in archive.infolist() if not i.is_dir()]
+            # Of two members with one name, the last counts: a tar's and a zip's alike.
+            names = list(dict.fromkeys(
+                i.filename for i in archive.infolist() if not i.is_dir()))
 
             def read(member):
                 with _reading(path), archive.open(member) as stream:
@@ -209,7 +215,7 @@ def decode_image(data, where):
     16 bits become 8. Raises UserError where it cannot be decoded, or claims to be huge.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise UserError(f"{where} claims {image.width}x{image.height} "
                                 f"pixels, over the limit of {MAX_IMAGE_PIXELS:,}")
@@ -217,7 +223,8 @@ def decode_image(data, where):
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{where} is not a readable image: it has no format that is known"
+        raise UserError(f"{where} is not a readable image: it is none of "
+                        + ", ".join(FORMATS)
                         ) from error
     except Exception as error:       # Pillow's decoders raise many kinds
         raise UserError(f"{where} is not a readable image: {error}") from error
