@@ -74,7 +74,6 @@ demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)
 
 test: all .venv/installed-tests
-	@cmake --build $(BUILD) --target sanitized_tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
 ifeq ($(BUILD),build)
 	@$(PYTHON) tests/break_layers.py

@@ -21,7 +21,7 @@ mkdir -p "$1"
 work=$(cd "$1" && pwd)
 source_dir=$2
 
-verified() { echo "$sha256  $work/$tarball" | sha256sum --status --check -; }
+verified() { echo "$sha256  $1" | sha256sum --status --check -; }
 
 private_apt() {
   apt-get -q \
@@ -34,7 +34,10 @@ private_apt() {
 if [ ! -f "$work/$tarball" ]; then
   command -v apt-get >/dev/null 2>&1 || fail \
     "apt-get, which fetches Caffe's source, is not on this machine; put $tarball into $work yourself, $own_checkout"
-  mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+  # Not under its own name: what an interruption leaves would be taken for it.
+  downloads=$work/apt/downloads
+  rm -rf "$downloads"
+  mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$downloads"
   : > "$work/apt/status"
   archives=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' \
     | awk '$2 == "main" {print $1}' | sort -u)
@@ -44,15 +47,16 @@ if [ ! -f "$work/$tarball" ]; then
   for archive in $archives; do
     echo "deb-src $archive $suite main" > "$work/apt/sources.list"
     if private_apt update >>"$work/apt/log" 2>&1 &&
-       (cd "$work" && private_apt source --download-only "caffe=$version") \
-         >>"$work/apt/log" 2>&1; then
+       (cd "$downloads" && private_apt source --download-only "caffe=$version") \
+         >>"$work/apt/log" 2>&1 && verified "$downloads/$tarball"; then
+      mv "$downloads/$tarball" "$work/$tarball"
       break
     fi
   done
   [ -f "$work/$tarball" ] || fail \
     "no archive of this machine's apt sources gave the source package caffe $version (suite $suite): check the network ($work/apt/log has apt's words), $own_checkout"
 fi
-verified || {
+verified "$work/$tarball" || {
   found=$(sha256sum "$work/$tarball" | cut -d' ' -f1)
   fail "$work/$tarball has sha256 $found, not $sha256; delete it and run make again, $own_checkout"
 }

@@ -32,8 +32,25 @@ void BatchTripletLossLayer<Dtype>::Reshape(
       << ", the labels " << bottom[1]->shape_string()
       << "; they must be N x q, and N or N x classes, for example 60 x 48 and"
       << " 60";
+  CHECK(bottom[1]->num_axes() == 1
+        || (bottom[1]->num_axes() == 2 && bottom[1]->shape(1) > 1))
+      << "BatchTripletLoss layer '" << this->layer_param_.name()
+      << "': the labels have shape " << bottom[1]->shape_string() << "; numbers"
+      << " of classes have shape N, labels of 1 and 0 shape N x classes, for"
+      << " example 60, or 60 x 10";
   for (Blob<Dtype>* blob : top) { blob->Reshape(vector<int>(0)); }
   uses_.Reshape({bottom[0]->shape(0), bottom[0]->shape(0)});
+}
+
+template <typename Dtype>
+void BatchTripletLossLayer<Dtype>::CheckLabels(const Blob<Dtype>& labels) const {
+  if (labels.num_axes() == 1) { return; }
+  for (int i = 0; i < labels.count(); ++i) {
+    const Dtype label = labels.cpu_data()[i];
+    CHECK(label == 0 || label == 1) << "BatchTripletLoss layer '"
+        << this->layer_param_.name() << "': a label is " << label << "; of shape"
+        << " N x classes they are 1 or 0, numbers of classes have shape N";
+  }
 }
 
 template <typename Dtype>
@@ -61,6 +78,7 @@ void BatchTripletLossLayer<Dtype>::Forward_cpu(
   const Dtype* codes = bottom[0]->cpu_data();              // num x bits
   Dtype* uses = uses_.mutable_cpu_data();                  // num x num
   caffe_set(uses_.count(), Dtype(0), uses);
+  CheckLabels(*bottom[1]);
   triplets_ = active_ = 0;
   double sum = 0;
   vector<int> similar, dissimilar;
@@ -80,8 +98,7 @@ void BatchTripletLossLayer<Dtype>::Forward_cpu(
     for (int j : similar) {
       for (int k : dissimilar) {
         const Dtype hinge = distances[j] - distances[k] + margin_;
-        // Written so that a NaN counts: a diverged net must not look perfect.
-        if (hinge <= 0) { continue; }
+        if (!HingeIsActive(hinge)) { continue; }
         sum += hinge;
         active_ += 1;
         uses[i * num + j] += 1;

@@ -59,6 +59,8 @@ class BatchTripletLossLayer : public LossLayer<Dtype> {
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
 
+  // Ends with a message where labels of 1 and 0 have another value.
+  void CheckLabels(const Blob<Dtype>& labels) const;
   // Whether images i and j have a label in common.
   bool Similar(const Blob<Dtype>& labels, int i, int j) const;
   // What the sum of hinges is divided by.

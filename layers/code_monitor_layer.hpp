@@ -26,7 +26,8 @@ namespace caffe {
  *      tells nothing)
  *   -# the number of distinct codes, from 1 (collapse) to N
  *   -# the share of values that are exactly 0 or 1: clipped by the threshold
- *      (or, in float, by a sigmoid of more than 17 or less than -104)
+ *      (or, in float, by Caffe's own sigmoid of more than 17 or less than
+ *      -38)
  */
 template <typename Dtype>
 class CodeMonitorLayer : public Layer<Dtype> {

@@ -87,11 +87,11 @@ void PiecewiseThresholdLayer<Dtype>::Backward_cpu(
     const vector<Blob<Dtype>*>& bottom) {
   if (!propagate_down[0]) { return; }
   const int count = bottom[0]->count();
-  const Dtype* g = top[0]->cpu_data();
+  const Dtype* s = bottom[0]->cpu_data();    // or g(s), in place
   const Dtype* top_diff = top[0]->cpu_diff();
   Dtype* bottom_diff = bottom[0]->mutable_cpu_diff();
   for (int i = 0; i < count; ++i) {
-    bottom_diff[i] = PiecewiseInside(g[i], epsilon_) ? top_diff[i] : Dtype(0);
+    bottom_diff[i] = PiecewiseInside(s[i], epsilon_) ? top_diff[i] : Dtype(0);
   }
 }
 

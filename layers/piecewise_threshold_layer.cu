@@ -16,10 +16,10 @@ __global__ void PiecewiseThresholdForward(const int count, const Dtype* s,
 }
 
 template <typename Dtype>
-__global__ void PiecewiseThresholdBackward(const int count, const Dtype* g,
+__global__ void PiecewiseThresholdBackward(const int count, const Dtype* s,
     const Dtype epsilon, const Dtype* top_diff, Dtype* bottom_diff) {
   CUDA_KERNEL_LOOP(i, count) {
-    bottom_diff[i] = PiecewiseInside(g[i], epsilon) ? top_diff[i] : Dtype(0);
+    bottom_diff[i] = PiecewiseInside(s[i], epsilon) ? top_diff[i] : Dtype(0);
   }
 }
 
@@ -45,7 +45,7 @@ void PiecewiseThresholdLayer<Dtype>::Backward_gpu(
   // NOLINT_NEXT_LINE(whitespace/operators)
   PiecewiseThresholdBackward<Dtype><<<CAFFE_GET_BLOCKS(count),
       CAFFE_CUDA_NUM_THREADS>>>(
-      count, top[0]->gpu_data(), epsilon_, top[0]->gpu_diff(),
+      count, bottom[0]->gpu_data(), epsilon_, top[0]->gpu_diff(),
       bottom[0]->mutable_gpu_diff());
   CUDA_POST_KERNEL_CHECK;
 }

@@ -47,7 +47,7 @@ DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
  * first epsilon gives the layer another name.
  *
  * @param bottom input Blob vector (length 1)
- *   -# any shape: the values s, in [0, 1]
+ *   -# any shape: the values s; in [0, 1] where the top is the bottom itself
  * @param top output Blob vector (length 1)
  *   -# the same shape: g(s); may be the bottom itself
  */
@@ -78,8 +78,8 @@ class PiecewiseThresholdLayer : public NeuronLayer<Dtype> {
    * @brief The gradient is 1 on the identity piece, its corners included, and
    *        0 outside.
    *
-   * The output tells which: g(s) lies on that piece exactly when s does, for s
-   * in [0, 1]. So in-place computation needs no copy of the input.
+   * In place, where s is gone, g(s) tells which: for s in [0, 1] it lies on that
+   * piece exactly when s does.
    */
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);

@@ -6,7 +6,19 @@
 #include "caffe/common.hpp"
 #include "caffe/proto/caffe.pb.h"
 
+#include "layers/host_device.hpp"
+
 namespace caffe {
+
+/**
+ * @brief Whether a triplet's hinge is active: its argument is above 0.
+ *
+ * A NaN is: a net that has diverged must not look perfect.
+ */
+template <typename Dtype>
+DNNH_HOST_DEVICE inline bool HingeIsActive(Dtype hinge) {
+  return !(hinge <= 0);
+}
 
 /**
  * @brief Checks what all losses of triplets have among their options, and

@@ -1,9 +1,6 @@
 #include "layers/triplet_ranking_loss_layer.hpp"
 
-#include <algorithm>
 #include <vector>
-
-#include "layers/triplet_loss.hpp"
 
 namespace caffe {
 
@@ -51,9 +48,9 @@ void TripletRankingLossLayer<Dtype>::Summarize(
   Dtype loss = 0;
   int active = 0;
   for (int n = 0; n < num; ++n) {
-    // In this order max passes a NaN on: a diverged net must not look perfect.
-    loss += std::max(hinge[n], Dtype(0));
-    active += hinge[n] > 0;
+    if (!HingeIsActive(hinge[n])) { continue; }
+    loss += hinge[n];
+    active += 1;
   }
   top[0]->mutable_cpu_data()[0] = loss / num;
   if (top.size() == 2) {
@@ -95,10 +92,10 @@ void TripletRankingLossLayer<Dtype>::Backward_cpu(
     if (!propagate_down[member]) { continue; }
     Dtype* diff = bottom[member]->mutable_cpu_diff();
     for (int n = 0; n < num; ++n) {
-      const Dtype active_scale = hinge[n] > 0 ? scale : Dtype(0);
+      const bool active = HingeIsActive(hinge[n]);
       for (int i = n * bits; i < (n + 1) * bits; ++i) {
-        diff[i] = active_scale
-            * TripletTermGradient(member, query[i], positive[i], negative[i]);
+        diff[i] = active ? scale * TripletTermGradient(
+            member, query[i], positive[i], negative[i]) : Dtype(0);
       }
     }
   }

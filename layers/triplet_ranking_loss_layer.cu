@@ -30,7 +30,7 @@ __global__ void TripletGradient(const int count, const int bits,
     const Dtype* negative, const Dtype* hinge, const Dtype scale,
     Dtype* diff) {
   CUDA_KERNEL_LOOP(i, count) {
-    diff[i] = hinge[i / bits] > 0
+    diff[i] = HingeIsActive(hinge[i / bits])
         ? scale
             * TripletTermGradient(member, query[i], positive[i], negative[i])
         : Dtype(0);

@@ -9,6 +9,7 @@
 #include "caffe/proto/caffe.pb.h"
 
 #include "layers/host_device.hpp"
+#include "layers/triplet_loss.hpp"
 
 namespace caffe {
 

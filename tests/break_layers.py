@@ -71,9 +71,14 @@ MUTANTS = {
     "loss: gradient not divided by the batch": (
         LOSS, "cpp", "top[0]->cpu_diff()[0] / num", "top[0]->cpu_diff()[0]"),
     "loss: gradient at the corner": (
-        LOSS, "cpp", "hinge[n] > 0 ? scale", "hinge[n] >= 0 ? scale"),
+        LOSS, "cpp", "const bool active = HingeIsActive(hinge[n]);",
+        "const bool active = hinge[n] >= 0;"),
     "loss: inactive triplets push": (
-        LOSS, "cpp", "hinge[n] > 0 ? scale : Dtype(0)", "scale"),
+        LOSS, "cpp", "const bool active = HingeIsActive(hinge[n]);",
+        "const bool active = true;"),
+    "loss: NaN pushes nothing": (
+        LOSS, "cpp", "const bool active = HingeIsActive(hinge[n]);",
+        "const bool active = hinge[n] > 0;"),
     "loss: propagate_down ignored": (
         LOSS, "cpp", "if (!propagate_down[member]) { continue; }", ""),
     "loss: buffer sized at set-up only": (
@@ -105,10 +110,14 @@ MUTANTS = {
     "threshold: hides NaN": (
         THRESHOLD, "hpp", "  return s;\n}", "  return s == s ? s : Dtype(0);\n}"),
     "loss: hides NaN": (
-        LOSS, "cpp", "std::max(hinge[n], Dtype(0))", "std::max(Dtype(0), hinge[n])"),
+        LOSS, "cpp", "if (!HingeIsActive(hinge[n])) { continue; }",
+        "if (!(hinge[n] > 0)) { continue; }"),
     "threshold: gradient through the flat pieces": (
-        THRESHOLD, "cpp", "PiecewiseInside(g[i], epsilon_) ? top_diff[i] : Dtype(0)",
+        THRESHOLD, "cpp", "PiecewiseInside(s[i], epsilon_) ? top_diff[i] : Dtype(0)",
         "top_diff[i]"),
+    "threshold: gradient by the output": (
+        THRESHOLD, "cpp", "const Dtype* s = bottom[0]->cpu_data();    // or",
+        "const Dtype* s = top[0]->cpu_data();    // or"),
     "threshold: counts in TEST": (
         THRESHOLD, "cpp", "if (this->phase_ == TRAIN) {", "if (true) {"),
     "threshold: counts every pass": (
@@ -145,6 +154,18 @@ MUTANTS = {
         DATA, "cpp", "chosen[member * triplets_ + t]", "chosen[3 * t + member]"),
     "data: every solver draws the same": (
         DATA, "cpp", "position = rank_ * triplets_ + t", "position = t"),
+    "data: every solver draws the same images": (
+        DATA, "cpp", "if (param.images() && !triplets_) {\n"
+        "    RandomStream random({BATCH, param.seed(), batch, rank_});",
+        "if (param.images() && !triplets_) {\n"
+        "    RandomStream random({BATCH, param.seed(), batch, 0});"),
+    "data: every solver draws the same images and triplets": (
+        DATA, "cpp", "if (param.images()) {\n"
+        "    RandomStream random({BATCH, param.seed(), batch, rank_});",
+        "if (param.images()) {\n"
+        "    RandomStream random({BATCH, param.seed(), batch, 0});"),
+    "data: every solver draws the same of few classes": (
+        DATA, "cpp", "batch, shared ? 0 : rank_}", "batch, 0}"),
     "data: solvers repeat the list": (
         DATA, "cpp", "batch * solvers_ * triplets_", "batch * triplets_"),
     "data: every batch the same": (
@@ -246,7 +267,7 @@ MUTANTS = {
         BATCH_LOSS, "cpp", "(uses[i * num + j] + uses[j * num + i])",
         "2 * uses[i * num + j]"),
     "batch loss: hides NaN": (
-        BATCH_LOSS, "cpp", "if (hinge <= 0) { continue; }",
+        BATCH_LOSS, "cpp", "if (!HingeIsActive(hinge)) { continue; }",
         "if (!(hinge > 0)) { continue; }"),
     "batch loss: the mean of all": (
         BATCH_LOSS, "cpp", "average_active_ ? active_ : triplets_", "triplets_"),
@@ -332,37 +353,56 @@ def build_mutant(name, folder):
         (layers / path.name).write_text(mutated)
     words = compile_command(layer)
     # The copies are found before the originals; -O0 compiles fastest.
-    compiled = folder / f"{layer}.o"
+    compiled = folder / f"{layer}.cpp.o"
     words[words.index("-o") + 1] = str(compiled)
     words[words.index("-c") + 1] = str(layers / f"{layer}.cpp")
     words[1:1] = [f"-I{folder}"]
     subprocess.run([*words, "-O0", "-w"], check=True)
-    others = [path for path in BUILD.glob("layers/CMakeFiles/dnnh_layers.dir/*.cpp.o")
-              if not path.name.startswith(layer)]
+    link(compiled, words[0], folder)
+
+
+def link(compiled, linker, folder):
+    """A library of the layers, with this object in the place of the one of its name."""
+    built = list(BUILD.glob("layers/CMakeFiles/dnnh_layers.dir/*.cpp.o"))
+    others = [path for path in built if path.name != compiled.name]
+    assert len(others) == len(built) - 1, compiled
     subprocess.run(
-        [words[0], "-shared", "-o", folder / "libdnnh_layers.so",
+        [linker, "-shared", "-o", folder / "libdnnh_layers.so",
          "-Wl,-soname,libdnnh_layers.so", compiled, *others,
          f"-L{BUILD}", "-lcaffe"], check=True)
 
 
+def are_green(layer, folder):
+    """Whether a layer's tests pass with the library in a folder."""
+    try:
+        run = subprocess.run(
+            [BUILD / "tests/layers/test_layers",
+             f"--gtest_filter={TESTS[layer]}-*Bad*"],
+            env={**os.environ, "LD_LIBRARY_PATH": folder,
+                 "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=PATIENCE)
+    except subprocess.TimeoutExpired:      # threads that wait for each other
+        return False
+    if not re.search(r"Running [1-9]\d* tests? from", run.stdout):
+        sys.exit(f"error: the tests of {layer} did not run:\n{run.stdout[-2000:]}")
+    return run.returncode == 0
+
+
 def survives(name):
     """Whether the tests stay green with a mutant: then they are at fault."""
-    layer = MUTANTS[name][0]
     with tempfile.TemporaryDirectory() as folder:
         build_mutant(name, pathlib.Path(folder))
-        try:
-            run = subprocess.run(
-                [BUILD / "tests/layers/test_layers",
-                 f"--gtest_filter={TESTS[layer]}-*Bad*"],
-                env={**os.environ, "LD_LIBRARY_PATH": folder,
-                     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                timeout=PATIENCE)
-        except subprocess.TimeoutExpired:      # threads that wait for each other
-            return False
-    if not re.search(r"Running [1-9]\d* tests? from", run.stdout):
-        sys.exit(f"error: mutant '{name}' ran no test:\n{run.stdout[-2000:]}")
-    return run.returncode == 0
+        return are_green(MUTANTS[name][0], folder)
+
+
+def is_green_unbroken(layer):
+    """Whether the tests are green with a library linked so, and nothing broken in it:
+    or it is not the mutants that turn them red."""
+    with tempfile.TemporaryDirectory() as folder:
+        link(BUILD / f"layers/CMakeFiles/dnnh_layers.dir/{layer}.cpp.o",
+             compile_command(layer)[0], pathlib.Path(folder))
+        return are_green(layer, folder)
 
 
 def main():
@@ -373,6 +413,10 @@ def main():
         unseen = [name for name in wanted if "bfloat16" in name]
         wanted = [name for name in wanted if name not in unseen]
         print(f"This processor has no bfloat16; skipped: {', '.join(unseen)}")
+    red = [layer for layer in dict.fromkeys(MUTANTS[name][0] for name in wanted)
+           if not is_green_unbroken(layer)]
+    if red:
+        sys.exit(f"error: with nothing broken the tests are red for {', '.join(red)}")
     alive = [name for name in tqdm(wanted, unit="mutant", desc="breaking layers")
              if survives(name)]
     for name in alive:

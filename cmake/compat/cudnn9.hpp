@@ -1,16 +1,18 @@
 // What Caffe's cuDNN layers for convolution and deconvolution need from cuDNN 9.
 // Force-included there; what follows is put in the place of functions of theirs:
 //
-// - The functions that choose an algorithm are gone since cuDNN 8. Here each is
-//   chosen by running all of them once, on the card at hand, and kept for the
-//   next time: Caffe asks anew before every forward pass. Only those count that
-//   give the same result each time, so that a seed means the same model.
+// - The functions that choose an algorithm are gone since cuDNN 8. Here cuDNN's
+//   heuristics for the card at hand say which is fastest, and the answer is kept:
+//   Caffe asks anew before every forward pass. Only those count that give the
+//   same result each time. Nothing is measured, which would choose otherwise in
+//   another run: a seed means the same model.
 // - Caffe allows 8 MiB of workspace, too little for today's cards. Here it is a
 //   512th of the card's memory, at most 128 MiB: each layer keeps three of them
 //   for each group. Sizes are rounded up to 256 bytes: Caffe lays workspaces side
 //   by side, and cuDNN wants them aligned.
-// - Where there is no memory for them Caffe does without, but the error would
-//   stay and end the process at the next kernel.
+// - Where there is no memory for them Caffe does without, by algorithms that may
+//   round otherwise each time; but the error would stay and end the process at the
+//   next kernel.
 // - cuDNN multiplies floats in TF32 (10 bits of 23) unless told otherwise. Here
 //   it is float, and TF32 with DNNH_TF32=1 in the environment.
 #ifndef DNNH_COMPAT_CUDNN9_HPP_
@@ -71,8 +73,8 @@ inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom, cudnnTensorDescriptor_t t
   return shapes;
 }
 
-// The fastest that ran, keeps to the limit and gives the same each time. `find`
-// runs them all.
+// The fastest that can run, keeps to the limit and gives the same each time. `find`
+// asks cuDNN for all of them.
 template <typename Perf, typename Algo, typename Find>
 cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
   static std::mutex mutex;               // one for each direction, as is `known`
@@ -83,15 +85,15 @@ cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
     *chosen = found->second;
     return CUDNN_STATUS_SUCCESS;
   }
-  std::array<Perf, 16> measured;         // the fastest come first
+  std::array<Perf, 16> expected;         // the fastest come first
   int count = 0;
-  const cudnnStatus_t status = find(int(measured.size()), &count, measured.data());
+  const cudnnStatus_t status = find(int(expected.size()), &count, expected.data());
   if (status != CUDNN_STATUS_SUCCESS) { return status; }
   const size_t limit = WorkspaceLimit();
   for (int i = 0; i < count; ++i) {
-    if (measured[i].status == CUDNN_STATUS_SUCCESS && measured[i].memory <= limit
-        && measured[i].determinism == CUDNN_DETERMINISTIC) {
-      *chosen = known[shapes] = measured[i].algo;
+    if (expected[i].status == CUDNN_STATUS_SUCCESS && expected[i].memory <= limit
+        && expected[i].determinism == CUDNN_DETERMINISTIC) {
+      *chosen = known[shapes] = expected[i].algo;
       return CUDNN_STATUS_SUCCESS;
     }
   }
@@ -104,9 +106,9 @@ inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
     int /*preference*/, size_t /*limit*/, cudnnConvolutionFwdAlgo_t* chosen) {
   return Choose<cudnnConvolutionFwdAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
-      [&](int room, int* count, cudnnConvolutionFwdAlgoPerf_t* measured) {
-        return cudnnFindConvolutionForwardAlgorithm(
-            handle, bottom, filter, convolution, top, room, count, measured);
+      [&](int room, int* count, cudnnConvolutionFwdAlgoPerf_t* expected) {
+        return cudnnGetConvolutionForwardAlgorithm_v7(
+            handle, bottom, filter, convolution, top, room, count, expected);
       }, chosen);
 }
 
@@ -117,9 +119,9 @@ inline cudnnStatus_t BackwardFilterAlgorithm(cudnnHandle_t handle,
     cudnnConvolutionBwdFilterAlgo_t* chosen) {
   return Choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
-      [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* measured) {
-        return cudnnFindConvolutionBackwardFilterAlgorithm(
-            handle, bottom, top, convolution, filter, room, count, measured);
+      [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* expected) {
+        return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+            handle, bottom, top, convolution, filter, room, count, expected);
       }, chosen);
 }
 
@@ -129,9 +131,9 @@ inline cudnnStatus_t BackwardDataAlgorithm(cudnnHandle_t handle,
     int /*preference*/, size_t /*limit*/, cudnnConvolutionBwdDataAlgo_t* chosen) {
   return Choose<cudnnConvolutionBwdDataAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
-      [&](int room, int* count, cudnnConvolutionBwdDataAlgoPerf_t* measured) {
-        return cudnnFindConvolutionBackwardDataAlgorithm(
-            handle, filter, top, convolution, bottom, room, count, measured);
+      [&](int room, int* count, cudnnConvolutionBwdDataAlgoPerf_t* expected) {
+        return cudnnGetConvolutionBackwardDataAlgorithm_v7(
+            handle, filter, top, convolution, bottom, room, count, expected);
       }, chosen);
 }
 

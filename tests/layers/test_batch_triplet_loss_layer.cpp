@@ -106,8 +106,7 @@ TYPED_TEST(BatchTripletLossLayerTest, OneLabelInCommonIsEnough) {
 
 TYPED_TEST(BatchTripletLossLayerTest, ImagesWithoutALabelHaveNoneInCommon) {
   typedef typename TypeParam::Dtype Dtype;
-  this->Reshape({0, 0, 1, 1}, 1, 4);
-  this->labels_.Reshape({4, 1});           // one class, which the first two lack
+  this->Reshape({0, 0, 0, 0, 1, 0, 1, 0}, 2, 4);
   BatchTripletLossLayer<Dtype> layer(
       this->Parse("batch_triplet_loss_param { margin: 9 }"));
   layer.SetUp(this->bottom_, this->top_);
@@ -182,6 +181,16 @@ TYPED_TEST(BatchTripletLossLayerTest, BadInput) {
   BatchTripletLossLayer<Dtype> layer(this->Parse("name: 'all'"));
   EXPECT_DEATH(layer.SetUp(this->bottom_, this->top_),
                "'all': the codes have shape 3 2 .* the labels 4 .* 60 x 48 and 60");
+  for (const vector<int>& shape : {vector<int>{3, 1}, vector<int>{3, 2, 2}}) {
+    this->labels_.Reshape(shape);
+    EXPECT_DEATH(layer.SetUp(this->bottom_, this->top_),
+                 "'all': the labels have shape 3 .*numbers of classes have shape N");
+  }
+  this->labels_.Reshape({3, 2});
+  this->Copy({1, 0, 0, 1, 2, 0}, &this->labels_);
+  layer.SetUp(this->bottom_, this->top_);
+  EXPECT_DEATH(layer.Forward(this->bottom_, this->top_),
+               "'all': a label is 2; of shape N x classes they are 1 or 0");
   BatchTripletLossLayer<Dtype> flat(
       this->Parse("name: 'all' batch_triplet_loss_param { margin: 0 }"));
   this->labels_.Reshape({3});

@@ -401,6 +401,32 @@ TEST_F(OnednnLayersTest, PlainValuesMayBeChangedInBetween) {
   EXPECT_EQ(net->blob_by_name("y")->cpu_data()[255], 5);
 }
 
+// A smaller batch in the memory of a larger one, whose values are still in
+// oneDNN's layout: it finds its own among them.
+TEST_F(OnednnLayersTest, ABlobMayBecomeSmallerWithoutBeingTouched) {
+  const std::string layers =
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+      " convolution_param { num_output: 16 kernel_size: 1"
+      " weight_filler { type: 'gaussian' std: 0.3 } } }"
+      " layer { name: 'r' type: 'Convolution' bottom: 'c' top: 'y'"
+      " convolution_param { num_output: 16 kernel_size: 1"
+      " weight_filler { type: 'gaussian' std: 0.3 } } }";
+  const auto net = Make(layers, true, {2, 16, 4, 4}, TEST);
+  Fill(net->blob_by_name("x").get(), false, 1);
+  net->Forward();
+  const Blob<float>& y = *net->blob_by_name("y");
+  const std::vector<float> first(y.cpu_data(), y.cpu_data() + 256);
+  ASSERT_TRUE(net->blob_by_name("c")->data()->plain_is_old()) << "nothing stays blocked";
+  net->blob_by_name("x")->Reshape({1, 16, 4, 4});
+  net->Reshape();
+  net->ForwardFrom(2);
+  ASSERT_EQ(y.count(), 256);
+  for (int i = 0; i < 256; ++i) {
+    ASSERT_NEAR(y.cpu_data()[i], first[i], 1e-5) << i;
+    ASSERT_NE(first[i], 0) << "nothing is compared";
+  }
+}
+
 // A pointer that somebody keeps to an input's values is as good as ever.
 TEST_F(OnednnLayersTest, InputsMayBeWrittenThroughAPointerThatWasKept) {
   for (const std::string& layer : {

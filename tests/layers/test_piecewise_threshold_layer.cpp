@@ -58,6 +58,25 @@ TYPED_TEST(PiecewiseThresholdLayerTest, PiecesAndCorners) {
   }
 }
 
+// What is no output of a sigmoid: eq. 6 cuts it, and its slope there is 0.
+TYPED_TEST(PiecewiseThresholdLayerTest, ValuesOutsideOfZeroToOne) {
+  typedef typename TypeParam::Dtype Dtype;
+  const Dtype expected[6] = {0, 0, 0.5, 1, 1, 1};
+  const Dtype slope[6] = {0, 1, 1, 1, 0, 0};
+  this->Copy({-0.2, 0, 0.5, 1, 1.2, 7}, &this->values_);
+  PiecewiseThresholdLayer<Dtype> layer((LayerParameter()));
+  layer.SetUp(this->bottom_, this->top_);
+  layer.Forward(this->bottom_, this->top_);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(this->codes_.cpu_data()[i], expected[i]) << i;
+    this->codes_.mutable_cpu_diff()[i] = i + 1;
+  }
+  layer.Backward(this->top_, {true}, this->bottom_);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(this->values_.cpu_diff()[i], slope[i] * (i + 1)) << i;
+  }
+}
+
 TYPED_TEST(PiecewiseThresholdLayerTest, EpsilonOneHalfIsTheIdentity) {
   typedef typename TypeParam::Dtype Dtype;
   this->Copy({0, 0.01, 0.4, 0.6, 0.99, 1}, &this->values_);

@@ -399,6 +399,24 @@ TYPED_TEST(TripletDataLayerTest, SolversShareTheClasses) {
   EXPECT_EQ(together, expected);
 }
 
+// What cannot be shared out is drawn by each solver for itself.
+TYPED_TEST(TripletDataLayerTest, SolversDrawDifferentImages) {
+  for (const char* options : {
+           "images: 5", "batch_size: 9 images: 6",
+           "classes: 3 images_per_class: 3"}) {        // of 4: not enough for two
+    std::set<std::vector<int> > drawn;
+    Caffe::set_solver_count(2);
+    for (int rank = 0; rank < 2; ++rank) {
+      Caffe::set_solver_rank(rank);
+      this->Run(this->Make(options).get(), 3);
+      drawn.insert(this->Numbers());
+    }
+    Caffe::set_solver_count(1);
+    Caffe::set_solver_rank(0);
+    EXPECT_EQ(drawn.size(), 2u) << options;
+  }
+}
+
 // In TEST the blob is shared with a net that trains.
 TYPED_TEST(TripletDataLayerTest, EveryTestSeesTheSame) {
   const auto test = this->Make("batch_size: 5", "phase: TEST");

@@ -223,10 +223,19 @@ TYPED_TEST(TripletRankingLossLayerTest, NaNIsSeen) {
   this->Copy({0, NAN}, &this->query_);
   this->Copy({0, 0}, &this->positive_);
   this->Copy({1, 1}, &this->negative_);
-  TripletRankingLossLayer<Dtype> layer((LayerParameter()));
+  LayerParameter param;
+  param.mutable_triplet_ranking_loss_param()->set_margin(0.5);
+  TripletRankingLossLayer<Dtype> layer(param);
   layer.SetUp(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
   EXPECT_TRUE(std::isnan(this->loss_.cpu_data()[0]));
+  EXPECT_EQ(this->top_[1]->cpu_data()[0], 0.5) << "of one that is NaN and one at -0.5";
+  this->loss_.mutable_cpu_diff()[0] = 1;
+  layer.Backward(this->top_, {true, true, true}, this->bottom_);
+  EXPECT_EQ(this->query_.cpu_diff()[1], 1) << "2 (b- - b+) / N knows no b";
+  EXPECT_TRUE(std::isnan(this->positive_.cpu_diff()[1]));
+  EXPECT_TRUE(std::isnan(this->negative_.cpu_diff()[1]));
+  for (Blob<Dtype>* blob : this->bottom_) { EXPECT_EQ(blob->cpu_diff()[0], 0); }
 }
 
 // In a net: the loss weight scales the gradients, and the second top neither

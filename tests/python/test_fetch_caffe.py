@@ -58,6 +58,20 @@ def test_no_network_or_no_such_package(machine, fails):
     assert "no route" in (machine / "work/apt/log").read_text()
 
 
+def test_what_an_interruption_leaves_is_not_taken_for_the_whole(machine):
+    add_apt(machine, f"""
+        case "$*" in
+          indextargets*) echo "http://archive.invalid/ main" ;;
+          *" source --download-only "*) echo "a part" > {TARBALL}; kill -INT $PPID; exit 100 ;;
+        esac""")
+    subprocess.run([SCRIPT, machine / "work", machine / "caffe"],
+                   env={"PATH": str(machine / "bin")}, capture_output=True)
+    assert list((machine / "work").rglob(TARBALL))
+    add_apt(machine, 'case "$*" in indextargets*) echo "http://archive.invalid/ main" ;; esac')
+    assert "no archive of this machine's apt sources gave" in fetch(machine)
+    assert not list((machine / "work").rglob(TARBALL))
+
+
 def test_wrong_checksum(machine):
     (machine / "work").mkdir()
     (machine / "work" / TARBALL).write_bytes(b"something else")
