@@ -408,7 +408,8 @@ TYPED_TEST(TripletDataLayerTest, SolversDrawDifferentImages) {
     Caffe::set_solver_count(2);
     for (int rank = 0; rank < 2; ++rank) {
       Caffe::set_solver_rank(rank);
-      this->Run(this->Make(options).get(), 3);
+      const auto layer = this->Make(options);
+      this->Run(layer.get(), 3);
       drawn.insert(this->Numbers());
     }
     Caffe::set_solver_count(1);
