@@ -160,6 +160,7 @@ def measure(program, settings, net, arguments):
 def child(program, net, triplets, steps):
     """Print the times of some steps, after two of each that do not count."""
     import resource
+    os.environ["GLOG_minloglevel"] = "2"       # Caffe would log each layer
     spec = nets.net_spec(*NETS[net])
     make = CaffeNet if program == "caffe" else TorchNet
     runner = make(spec, int(triplets))
@@ -186,7 +187,6 @@ class CaffeNet:
     """Caffe's net, its images being one random batch."""
 
     def __init__(self, spec, triplets):
-        os.environ["GLOG_minloglevel"] = "2"
         import caffe
         self.caffe = caffe
         recipe = spec.recipe

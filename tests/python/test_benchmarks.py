@@ -30,8 +30,10 @@ def test_a_step_and_coding_in_caffe(name):
     net = steps.CaffeNet(spec, 2)
     forward, step = net.step()
     assert 0 < forward < step
-    assert net.net.blobs["images"].shape[0] == 6 and net.net.blobs["query"].shape[0] == 2
-    assert net.net.blobs["loss"].data > 0
+    blobs = net.net.blobs
+    assert blobs["images"].shape[0] == 6 and np.isfinite(blobs["loss"].data)
+    for place, member in enumerate(("query", "similar", "dissimilar")):
+        assert (blobs[member].data == blobs["codes"].data[2 * place:2 * place + 2]).all()
     assert {"pixels", "conv1", "loss"} <= set(net.layers(1))
     net.prepare_coding()
     assert net.code() > 0 and list(net.net.blobs[net.net.outputs[0]].shape) == [6, 48]
