@@ -153,7 +153,7 @@ RECIPES = {
     ("cifar10", "plus"): dataclasses.replace(
         _BARE, method="DNNH (plus)", tower=towers.plain, lengths=(12, 24, 32, 48),
         normalize=True, beta=1, images_per_class=12, margin=3, classify=1, stepsize=4000,
-        warp=0.15, jitter=0.25, erase=12, settling=200,
+        warp=0.15, jitter=0.25, erase=12, settling=500,
         solver=SOLVER_CIFAR10_PLUS),
     # What the paper calls CNNH*: "comparable" to its own net, so ours to ours.
     ("cifar10", "cnnh"): dataclasses.replace(

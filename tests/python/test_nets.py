@@ -219,7 +219,7 @@ def test_fewer_iterations_are_the_same_schedules():
         "stepsize: 300", "stepsize: 1800") == nets.train_test(usual)
 
 
-@pytest.mark.parametrize("iterations, until", [(0, 11800), (3000, 2800), (100, 50)])
+@pytest.mark.parametrize("iterations, until", [(0, 11500), (3000, 2500), (100, 50)])
 def test_images_are_left_as_they_are_at_the_end(iterations, until):
     net = nets.train_test(nets.net_spec("cifar10", "plus", iterations=iterations))
     assert net.count(f"    distort_until: {until}\n") == 1
