@@ -32,6 +32,14 @@ POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
+def _host(request):
+    """The name that a request asks for, without its port; None if it is no name."""
+    try:
+        return urllib.parse.urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:                         # an address without its last bracket
+        return None
+
+
 def make_app(finder, coder, hosts=None):
     """The application.
 
@@ -60,8 +68,7 @@ def make_app(finder, coder, hosts=None):
 
     @app.middleware("http")
     async def guarded(request, call_next):
-        asked = urllib.parse.urlsplit(f"//{request.headers.get('host', '')}").hostname
-        response = (await call_next(request) if hosts is None or asked in hosts else
+        response = (await call_next(request) if hosts is None or _host(request) in hosts else
                     JSONResponse({"detail": f"this page is at {', '.join(hosts)} only; start "
                                   "it with --host to have it elsewhere"}, status_code=421))
         response.headers["Content-Security-Policy"] = POLICY

@@ -104,7 +104,7 @@ def test_only_who_asks_for_this_machine_is_answered():
     app = server.make_app(Fake(), Fake(), server.LOCAL)
     for host, status in (("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200),
                          ("evil.example", 421), ("127.0.0.1.evil.example:8000", 421),
-                         ("", 421)):
+                         ("", 421), ("[::1", 421)):
         answer = testing.TestClient(app).get("/health", headers={"Host": host})
         assert answer.status_code == status, host
     assert "this page is at localhost" in answer.json()["detail"]
