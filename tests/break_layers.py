@@ -16,6 +16,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
@@ -417,8 +418,11 @@ def main():
            if not is_green_unbroken(layer)]
     if red:
         sys.exit(f"error: with nothing broken the tests are red for {', '.join(red)}")
-    alive = [name for name in tqdm(wanted, unit="mutant", desc="breaking layers")
-             if survives(name)]
+    # Compilers and tests are processes of their own, one for each processor.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        outcomes = tqdm(zip(wanted, pool.map(survives, wanted)), total=len(wanted),
+                        unit="mutant", desc="breaking layers")
+        alive = [name for name, survived in outcomes if survived]
     for name in alive:
         print(f"SURVIVED: {name}")
     print(f"{len(wanted) - len(alive)} passed, {len(alive)} failed")
