@@ -23,8 +23,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", nargs="+", required=True, metavar="METHOD",
                         choices=[*METHODS, "all"], help=", ".join([*METHODS, "all"]))
-    parser.add_argument("--dataset", default="cifar10")
-    parser.add_argument("--bits", type=int, nargs="+", default=[48])
+    parser.add_argument("--dataset", default="cifar10", help="(default: cifar10)")
+    parser.add_argument("--bits", type=int, nargs="+", default=[48],
+                        help="lengths of the codes (default 48)")
     parser.add_argument("--features", default="gist",
                         help=f"{', '.join(features.KINDS)}, or a file with one row for each "
                         "image, .npy or HDF5 (default: gist)")

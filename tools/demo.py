@@ -1,6 +1,6 @@
 """The main job end to end: images, training, codes, ranking, report.
 
-  python tools/demo.py                       scikit-learn's digits, a minute or two
+  python tools/demo.py                       scikit-learn's digits, half a minute
   python tools/demo.py --dataset cifar10     CIFAR-10, a reduced run
 
 `make demo` builds what is missing and runs this.
@@ -25,7 +25,8 @@ ITERATIONS = {"digits": None, "cifar10": 200}
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="digits", choices=sorted(ITERATIONS))
+    parser.add_argument("--dataset", default="digits", choices=sorted(ITERATIONS),
+                        help="(default: digits)")
     dataset = parser.parse_args().dataset
     iterations = ITERATIONS[dataset]
     folder = paths.RESULTS / f"demo_{dataset}"

@@ -25,15 +25,21 @@ from dnnh.errors import UserError
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=pathlib.Path, required=True)
+    parser.add_argument("--images", type=pathlib.Path, required=True,
+                        help="a folder, a CSV file or an LMDB")
     parser.add_argument("--out", type=pathlib.Path, required=True,
                         help="the collection to write: HDF5, or a folder by Spark")
-    parser.add_argument("--bits", type=int, default=nets.DEFAULT_BITS)
-    parser.add_argument("--dataset", default="cifar10", help="that the net was trained for")
-    parser.add_argument("--variant", default="", help="of the net, e.g. plus")
+    parser.add_argument("--bits", type=int, default=nets.DEFAULT_BITS,
+                        help="length of the codes (default 48)")
+    parser.add_argument("--dataset", default="cifar10",
+                        help="that the net was trained for (default: cifar10)")
+    parser.add_argument("--variant", default="",
+                        help="of the net: README.md lists them (default: the "
+                        "paper's own net)")
     parser.add_argument("--model", type=pathlib.Path,
-                        help="weights (default: the newest snapshot of the net, else "
-                        "the released model)")
+                        help="weights (default: the newest snapshot of the net, else the "
+                        "released model, else the newest of the net's trainings with "
+                        "another seed or number of iterations)")
     parser.add_argument("--engine", choices=("here", "spark"), default="here",
                         help="this process (default), or Spark")
     parser.add_argument("--master", help=f"of Spark (default: {spark.MASTER}; "

@@ -24,15 +24,24 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codes", type=pathlib.Path,
                         help="evaluate this codes file instead of coding images")
-    parser.add_argument("--bits", type=int, default=nets.DEFAULT_BITS)
-    parser.add_argument("--dataset", default="cifar10")
-    parser.add_argument("--variant", default="", help="of the net, e.g. lai")
+    parser.add_argument("--bits", type=int, default=nets.DEFAULT_BITS,
+                        help="length of the codes (default 48)")
+    parser.add_argument("--dataset", default="cifar10", help="(default: cifar10)")
+    parser.add_argument("--variant", default="",
+                        help="of the net: README.md lists them (default: the "
+                        "paper's own net)")
     parser.add_argument("--model", type=pathlib.Path,
-                        help="weights (default: the newest snapshot of the net, else "
-                        "the released model)")
-    parser.add_argument("--split", default="test", choices=["test", "validation"])
-    parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS)
-    parser.add_argument("--split-seed", type=int, default=0)
+                        help="weights (default: the newest snapshot of the net, else the "
+                        "released model, else the newest of the net's trainings with "
+                        "another seed or number of iterations)")
+    parser.add_argument("--split", default="test", choices=["test", "validation"],
+                        help="test: the queries in the database (default); validation: a "
+                        "fifth of the training images among themselves")
+    parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS,
+                        help="which images ask and which are searched: README.md, Measuring "
+                        "(default: paper)")
+    parser.add_argument("--split-seed", type=int, default=0,
+                        help="which queries and training images (default 0)")
     parser.add_argument("--top", type=int, help="MAP within the first so many (default: "
                         "5000 with NUS-WIDE, else all)")
     parser.add_argument("--json", type=pathlib.Path, help="write the JSON here too")

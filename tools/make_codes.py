@@ -17,8 +17,9 @@ from dnnh import cnnh, databases, datasets, errors, nets, paths, splits
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="cifar10")
-    parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS])
+    parser.add_argument("--dataset", default="cifar10", help="(default: cifar10)")
+    parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS],
+                        help="lengths of the codes (default 48)")
     parser.add_argument("--split", default="train", choices=["train", "validation"],
                         help="train: all training images (default); validation: "
                         "four fifths of them")

@@ -21,8 +21,11 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", help="write this data set's net only")
-    parser.add_argument("--variant", default="", help="its variant, e.g. lai")
-    parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS)
+    parser.add_argument("--variant", default="",
+                        help="of the net: README.md lists them (default: the "
+                        "paper's own net)")
+    parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS,
+                        help="see above (default: fresh)")
     parser.add_argument("--validation", action="store_true",
                         help="the net that trains on four fifths of the training images")
     parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS],

@@ -11,8 +11,8 @@
 prototxt/ draw triplets from the labels while they train. indexed writes a list of
 triplets beside the images, three numbers each, for nets that are to follow one.
 dense writes whole triplets, for Caffe's own Data layer. `make_prototxt.py --layout`
-makes the nets for the other two. Only training images of the protocol are written,
-none of its queries.
+makes the nets for these two, of `digits` and of the variants `bare` and `lai`. Only
+training images of the protocol are written, none of its queries.
 """
 
 import argparse
@@ -32,12 +32,14 @@ HELD_OUT_COUNT = 5_000
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="cifar10")
-    parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS)
+    parser.add_argument("--dataset", default="cifar10", help="(default: cifar10)")
+    parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS,
+                        help="see above (default: fresh)")
     parser.add_argument("--split", default="train", choices=["train", "validation"],
                         help="train: all training images (default); validation: "
                         "four fifths of them, and the rest for TEST")
-    parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS)
+    parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS,
+                        help="which images train: README.md, Measuring (default: paper)")
     parser.add_argument("--encoding", choices=databases.ENCODINGS,
                         help="how images are kept (fresh, indexed; default: as the data set "
                         "keeps them, raw if they are small)")

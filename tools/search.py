@@ -28,15 +28,18 @@ from dnnh.errors import UserError
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--codes", type=pathlib.Path, required=True)
+    parser.add_argument("--codes", type=pathlib.Path, required=True,
+                        help="the collection that is searched")
     asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--image", type=pathlib.Path)
+    asked.add_argument("--image", type=pathlib.Path, help="a file to ask with")
     asked.add_argument("--queries", type=pathlib.Path, help="a collection of the same net")
     parser.add_argument("--top", type=int, default=10, help="how many (default 10)")
     parser.add_argument("--model", type=pathlib.Path,
                         help="the weights that the collection was coded with, if they are "
                         "neither in snapshots/ nor in models/")
-    parser.add_argument("--engine", default="numpy", choices=finder.ENGINES)
+    parser.add_argument("--engine", default="numpy", choices=finder.ENGINES,
+                        help="what searches (default: numpy, which is exact and needs nothing "
+                        "more)")
     parser.add_argument("--address", help="of Milvus: http://host:19530, or a file, codes.db")
     parser.add_argument("--master", help=f"of Spark (default: {spark.MASTER}; "
                         "spark://host:port is a cluster)")

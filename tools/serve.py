@@ -23,14 +23,18 @@ ENGINES = [name for name in finder.ENGINES if name != "spark"]
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--codes", type=pathlib.Path, required=True)
+    parser.add_argument("--codes", type=pathlib.Path, required=True,
+                        help="the collection that is searched")
     parser.add_argument("--model", type=pathlib.Path,
                         help="the weights that the collection was coded with, if they are "
                         "neither in snapshots/ nor in models/")
-    parser.add_argument("--engine", default="numpy", choices=ENGINES)
+    parser.add_argument("--engine", default="numpy", choices=ENGINES,
+                        help="what searches (default: numpy, which is exact and needs nothing "
+                        "more)")
     parser.add_argument("--address", help="of Milvus: http://host:19530, or a file, codes.db")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--host", default="127.0.0.1",
+                        help="address to listen at (default 127.0.0.1: this machine alone)")
+    parser.add_argument("--port", type=int, default=8000, help="(default 8000)")
     arguments = parser.parse_args()
 
     if not 0 <= arguments.port < 65536:
