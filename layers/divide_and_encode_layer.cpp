@@ -16,6 +16,9 @@ void DivideAndEncodeLayer<Dtype>::LayerSetUp(
       << this->layer_param_.name() << "': bottom 0 has shape "
       << bottom[0]->shape_string()
       << "; features are N x d, for example 64 x 2400";
+  CHECK_NE(bottom[0], top[0]) << "DivideAndEncode layer '"
+      << this->layer_param_.name() << "': top and bottom are one blob; Backward"
+      << " needs the features, so give the top a name of its own";
   features_ = bottom[0]->shape(1);
   bits_ = param.num_output();
   bias_term_ = param.bias_term();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 #include <vector>
 
 namespace caffe {
@@ -146,11 +147,19 @@ bool ImageSampler::DrawBatch(int count, RandomStream* random,
 }
 
 void ImageSampler::DrawClasses(int classes, int images, RandomStream* random,
-                               std::vector<int>* drawn) const {
+                               std::vector<int>* drawn, int shares,
+                               int share) const {
   drawn->clear();
-  for (int i : Choose(classes, this->classes(), random)) {
+  std::vector<int> chosen = Choose(shares * classes, this->classes(), random);
+  // Choose's sets are random, but the place in them says something of the number.
+  for (size_t rest = chosen.size(); shares > 1 && rest > 1; --rest) {
+    std::swap(chosen[rest - 1], chosen[random->Below(rest)]);
+  }
+  for (size_t place = 0; place < chosen.size(); ++place) {
+    const int i = chosen[place];
     for (int member : Choose(images, members(i), random)) {
-      drawn->push_back(members_[i][member]);
+      const bool is_own = place / classes == static_cast<size_t>(share);
+      if (is_own) { drawn->push_back(members_[i][member]); }
     }
   }
 }

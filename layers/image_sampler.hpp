@@ -60,10 +60,11 @@ class ImageSampler {
    *        ones, class after class.
    *
    * No class may have fewer. An image with several labels may come for more
-   * than one of them.
+   * than one of them. Of `shares` that are drawn together, from equal streams,
+   * no two have a class in common, and each is as random as one drawn alone.
    */
   void DrawClasses(int classes, int images, RandomStream* random,
-                   std::vector<int>* drawn) const;
+                   std::vector<int>* drawn, int shares = 1, int share = 0) const;
 
  private:
   int Shared(int a, int b) const;

@@ -83,8 +83,7 @@ memory::desc BlockedLayoutOf(const Blob<float>& blob) {
   const BlockedValues* blocked = BlockedOf(*blob.data(), dims);
   if (blocked) { return blocked->values().get_desc(); }
   // What oneDNN's fast code reads: one vector of the processor a block.
-  static const bool wide =
-      dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
+  static const bool wide = Has(dnnl::cpu_isa::avx512_core);
   return memory::desc(dims, memory::data_type::f32,
       wide ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
 }
@@ -188,9 +187,7 @@ bool IsOn() {
 memory::data_type Arithmetic() {
   const std::string setting = Setting("DNNH_BFLOAT16");
   if (setting.empty() || setting == "0") { return memory::data_type::f32; }
-  if (dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_bf16) {
-    return memory::data_type::bf16;
-  }
+  if (Has(dnnl::cpu_isa::avx512_core_bf16)) { return memory::data_type::bf16; }
   LOG_FIRST_N(WARNING, 1) << "DNNH_BFLOAT16 is without effect: this processor has"
       << " no instructions for bfloat16 (AVX512_BF16)";
   return memory::data_type::f32;

@@ -116,6 +116,18 @@ void Reorder(memory from, memory to);
 /// Caffe adds up the gradients of weights, and the solver clears them.
 void AddToDiff(const memory& gradient, Blob<float>* blob);
 
+/// Whether a processor has instructions. The values of cpu_isa are sets of bits: that
+/// of AVX2 with VNNI is greater than any of AVX-512.
+inline bool Includes(dnnl::cpu_isa processor, dnnl::cpu_isa wanted) {
+  const int bits = static_cast<int>(wanted);
+  return (static_cast<int>(processor) & bits) == bits;
+}
+
+/// Whether oneDNN has found instructions here, and may use them.
+inline bool Has(dnnl::cpu_isa wanted) {
+  return Includes(dnnl::get_effective_cpu_isa(), wanted);
+}
+
 /// Whether layers made now are to be ours: on the CPU, and not switched off.
 bool IsOn();
 

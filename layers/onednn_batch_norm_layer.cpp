@@ -40,6 +40,9 @@ class OnednnBatchNormLayer
                           layout_, &source_);
     onednn::Fit(layout_, &output_);
     if (use_global_stats_) { LoadStatistics(); }
+    // Each time anew: Caffe's own layer may have had them on the GPU meanwhile.
+    batch_mean_ = onednn::Wrap({channels_}, mean_.mutable_cpu_data());
+    batch_variance_ = onednn::Wrap({channels_}, variance_.mutable_cpu_data());
     onednn::Run(forward_, {{DNNL_ARG_SRC, input_}, {DNNL_ARG_DST, output_},
                            {DNNL_ARG_MEAN, batch_mean_},
                            {DNNL_ARG_VARIANCE, batch_variance_}});
@@ -82,8 +85,6 @@ class OnednnBatchNormLayer
     if (onednn::IsReference(forward)) { return false; }
     forward_ = dnnl::batch_normalization_forward(forward);
     backward_ = dnnl::batch_normalization_backward(backward);
-    batch_mean_ = onednn::Wrap({channels_}, mean_.mutable_cpu_data());
-    batch_variance_ = onednn::Wrap({channels_}, variance_.mutable_cpu_data());
     layout_ = layout;
     return true;
   }

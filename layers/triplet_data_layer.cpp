@@ -131,7 +131,8 @@ void TripletDataLayer<Dtype>::CheckOptions() const {
 template <typename Dtype>
 void TripletDataLayer<Dtype>::CheckLabels() const {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
-  const bool by_label = triplets_ || param.has_classes();
+  const bool by_label =
+      (triplets_ && !param.has_triplets()) || param.has_classes();
   for (int i = 0; by_label && i < database_->size(); ++i) {
     CHECK(!database_->labels()[i].empty()) << owner_ << ": "
         << database_->Describe(i) << " has no label: 0 for all "
@@ -169,8 +170,13 @@ template <typename Dtype>
 void TripletDataLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
     const vector<Blob<Dtype>*>& top) {
   Slot* slot = slots_[prefetcher_->Take(NextBatch())].get();
+  // Somebody may have given the tops another shape from outside.
+  top[0]->ReshapeLike(slot->images);
   top[0]->set_cpu_data(slot->image_values);
-  if (top.size() > 1) { top[1]->set_cpu_data(slot->label_values); }
+  if (top.size() > 1) {
+    top[1]->ReshapeLike(slot->labels);
+    top[1]->set_cpu_data(slot->label_values);
+  }
 }
 
 template <typename Dtype>
@@ -253,10 +259,8 @@ std::vector<int> TripletDataLayer<Dtype>::ChooseImages(
     const bool shared =
         solvers_ * param.classes() <= static_cast<uint64_t>(sampler_->classes());
     RandomStream random({CLASSES, param.seed(), batch, shared ? 0 : rank_});
-    sampler_->DrawClasses(param.classes() * (shared ? solvers_ : 1),
-                          param.images_per_class(), &random, &chosen);
-    if (shared) { chosen.erase(chosen.begin(), chosen.begin() + rank_ * images_); }
-    chosen.resize(images_);
+    sampler_->DrawClasses(param.classes(), param.images_per_class(), &random,
+                          &chosen, shared ? solvers_ : 1, shared ? rank_ : 0);
   }
   for (int t = 0; t < triplets_; ++t) {
     // Its position in the batch of all solvers, and in the whole training.

@@ -3,6 +3,7 @@
 #include <hdf5.h>
 #include <hdf5_hl.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,12 @@ std::vector<int> ReadTripletList(const std::string& owner,
         << expected << " images and the image database has " << images
         << remedy;
   }
-  std::vector<long long> indices(shape[0] * 3);
-  CHECK_GE(H5LTread_dataset(id, "triplets", H5T_NATIVE_LLONG, indices.data()), 0)
+  const hsize_t most = std::numeric_limits<int>::max() / 3;
+  CHECK_LE(shape[0], most) << owner << ": " << file << " says that it has "
+      << shape[0] << " triplets; at most " << most << " are read" << remedy;
+  // Numbers that are no int become the nearest, and so are no image either.
+  std::vector<int> indices(shape[0] * 3);
+  CHECK_GE(H5LTread_dataset(id, "triplets", H5T_NATIVE_INT, indices.data()), 0)
       << owner << ": " << file << " cannot be read; it may be cut" << remedy;
   H5Fclose(id);
   H5Eset_auto2(H5E_DEFAULT, report, report_data);
@@ -51,7 +56,7 @@ std::vector<int> ReadTripletList(const std::string& owner,
         << i / 3 << " of " << file << " names image " << indices[i]
         << "; the image database has " << images << ", from 0 on" << remedy;
   }
-  return std::vector<int>(indices.begin(), indices.end());
+  return indices;
 }
 
 }  // namespace caffe

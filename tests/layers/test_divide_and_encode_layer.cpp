@@ -211,6 +211,10 @@ TYPED_TEST(DivideAndEncodeLayerTest, BadInput) {
         std::string("'enc': num_output is ") + bits
         + " bits and bottom 0 has 7 features.*48 bits from 2400");
   }
+  DivideAndEncodeLayer<Dtype> in_place(this->Parse(
+      "name: 'enc' divide_and_encode_param { num_output: 7 }"));
+  EXPECT_DEATH(in_place.SetUp(this->bottom_, this->bottom_),
+      "'enc': top and bottom are one blob; .*a name of its own");
   this->features_.Reshape(vector<int>{4, kFeatures, 2, 1});
   DivideAndEncodeLayer<Dtype> wide(this->Parse(
       "name: 'enc' divide_and_encode_param { num_output: 3 }"));

@@ -99,6 +99,30 @@ TEST(ImageSamplerTest, ClassesAndTheirImagesAreDifferentAndUniform) {
   ExpectUniform(of_seven, 5);
 }
 
+// Each share is as random as one drawn alone, and together they are all different.
+TEST(ImageSamplerTest, SharesOfClassesAreUniformAndApart) {
+  Labels labels;
+  for (int image = 0; image < 10; ++image) { labels.push_back({image / 2}); }
+  const ImageSampler sampler(labels);
+  std::map<int, int> first, second;
+  for (int i = 0; i < 20000; ++i) {
+    std::set<int> together;
+    for (int share = 0; share < 2; ++share) {
+      RandomStream random({6, static_cast<uint64_t>(i)});
+      std::vector<int> drawn;
+      sampler.DrawClasses(2, 1, &random, &drawn, 2, share);
+      ASSERT_EQ(drawn.size(), 2u);
+      for (int image : drawn) {
+        together.insert(labels[image][0]);
+        ++(share ? second : first)[labels[image][0]];
+      }
+    }
+    ASSERT_EQ(together.size(), 4u);
+  }
+  ExpectUniform(first, 5);
+  ExpectUniform(second, 5);
+}
+
 TEST(ImageSamplerTest, TripletsAmongABatchAreUniform) {
   // Of the last, six images may all be alike: then there is no dissimilar one.
   const Labels uneven = {{0}, {0}, {0}, {0}, {0}, {0}, {1}};

@@ -125,6 +125,19 @@ class OnednnLayersTest : public ::testing::Test {
     }
   }
 
+  // A layer from "c" to "y" that leaves its values in oneDNN's layout behind a
+  // convolution that does is oneDNN's, and not Caffe's beside itself. (For older
+  // processors oneDNN's convolutions are plain.)
+  static void ExpectOurs(const std::string& layer) {
+    if (!onednn::Has(dnnl::cpu_isa::avx2)) { return; }
+    const auto net = Make(
+        "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+        " convolution_param { num_output: 16 kernel_size: 3 } } " + layer, true,
+        {2, 16, 9, 8}, TRAIN);
+    net->Forward();
+    EXPECT_TRUE(net->blob_by_name("y")->data()->plain_is_old()) << layer;
+  }
+
   static std::string Convolution(const std::string& options) {
     return "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'y'"
            " convolution_param { weight_filler { type: 'gaussian' std: 0.1 }"
@@ -159,6 +172,16 @@ TEST_F(OnednnLayersTest, AreOurs) {
   EXPECT_EQ(typeid(*stock), typeid(ConvolutionLayer<float>));
 }
 
+TEST_F(OnednnLayersTest, ProcessorsAreToldApart) {
+  using dnnl::cpu_isa;
+  EXPECT_TRUE(onednn::Includes(cpu_isa::avx512_core_bf16, cpu_isa::avx512_core));
+  EXPECT_TRUE(onednn::Includes(cpu_isa::avx512_core, cpu_isa::avx2));
+  EXPECT_FALSE(onednn::Includes(cpu_isa::avx512_core, cpu_isa::avx512_core_bf16));
+  EXPECT_TRUE(onednn::Includes(cpu_isa::avx2_vnni, cpu_isa::avx2));
+  EXPECT_FALSE(onednn::Includes(cpu_isa::avx2_vnni, cpu_isa::avx512_core));
+  EXPECT_FALSE(onednn::Includes(cpu_isa::sse41, cpu_isa::avx2));
+}
+
 TEST_F(OnednnLayersTest, Convolutions) {
   for (const char* options : {
            "num_output: 16 kernel_size: 3", "num_output: 5 kernel_size: 1",
@@ -172,12 +195,8 @@ TEST_F(OnednnLayersTest, Convolutions) {
     for (int channels : {1, 3, 16, 21}) {
       Compare(Convolution(options), {2, channels, 9, 8});
     }
-    // It is oneDNN that was compared, and not Caffe with itself. (For older
-    // processors its convolutions are plain.)
-    if (dnnl::get_effective_cpu_isa() < dnnl::cpu_isa::avx2) { continue; }
-    const auto net = Make(Convolution(options), true, {2, 16, 9, 8}, TRAIN);
-    net->Forward();
-    EXPECT_TRUE(net->blob_by_name("y")->data()->plain_is_old()) << options;
+    ExpectOurs("layer { name: 'c2' type: 'Convolution' bottom: 'c' top: 'y'"
+               " convolution_param { " + std::string(options) + " } }");
   }
   Compare(Convolution("num_output: 32 kernel_size: 3 group: 4"), {3, 16, 7, 7});
   Compare(Convolution("num_output: 6 kernel_size: 3 group: 3"), {3, 6, 7, 7});
@@ -200,6 +219,9 @@ TEST_F(OnednnLayersTest, Poolings) {
         }
       }
     }
+    ExpectOurs("layer { name: 'p' type: 'Pooling' bottom: 'c' top: 'y'"
+               " pooling_param { kernel_size: 3 stride: 2 " + std::string(method)
+               + "} }");
   }
 }
 
@@ -211,9 +233,13 @@ TEST_F(OnednnLayersTest, ReLUs) {
             {2, 3, 4, 5});
     Compare("layer { name: 'r' bottom: 'x' top: 'y' " + relu + " }", {4, 9});
     if (std::string(options).find("-") != std::string::npos) { continue; }
-    Compare(Convolution("num_output: 20 kernel_size: 3 ")
-            + "layer { name: 'r' bottom: 'y' top: 'y' " + relu + " }",
-            {2, 8, 6, 6});
+    // The larger one is cut into ranges (elements.hpp).
+    for (int size : {6, 40}) {
+      Compare(Convolution("num_output: 20 kernel_size: 3 ")
+              + "layer { name: 'r' bottom: 'y' top: 'y' " + relu + " }",
+              {2, 8, size, size});
+    }
+    ExpectOurs("layer { name: 'r' bottom: 'c' top: 'y' " + relu + " }");
   }
 }
 
@@ -235,7 +261,7 @@ TEST_F(OnednnLayersTest, Dropouts) {
       + "layer { name: 'd' bottom: 'y' top: 'y'" + dropout, true, {2, 8, 6, 6}, TEST);
   net->Forward();
   EXPECT_TRUE(net->blob_by_name("y")->data()->plain_is_old()
-              || dnnl::get_effective_cpu_isa() < dnnl::cpu_isa::avx2);
+              || !onednn::Has(dnnl::cpu_isa::avx2));
 }
 
 TEST_F(OnednnLayersTest, Bfloat16RoundsToTheNearest) {
@@ -260,7 +286,7 @@ TEST_F(OnednnLayersTest, Bfloat16RoundsToTheNearest) {
 // All layers, in bfloat16: the same to its 8 bits, but where a value near 0 comes
 // to lie on the other side in ReLU. Weights and their gradients are float.
 TEST_F(OnednnLayersTest, Bfloat16IsNearCaffesOwn) {
-  if (dnnl::get_effective_cpu_isa() < dnnl::cpu_isa::avx512_core_bf16) {
+  if (!onednn::Has(dnnl::cpu_isa::avx512_core_bf16)) {
     GTEST_SKIP() << "this processor has no instructions for bfloat16";
   }
   const std::string layers =
@@ -320,6 +346,8 @@ TEST_F(OnednnLayersTest, BatchNormsAndScales) {
               + scale + " bottom: 'y' top: 'y'" + options, shape);
     }
   }
+  ExpectOurs(batch_norm + " bottom: 'c' top: 'y' }");
+  ExpectOurs(scale + " bottom: 'c' top: 'y' scale_param { bias_term: true } }");
   // What is no batch of images is Caffe's.
   Compare(batch_norm + " bottom: 'x' top: 'y' }", {8, 12});
   Compare(scale + " bottom: 'x' top: 'y' scale_param { axis: 1 } }", {8, 12});

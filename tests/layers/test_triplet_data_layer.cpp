@@ -146,6 +146,32 @@ TYPED_TEST(TripletDataLayerTest, FollowsAList) {
   }
 }
 
+// Nothing is drawn by labels then, so that an image need not have one.
+TYPED_TEST(TripletDataLayerTest, FollowsAListToImagesWithoutLabels) {
+  std::vector<Datum> images = Images();
+  for (Datum& image : images) {
+    image.clear_label();
+    image.add_float_data(0);
+  }
+  WriteLmdb(this->folder_ / "unlabelled", images);
+  WriteList(this->folder_ / "list.h5", {7, 3, 8}, kImages);
+  const auto layer = this->Make(
+      "batch_size: 1 triplets: '" + (this->folder_ / "list.h5") + "' source: '"
+      + (this->folder_ / "unlabelled") + "'");
+  this->Run(layer.get(), 1);
+  EXPECT_EQ(this->Numbers(), (std::vector<int>{7, 3, 8}));
+}
+
+// As pycaffe may do; what comes after must not read more than there is.
+TYPED_TEST(TripletDataLayerTest, TopsHaveTheirShapeWhateverWasDoneToThem) {
+  const auto layer = this->Make("batch_size: 2");
+  this->images_.Reshape({50, 1, 3, 4});
+  this->labels_.Reshape({50});
+  this->Run(layer.get(), 1);
+  EXPECT_EQ(this->images_.shape(), (std::vector<int>{6, 1, 3, 4}));
+  EXPECT_EQ(this->labels_.shape(), std::vector<int>(1, 6));
+}
+
 TYPED_TEST(TripletDataLayerTest, DrawsClassesTimesImages) {
   const auto layer = this->Make("classes: 3 images_per_class: 5");
   std::set<int> seen;
@@ -382,21 +408,24 @@ TYPED_TEST(TripletDataLayerTest, SolversShareTheWork) {
 }
 
 TYPED_TEST(TripletDataLayerTest, SolversShareTheClasses) {
-  const auto alone = this->Make("classes: 4 images_per_class: 3");
-  this->Run(alone.get(), 2);
-  const std::vector<int> expected = this->Numbers();
-  std::vector<int> together;
+  std::vector<std::set<int> > classes(12);       // of a batch, of both solvers
+  std::set<int> of_rank[2];
   Caffe::set_solver_count(2);
   for (int rank = 0; rank < 2; ++rank) {
     Caffe::set_solver_rank(rank);
     const auto layer = this->Make("classes: 2 images_per_class: 3");
-    this->Run(layer.get(), 2);
-    const std::vector<int> numbers = this->Numbers();
-    together.insert(together.end(), numbers.begin(), numbers.end());
+    for (std::set<int>& batch : classes) {
+      this->Run(layer.get(), 1);
+      for (int number : this->Numbers()) {
+        batch.insert(number % kClasses);
+        of_rank[rank].insert(number % kClasses);
+      }
+    }
+    EXPECT_EQ(of_rank[rank].size(), 4u) << "solver " << rank << " never sees a class";
   }
   Caffe::set_solver_count(1);
   Caffe::set_solver_rank(0);
-  EXPECT_EQ(together, expected);
+  for (const std::set<int>& batch : classes) { EXPECT_EQ(batch.size(), 4u); }
 }
 
 // What cannot be shared out is drawn by each solver for itself.
@@ -502,8 +531,26 @@ TYPED_TEST(TripletDataLayerTest, BadLists) {
   WriteList(file, {0, 4, 1}, 61);
   EXPECT_DEATH(this->Make(options),
                "is of 61 images and the image database has 60");
-  const hid_t id = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT,
-                             H5P_DEFAULT);
+  hid_t id = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hsize_t one[2] = {1, 3};
+  const long long far[3] = {0, 4, 1 + (1LL << 32)};
+  H5LTmake_dataset(id, "triplets", 2, one, H5T_NATIVE_LLONG, far);
+  H5Fclose(id);
+  EXPECT_DEATH(this->Make(options), "triplet 0 of .* names image 2147483647");
+  // A small file that says that it is large: of its chunks none is there.
+  id = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hsize_t huge[2] = {1000000000000, 3}, chunk[2] = {1000, 3};
+  const hid_t space = H5Screate_simple(2, huge, NULL);
+  const hid_t chunked = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_chunk(chunked, 2, chunk);
+  H5Dclose(H5Dcreate2(id, "triplets", H5T_STD_I32LE, space, H5P_DEFAULT, chunked,
+                      H5P_DEFAULT));
+  H5Pclose(chunked);
+  H5Sclose(space);
+  H5Fclose(id);
+  EXPECT_DEATH(this->Make(options),
+               "says that it has 1000000000000 triplets; at most 715827882");
+  id = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   const hsize_t shape[2] = {2, 2};
   const int values[4] = {0, 1, 2, 3};
   H5LTmake_dataset_int(id, "triplets", 2, shape, values);

@@ -4,6 +4,7 @@ But for scikit-learn's digits and their splits, which whoever runs tools needs i
 and gets there.
 """
 
+import os
 import pathlib
 import sys
 
@@ -13,6 +14,10 @@ from dnnh import paths
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
+
+# Tests say themselves what is to be on.
+os.environ.pop("DNNH_BFLOAT16", None)
+os.environ.pop("DNNH_ONEDNN", None)
 
 
 @pytest.fixture
