@@ -398,7 +398,8 @@ def are_green(layer, folder):
         run = subprocess.run(
             [BUILD / "tests/layers/test_layers",
              f"--gtest_filter={TESTS[layer]}-*Bad*"],
-            env={**os.environ, "LD_LIBRARY_PATH": folder,
+            # What a test that is stopped leaves goes with the folder.
+            env={**os.environ, "LD_LIBRARY_PATH": folder, "TMPDIR": folder,
                  "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             timeout=PATIENCE)

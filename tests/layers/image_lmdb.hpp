@@ -11,24 +11,9 @@
 #include "caffe/common.hpp"
 #include "caffe/proto/caffe.pb.h"
 
+#include "layers/temporary_folder.hpp"
+
 namespace caffe {
-
-// A folder of its own for a test, gone with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder()
-      : path_(boost::filesystem::temp_directory_path()
-              / boost::filesystem::unique_path("dnnh-%%%%%%%%")) {
-    boost::filesystem::create_directory(path_);
-  }
-  ~TemporaryFolder() { boost::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const {
-    return (path_ / name).string();
-  }
-
- private:
-  const boost::filesystem::path path_;
-};
 
 // Writes values as an LMDB, with keys 00000000, 00000001, ...
 inline void WriteLmdb(const std::string& folder,

@@ -6,6 +6,7 @@
 
 #include "layers/layer_test.hpp"
 #include "layers/piecewise_threshold_layer.hpp"
+#include "layers/temporary_folder.hpp"
 
 namespace caffe {
 
@@ -317,9 +318,8 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, ClippingDoesNotSeeTheMark) {
 // bit, since this net has no dropout and its data no position.
 TYPED_TEST(PiecewiseThresholdScheduleTest, ResumesExactly) {
   typedef typename TypeParam::Dtype Dtype;
-  char folder[] = "/tmp/dnnh-snapshot-XXXXXX";
-  ASSERT_NE(mkdtemp(folder), nullptr);
-  const std::string prefix = std::string(folder) + "/net";
+  const TemporaryFolder folder;
+  const std::string prefix = folder / "net";
   for (const char* format : {"BINARYPROTO", "HDF5"}) {
     const std::string fields = std::string("snapshot_format: ") + format
         + " snapshot_prefix: '" + prefix + "'";
@@ -343,7 +343,6 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, ResumesExactly) {
       EXPECT_NE(weights.cpu_data()[i], 0);
     }
   }
-  ASSERT_EQ(std::system((std::string("rm -r ") + folder).c_str()), 0);
 }
 
 }  // namespace caffe
