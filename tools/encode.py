@@ -37,9 +37,7 @@ def main():
                         help="of the net: README.md lists them (default: the "
                         "paper's own net)")
     parser.add_argument("--model", type=pathlib.Path,
-                        help="weights (default: the newest snapshot of the net, else the "
-                        "released model, else the newest of the net's trainings with "
-                        "another seed or number of iterations)")
+                        help=models.CHOICE)
     parser.add_argument("--engine", choices=("here", "spark"), default="here",
                         help="this process (default), or Spark")
     parser.add_argument("--master", help=f"of Spark (default: {spark.MASTER}; "

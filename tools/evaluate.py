@@ -31,9 +31,7 @@ def parse_arguments():
                         help="of the net: README.md lists them (default: the "
                         "paper's own net)")
     parser.add_argument("--model", type=pathlib.Path,
-                        help="weights (default: the newest snapshot of the net, else the "
-                        "released model, else the newest of the net's trainings with "
-                        "another seed or number of iterations)")
+                        help=models.CHOICE)
     parser.add_argument("--split", default="test", choices=["test", "validation"],
                         help="test: the queries in the database (default); validation: a "
                         "fifth of the training images among themselves")

@@ -6,6 +6,10 @@ import re
 from dnnh import nets, paths
 from dnnh.errors import UserError
 
+# What tools say of their --model, as find_model chooses.
+CHOICE = ("weights (default: the newest snapshot of the net, else the released model, else "
+          "the newest of the net's trainings with another seed or number of iterations)")
+
 
 def models_of(spec):
     """The weights that there are of a net, whatever seed or number of iterations they are of.
