@@ -121,8 +121,8 @@ def read_results(paths):
     Returns
     -------
     (results, skipped) : dict of (dataset, source, method, bits) to the result; and a
-    sentence for each file that is left out: no result, of another protocol or split, or
-    with a note, which says that it is out of the ordinary.
+    sentence for each file that is left out: no result, of another protocol or split,
+    with MAP within other ranks, or with a note, which says that it is out of the ordinary.
     """
     results, skipped = {}, []
     for path in paths:
@@ -135,6 +135,8 @@ def read_results(paths):
         split = result["protocol"], result["seed"]
         if split != ("paper", 0):
             skipped.append(f"{path} is of protocol {split[0]}, split seed {split[1]}")
+        elif result.get("top") != evaluation.TOP.get(result["dataset"]):
+            skipped.append(f"{path} has MAP within other ranks than the paper's (--top)")
         elif result["note"]:
             skipped.append(f"{path} has a note: {result['note']}")
         else:

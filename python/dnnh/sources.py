@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import threading
 
 import lmdb
 import numpy as np
@@ -144,17 +145,22 @@ def _opened(folder):
 
 
 def _name(key):
-    """A key as text: in hexadecimal if it is none."""
+    """A key as text: in hexadecimal if it is none, as a number in four bytes is none."""
     try:
-        return key.decode()
+        text = key.decode()
     except UnicodeDecodeError:
-        return HEXADECIMAL + key.hex()
+        text = ""
+    return text if text.isprintable() and text else HEXADECIMAL + key.hex()
 
 
-@functools.cache
 def _reader(folder):
-    """A process may open an LMDB only once."""
-    return _opened(folder)
+    """A process may open an LMDB only once; the cache alone lets two threads do so."""
+    with _OPENING:
+        return _opened_once(folder)
+
+
+_OPENING = threading.Lock()
+_opened_once = functools.cache(_opened)
 
 
 def _record(folder, name):

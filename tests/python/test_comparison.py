@@ -27,11 +27,13 @@ def test_differences_are_ours_less_the_papers(tmp_path):
              write(tmp_path / "6", method="short", note="cut short"),
              write(tmp_path / "7", method="other", seed=3),
              write(tmp_path / "8", dataset="svhn", bits=12, map=0.9),
-             write(tmp_path / "9", source="originals", bits=12, map=0.2)]
+             write(tmp_path / "9", source="originals", bits=12, map=0.2),
+             write(tmp_path / "10", top=100, map=0.9)]
     results, skipped = comparison.read_results(files)
     assert [re.sub(".*/", "", sentence) for sentence in skipped] == [
         "5 is of protocol validation, split seed 0", "6 has a note: cut short",
-        "7 is of protocol paper, split seed 3"]
+        "7 is of protocol paper, split seed 3",
+        "10 has MAP within other ranks than the paper's (--top)"]
     tables = {(table.source, table.printed.name, table.printed.measure): table
               for table in comparison.tables("cifar10", results)}
     table, radius = (tables["a copy", "Table 2", "map"],

@@ -98,15 +98,17 @@ def test_names_that_are_no_text(tmp_path):
         item.read()
 
 
-def test_keys_that_are_no_text(tmp_path):
+@pytest.mark.parametrize("key", [b"\x00\xc8", b"\x00\x01"])
+def test_keys_that_are_no_text(tmp_path, key):
     from caffe.proto.caffe_pb2 import Datum
     with lmdb.open(str(tmp_path / "lmdb")) as database:
         with database.begin(write=True) as transaction:
-            transaction.put(b"\x00\xc8", Datum(channels=1, height=2, width=2, data=b"abcd",
-                                               label=3).SerializeToString())
+            transaction.put(key, Datum(channels=1, height=2, width=2, data=b"abcd",
+                                       label=3).SerializeToString())
     item, = sources.items(tmp_path / "lmdb")
     again = sources.item(tmp_path / "lmdb", item.name, ("3",))
-    assert (again.name, again.labels) == (item.name, item.labels) == ("0x00c8", ("3",))
+    assert (again.name, again.labels) == (item.name, item.labels) == (
+        "0x" + key.hex(), ("3",))
     assert np.array_equal(again.read(), item.read())
     for name in ("", "0xzz"):
         with pytest.raises(UserError, match=f"lmdb has no image '{name}'"):
