@@ -1,17 +1,18 @@
 # The front door. Each target sets up what it needs.
 #
 #   make                 packages, Python environment, Caffe with our layers
-#   make demo            the main job, end to end, on embedded data
-#   make test            all tests
-#   make report          the papers' tables and figures, ours beside them
-#   make bench           speed, beside others in the same run (CIFAR-10)
-#   make clean           remove what was built (data and snapshots stay)
+#   make demo            the whole pipeline on scikit-learn's digits
+#   make lint            checks format, style and types of all code
+#   make test            make lint, layer tests, mutation tests, pytest
+#   make report          the papers' tables and figures with our results
+#   make bench           speed, with PyTorch and FAISS in the same run (CIFAR-10)
+#   make clean           remove what was built; data and snapshots stay
 #
-# Settings: CUDA=1 builds the CUDA half too; CAFFE_SOURCE_DIR=/path/to/caffe
+# Settings: CUDA=1 builds the CUDA implementations, too; CAFFE_SOURCE_DIR=/path/to/caffe
 # takes your own checkout of BVLC Caffe; SKIP_PACKAGES=1 installs no Debian
-# packages; DATASET=cifar10 chooses the demo's data.
+# packages; DATASET=cifar10 chooses the demo's data set.
 
-# Boost.Python is built for the system's own Python, whatever else is in PATH.
+# Boost.Python is built for the system's own Python, not for another one in PATH.
 SYSTEM_PYTHON ?= /usr/bin/python3
 PYTHON := .venv/bin/python
 CUDA ?= 0
@@ -19,7 +20,7 @@ SKIP_PACKAGES ?= 0
 BUILD := $(if $(filter 1,$(CUDA)),build-cuda,build)
 DATASET ?= digits
 
-.PHONY: all demo test report bench clean
+.PHONY: all demo lint test report bench clean
 .DELETE_ON_ERROR:
 
 all: .venv/bin/caffe
@@ -73,12 +74,21 @@ build-all: $(BUILD)/build.ninja
 demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)
 
-test: all .venv/installed-tests
+CPP_FILES = $(shell git ls-files 'layers/*.?pp' 'layers/*.cu' 'tests/layers/*.?pp' 'cmake/compat/*.hpp')
+
+lint: all .venv/installed-tests
+	@.venv/bin/ruff format --check --quiet python tools tests benchmarks
+	@.venv/bin/ruff check --quiet python tools tests benchmarks
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
+	@.venv/bin/clang-format --dry-run -Werror $(CPP_FILES)
+	@cmake/clang_tidy.sh $(BUILD) $(filter layers/%.cpp,$(CPP_FILES))
+
+test: all lint
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
 ifeq ($(BUILD),build)
-	@$(PYTHON) tests/break_layers.py
+	@$(PYTHON) tests/mutation_tests.py
 else
-	@echo "The mutants of tests/break_layers.py are for the CPU build; skipped."
+	@echo "The mutants of tests/mutation_tests.py are for the CPU build; skipped."
 endif
 	@$(PYTHON) -m pytest
 
@@ -87,9 +97,9 @@ report: all
 
 bench: all .venv/installed-tests
 	@$(PYTHON) benchmarks/steps.py
-	@$(PYTHON) benchmarks/coding.py
+	@$(PYTHON) benchmarks/encoding.py
 	@$(PYTHON) benchmarks/ranking.py
-	@$(PYTHON) benchmarks/search.py --codes 10000000
+	@$(PYTHON) benchmarks/search.py --size 10000000
 	@$(PYTHON) benchmarks/data_layers.py
 
 clean:

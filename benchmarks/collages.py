@@ -1,29 +1,30 @@
-"""Images of 256x256 with several labels, made of CIFAR-10's: to try NUS-WIDE's nets on.
+"""Multi-label images of 256x256, made of CIFAR-10's: to try NUS-WIDE's nets on.
 
   python benchmarks/collages.py --output /tmp/collages
   python tools/get_data.py folder --from /tmp/collages/collages.csv --name collages --size 256
 
-Each is four images of CIFAR-10, each image in one collage only, enlarged to 128x128, side by
-side; its labels are those of the four. Beside the images and their table, pixels.npy has the
-collages at 16x16, for the methods that hash vectors (--features).
+A collage is four images of CIFAR-10, enlarged to 128x128, in two rows; no image is in two
+collages. Its labels are those of the four. Besides the images and their table, pixels.npy has the
+collages at 16x16, as features for the shallow hashing methods (--features).
 """
 
-import argparse
 import csv
 import pathlib
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import datasets, errors, paths
+from dnnh import cli, errors, files
+from dnnh.data import datasets
 
-SIDE, SMALL = 128, 16
+SIDE = 128  # of an image in a collage
+FEATURE_SIDE = 16  # of the collages in pixels.npy
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    parser = cli.parser(__doc__)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--collages", type=int, default=15_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -33,26 +34,35 @@ def main():
     dataset = datasets.load("cifar10")
     most = len(dataset.images) // 4
     if not 1 <= arguments.collages <= most:
-        raise errors.UserError(f"--collages {arguments.collages}: 1 to {most:,} can be made "
-                               "of these images")
-    fours = np.random.default_rng(arguments.seed).permutation(len(dataset.images))[
-        :4 * arguments.collages].reshape(-1, 4)
-    with paths.written_whole(arguments.output) as folder:
+        raise errors.UserError(
+            f"--collages {arguments.collages}: 1 to {most:,} can be made of these images"
+        )
+    order = np.random.default_rng(arguments.seed).permutation(len(dataset.images))
+    groups = order[: 4 * arguments.collages].reshape(-1, 4)
+    with files.write_atomically(arguments.output) as folder:
         (folder / "images").mkdir(parents=True)
-        rows, small = [], []
-        for number, four in enumerate(tqdm(fours, unit="collage")):
-            a, b, c, d = (np.asarray(Image.fromarray(image).resize(
-                (SIDE, SIDE), Image.Resampling.BICUBIC)) for image in dataset.images[four])
-            collage = Image.fromarray(np.vstack([np.hstack([a, b]), np.hstack([c, d])]))
+        table, features = [], []
+        for number, group in enumerate(tqdm(groups, unit="collage")):
+            collage = collage_of(dataset.images[group])
             name = f"images/{number:05}.jpg"
             collage.save(folder / name, quality=90)
-            small.append(np.asarray(collage.resize((SMALL, SMALL))).ravel())
-            rows.append([name, *sorted({dataset.classes[label]
-                                        for label in dataset.labels[four]})])
+            small = collage.resize((FEATURE_SIDE, FEATURE_SIDE))
+            features.append(np.asarray(small).ravel())
+            labels = sorted({dataset.classes[label] for label in dataset.labels[group]})
+            table.append([name, *labels])
         with (folder / "collages.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(rows)
-        np.save(folder / "pixels.npy", np.stack(small).astype(np.float32) / 255)
-    print(f"{arguments.output}: {len(rows):,} collages ({dataset.source})")
+            csv.writer(file).writerows(table)
+        np.save(folder / "pixels.npy", np.stack(features).astype(np.float32) / 255)
+    print(f"{arguments.output}: {len(table):,} collages ({dataset.source})")
+
+
+def collage_of(images: NDArray[np.uint8]) -> Image.Image:
+    """Four images, shape (4, 32, 32, 3), enlarged, in two rows."""
+    a, b, c, d = (
+        np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+        for image in images
+    )
+    return Image.fromarray(np.vstack([np.hstack([a, b]), np.hstack([c, d])]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Each layer fills batches of 63 images, mirrored and cropped at random, from the 
 images: CIFAR-10's at 32x32 (crop 28), and 500 of them enlarged to 256x256 (crop 224).
 Rounds go through all layers in turn, so that whatever else the machine does falls on
 all alike; the median of the rounds counts. The last table says what TripletData costs
-in a training step of the net `cifar10`, whose layers run as `caffe train` runs them.
+in a training step of the net `dnnh`, whose layers run as `caffe train` runs them.
 """
 
 import argparse
@@ -18,26 +18,28 @@ import statistics
 import tempfile
 import time
 
-import caffe
-import figures
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import databases, datasets, errors, nets, splits, triplets
+import harness
+from dnnh import errors
+from dnnh.data import datasets, image_database, splits, triplets
+from dnnh.nets import prototxt, pycaffe, specs
 
-BATCH = 63                     # 21 triplets
+BATCH = 63  # 21 triplets
 COUNTS = {32: 5000, 256: 500}  # images, by their side
 CROPS = {32: 28, 256: 224}
 
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="a layer, a round")
     arguments = parser.parse_args()
-    caffe.set_mode_cpu()
+    pycaffe.load().set_mode_cpu()
     dataset = datasets.load("cifar10")
     training = splits.load_split(dataset).training
     measured = {"images_per_second": {}}
@@ -47,22 +49,35 @@ def main():
         for side in COUNTS:
             sources = write_sources(folder, dataset, training, side)
             measured["images_per_second"][side] = race(
-                make_layers(folder, sources, side), arguments)
+                make_layers(folder, sources, side), arguments
+            )
         measured["step"] = step(folder, arguments)
-    texts = ["Written to LMDB, 32x32\n\n" + figures.table(
-        ["what", "a second"],
-        [[what, f"{rate:,.0f}"] for what, rate in measured["written_per_second"].items()])]
-    texts += [f"Read from there, {side}x{side}, images a second\n\n" + figures.table(
-        ["layer", "median", "lowest", "highest"],
-        [[name] + [f"{value:,.0f}" for value in (
-            statistics.median(rate), min(rate), max(rate))]
-         for name, rate in rates.items()])
-        for side, rates in measured["images_per_second"].items()]
+    texts = [
+        "Written to LMDB, 32x32\n\n"
+        + harness.table(
+            ["what", "a second"],
+            [[what, f"{rate:,.0f}"] for what, rate in measured["written_per_second"].items()],
+        )
+    ]
+    texts += [
+        f"Read from there, {side}x{side}, images a second\n\n"
+        + harness.table(
+            ["layer", "median", "lowest", "highest"],
+            [
+                [name]
+                + [f"{value:,.0f}" for value in (statistics.median(rate), min(rate), max(rate))]
+                for name, rate in rates.items()
+            ],
+        )
+        for side, rates in measured["images_per_second"].items()
+    ]
     texts.append(
-        f"A training step of `cifar10`, {nets.net_spec('cifar10').recipe.batch} images\n\n"
-        + figures.table(["what", ""], [[what, f"{value:.5f}"]
-                                       for what, value in measured["step"].items()]))
-    figures.publish("data_layers", "\n\n".join(texts), measured)
+        f"A training step of `dnnh`, {specs.net_spec().config.batch.images} images\n\n"
+        + harness.table(
+            ["what", ""], [[what, f"{value:.5f}"] for what, value in measured["step"].items()]
+        )
+    )
+    harness.publish("data_layers", "\n\n".join(texts), measured)
 
 
 def writing(folder, dataset, training):
@@ -70,11 +85,20 @@ def writing(folder, dataset, training):
     images, labels = dataset.images[training], dataset.labels[training]
     drawn = triplets.draw_triplets(labels, 20000)
     writers = {
-        **{f"images, {encoding}": (len(images), lambda path, encoding=encoding:
-                                   databases.write_images(path, images, labels, {}, encoding))
-           for encoding in databases.ENCODINGS},
-        "triplets, raw": (len(drawn), lambda path:
-                          databases.write_dense(path, images, drawn, {}))}
+        **{
+            f"images, {encoding}": (
+                len(images),
+                lambda path, encoding=encoding: image_database.write_images(
+                    path, images, labels, {}, encoding
+                ),
+            )
+            for encoding in image_database.ENCODINGS
+        },
+        "triplets, raw": (
+            len(drawn),
+            lambda path: image_database.write_materialized_triplets(path, images, drawn, {}),
+        ),
+    }
     rates = {}
     for i, (what, (count, write)) in enumerate(writers.items()):
         start = time.perf_counter()
@@ -88,17 +112,18 @@ def write_sources(folder, dataset, training, side):
     chosen = training[:: len(training) // COUNTS[side]]
     images, labels = dataset.images[chosen], dataset.labels[chosen]
     if side != images.shape[1]:
-        images = np.stack([np.array(Image.fromarray(image).resize((side, side)))
-                           for image in images])
+        images = np.stack(
+            [np.array(Image.fromarray(image).resize((side, side))) for image in images]
+        )
     sources = {}
     for encoding in ("raw", "jpeg"):
         sources[encoding] = folder / f"{side}_{encoding}"
-        databases.write_images(sources[encoding], images, labels, {}, encoding)
+        image_database.write_images(sources[encoding], images, labels, {}, encoding)
     sources["files"] = folder / f"{side}.txt"
     lines = []
     for i, (image, label) in enumerate(zip(images, labels)):
         path = folder / f"{side}_{i}.jpg"
-        Image.fromarray(image).save(path, **databases.ENCODINGS["jpeg"])
+        Image.fromarray(image).save(path, **(image_database.ENCODINGS["jpeg"] or {}))
         lines.append(f"{path} {label}\n")
     sources["files"].write_text("".join(lines))
     return sources
@@ -111,20 +136,22 @@ def make_layers(folder, sources, side):
     for encoding in ("raw", "jpeg"):
         specs[f"Data, {encoding} LMDB"] = (
             f'type: "Data" data_param {{ source: "{sources[encoding]}" '
-            f"backend: LMDB batch_size: {BATCH} }}")
+            f"backend: LMDB batch_size: {BATCH} }}"
+        )
         for threads in (1, 2):
             specs[f"TripletData, {encoding} LMDB, threads: {threads}"] = (
                 'type: "TripletData" param { lr_mult: 0 decay_mult: 0 } '
                 f'triplet_data_param {{ source: "{sources[encoding]}" '
-                f"batch_size: {BATCH // 3} threads: {threads} }}")
+                f"batch_size: {BATCH // 3} threads: {threads} }}"
+            )
     specs["ImageData, JPEG files"] = (
         f'type: "ImageData" image_data_param {{ source: "{sources["files"]}" '
-        f"batch_size: {BATCH} shuffle: true }}")
+        f"batch_size: {BATCH} shuffle: true }}"
+    )
     layers = {}
     for i, (name, text) in enumerate(specs.items()):
         path = folder / f"layer_{side}_{i}.prototxt"
-        path.write_text(f'layer {{ name: "x" top: "images" top: "labels" {transform} '
-                        f"{text} }}")
+        path.write_text(f'layer {{ name: "x" top: "images" top: "labels" {transform} {text} }}')
         layers[name] = path
     return layers
 
@@ -139,8 +166,8 @@ def race(layers, arguments):
     with tqdm(total=arguments.rounds * len(layers), unit="turn") as progress:
         for _ in range(arguments.rounds):
             for name, path in layers.items():
-                net = caffe.Net(str(path), caffe.TRAIN)
-                for _ in range(10):            # past what was made beforehand
+                net = pycaffe.load().Net(str(path), pycaffe.load().TRAIN)
+                for _ in range(10):  # past what was made beforehand
                     net.forward()
                 count, start = 0, time.perf_counter()
                 while time.perf_counter() < start + arguments.seconds:
@@ -154,14 +181,16 @@ def race(layers, arguments):
 
 def step(folder, arguments):
     """What TripletData costs in a step of a whole net, in shares of that step."""
-    spec = nets.net_spec("cifar10")
+    spec = specs.net_spec()
     database = folder / "32_raw"
     net_path, data_path = folder / "net.prototxt", folder / "data.prototxt"
-    text = nets.train_test(spec).replace(nets.database_of("cifar10", "train"),
-                                         str(database))
-    net_path.write_text(text)
-    data_path.write_text(text[text.index("layer {"):text.index("layer {\n  name: \"pixels\"")])
+    message = prototxt.train_net(spec)
+    message.layer[0].triplet_data_param.source = str(database)
+    prototxt.write(net_path, message)
+    del message.layer[1:]  # the data layer alone
+    prototxt.write(data_path, message)
 
+    caffe = pycaffe.load()
     data = caffe.Net(str(data_path), caffe.TRAIN)
     for _ in range(10):
         data.forward()
@@ -181,11 +210,12 @@ def step(folder, arguments):
         net.backward()
         steps.append(time.perf_counter() - start)
     seconds = statistics.median(steps[1:])
-    return {"seconds of a step, forward and backward": seconds,
-            "processor seconds of TripletData for its batch": per_batch,
-            "share of the step spent waiting for images":
-                statistics.median(waits[1:]) / seconds,
-            "processor time of TripletData, share of the step": per_batch / seconds}
+    return {
+        "seconds of a step, forward and backward": seconds,
+        "processor seconds of TripletData for its batch": per_batch,
+        "share of the step spent waiting for images": statistics.median(waits[1:]) / seconds,
+        "processor time of TripletData, share of the step": per_batch / seconds,
+    }
 
 
 def cpu_seconds():

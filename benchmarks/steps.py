@@ -1,39 +1,50 @@
-"""Seconds of a training step, and of coding images: Caffe's own layers, ours, PyTorch.
+"""Seconds per training step and per batch of encoding: Caffe's own layers, ours, PyTorch.
 
   python benchmarks/steps.py
-  python benchmarks/steps.py --nets cifar10 --triplets 21 --threads 1
+  python benchmarks/steps.py --nets dnnh --triplets 21 --threads 1
 
 Whole nets, forward and backward, 64 triplets (192 images; 16 triplets for the net of
-256x256 images) a step unless said otherwise; and forward alone, as images are coded,
-without dropout and gradients. Each program runs in a process of its own; they take turns,
-round after round, and the median of all rounds counts. PyTorch takes part if it is
-installed, with the same layers, in its plain and its channels_last layout, compiled, and
-with memory that is kept from pass to pass; no weights are updated. Where the processor has instructions for bfloat16, both run in
-that as well. The second table has the layers of our nets, one by one.
+256x256 images) a step unless an option says otherwise; and forward alone, as in encoding,
+without dropout and gradients. Each program runs in a process of its own; runs are interleaved,
+and the median over all rounds counts. PyTorch takes part if it is installed, with the same
+layers, in its default and its channels_last memory format, compiled, and with glibc told to keep
+memory from pass to pass; no weights are updated. Where the processor has instructions for
+bfloat16, both run in that as well. The second table has the layers of our nets, one by one.
 """
 
 import argparse
+import importlib.util
 import json
 import os
+import pathlib
 import statistics
 import sys
 import tempfile
 
-import figures
 from tqdm import tqdm
 
-from dnnh import errors, nets
+import harness
+from dnnh import errors
 from dnnh.errors import UserError
+from dnnh.nets import code_layers, net_config, prototxt, pycaffe, specs
+from dnnh.nets.towers import layer
 
-NETS = {"cifar10_bare": ("cifar10", "bare"), "cifar10": ("cifar10", ""),
-        "cifar10_lai": ("cifar10", "lai"), "nuswide": ("nuswide", "")}
-TRIPLETS = {"nuswide": 16}     # in a step; 64 in the others
+NETS = {
+    "dnnh_minimal": ("cifar10", "dnnh_minimal"),
+    "dnnh": ("cifar10", "dnnh"),
+    "dnnh_lai": ("cifar10", "dnnh_lai"),
+    "nuswide": ("nuswide", "dnnh"),
+}
+TRIPLETS = {"nuswide": 16}  # in a step; 64 in the others
 
 STOCK, OURS = "Caffe's own layers", "ours"
 # By default PyTorch gives large tensors back to the system after each pass, and pays for
 # every page again in the next; told this, glibc keeps them. Ours keeps its own anyway.
-KEPT = {"MALLOC_MMAP_THRESHOLD_": "8000000000", "MALLOC_TRIM_THRESHOLD_": "16000000000",
-        "MALLOC_TOP_PAD_": "1000000000"}
+KEPT = {
+    "MALLOC_MMAP_THRESHOLD_": "8000000000",
+    "MALLOC_TRIM_THRESHOLD_": "16000000000",
+    "MALLOC_TOP_PAD_": "1000000000",
+}
 # What runs, and its settings, by name; all in float32, then all in bfloat16.
 CONTENDERS = {
     "float32": {
@@ -42,23 +53,33 @@ CONTENDERS = {
         "PyTorch": ("torch", {}),
         "PyTorch, channels_last": ("torch", {"TORCH_LAYOUT": "channels_last"}),
         "PyTorch, channels_last, compiled": (
-            "torch", {"TORCH_LAYOUT": "channels_last", "TORCH_COMPILED": "1"}),
-        "PyTorch, channels_last, memory kept": (
-            "torch", {"TORCH_LAYOUT": "channels_last", **KEPT})},
+            "torch",
+            {"TORCH_LAYOUT": "channels_last", "TORCH_COMPILED": "1"},
+        ),
+        "PyTorch, channels_last, memory kept": ("torch", {"TORCH_LAYOUT": "channels_last", **KEPT}),
+    },
     "bfloat16": {
         OURS: ("caffe", {"DNNH_BFLOAT16": "1"}),
         "PyTorch, channels_last": (
-            "torch", {"TORCH_LAYOUT": "channels_last", "TORCH_BFLOAT16": "1"}),
+            "torch",
+            {"TORCH_LAYOUT": "channels_last", "TORCH_BFLOAT16": "1"},
+        ),
         "PyTorch, channels_last, compiled": (
-            "torch", {"TORCH_LAYOUT": "channels_last", "TORCH_COMPILED": "1",
-                      "TORCH_BFLOAT16": "1"}),
+            "torch",
+            {"TORCH_LAYOUT": "channels_last", "TORCH_COMPILED": "1", "TORCH_BFLOAT16": "1"},
+        ),
         "PyTorch, channels_last, memory kept": (
-            "torch", {"TORCH_LAYOUT": "channels_last", "TORCH_BFLOAT16": "1", **KEPT})}}
+            "torch",
+            {"TORCH_LAYOUT": "channels_last", "TORCH_BFLOAT16": "1", **KEPT},
+        ),
+    },
+}
 
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--nets", nargs="+", choices=sorted(NETS), default=list(NETS))
     parser.add_argument("--triplets", type=int, help="in a step (default: 64; nuswide 16)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -67,53 +88,62 @@ def main():
     parser.add_argument("--name", default="steps", help="of the files that are written")
     arguments = parser.parse_args()
     triplets = 1 if arguments.triplets is None else arguments.triplets
-    if min(triplets, arguments.threads, arguments.rounds,
-           arguments.steps) < 1:
+    if min(triplets, arguments.threads, arguments.rounds, arguments.steps) < 1:
         raise UserError("--triplets, --threads, --rounds and --steps are 1 or more")
-    contenders = {precision: {name: how for name, how in programs.items()
-                              if how[0] == "caffe" or _has_torch()}
-                  for precision, programs in CONTENDERS.items()
-                  if precision == "float32" or "bfloat16" in figures.machine()}
+    contenders = {
+        precision: {
+            name: how for name, how in programs.items() if how[0] == "caffe" or _has_torch()
+        }
+        for precision, programs in CONTENDERS.items()
+        if precision == "float32" or "bfloat16" in harness.machine()
+    }
     measured = {net: race(net, contenders, arguments) for net in arguments.nets}
-    figures.publish(arguments.name, "\n\n".join(
-        text for net in arguments.nets
-        for text in (_net_text(net, measured[net], arguments),
-                     _layers_text(net, measured[net]))),
-        {"threads": arguments.threads, "nets": measured})
+    harness.publish(
+        arguments.name,
+        "\n\n".join(
+            text
+            for net in arguments.nets
+            for text in (_net_text(net, measured[net], arguments), _layers_text(net, measured[net]))
+        ),
+        {"threads": arguments.threads, "nets": measured},
+    )
 
 
 def _has_torch():
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return importlib.util.find_spec("torch") is not None
 
 
 def race(net, contenders, arguments):
     """Medians over all rounds, by precision and program."""
-    turns = {(precision, name): [] for precision, programs in contenders.items()
-             for name in programs}
+    turns = {
+        (precision, name): [] for precision, programs in contenders.items() for name in programs
+    }
     with tqdm(total=arguments.rounds * len(turns), desc=net, unit="turn") as progress:
         for _ in range(arguments.rounds):
             for precision, name in turns:
                 progress.set_postfix_str(f"{name}, {precision}")
-                turns[precision, name].append(
-                    measure(*contenders[precision][name], net, arguments))
+                program, settings = contenders[precision][name]
+                turns[precision, name].append(measure(program, settings, net, arguments))
                 progress.update()
-    return {precision: {name: _median(turns[precision, name]) for name in programs}
-            for precision, programs in contenders.items()}
+    return {
+        precision: {name: _median(turns[precision, name]) for name in programs}
+        for precision, programs in contenders.items()
+    }
 
 
 def _median(turns):
     def over_all(kind):
         return statistics.median(value for turn in turns for value in turn[kind])
-    figures_of = {kind: over_all(kind) for kind in ("coding", "forward", "step")}
+
+    figures_of = {kind: over_all(kind) for kind in ("encoding", "forward", "step")}
     figures_of["peak_mib"] = max(turn["peak_mib"] for turn in turns)
     if "layers" in turns[0]:
         figures_of["layers"] = {
-            layer: [statistics.median(turn["layers"][layer][way] for turn in turns)
-                    for way in (0, 1)] for layer in turns[0]["layers"]}
+            layer: [
+                statistics.median(turn["layers"][layer][way] for turn in turns) for way in (0, 1)
+            ]
+            for layer in turns[0]["layers"]
+        }
     return figures_of
 
 
@@ -125,13 +155,22 @@ def _net_text(net, measured, arguments):
     rows = []
     for precision, programs in measured.items():
         ours = programs[OURS]
-        rows += [[precision, name] + [cell for kind in ("coding", "step") for cell in (
-                    f"{row[kind]:.3f}", f"{row[kind] / ours[kind]:.2f}")]
-                 + [f"{row['peak_mib']:,.0f}"] for name, row in programs.items()]
-    return (f"`{net}`: {3 * _triplets(net, arguments)} images, {arguments.threads} "
-            "threads; seconds, how many times ours, and the most memory of the process in "
-            "MiB\n\n" + figures.table(
-                ["arithmetic", "program", "coding", "", "step", "", "memory"], rows))
+        rows += [
+            [precision, name]
+            + [
+                cell
+                for kind in ("encoding", "step")
+                for cell in (f"{row[kind]:.3f}", f"{row[kind] / ours[kind]:.2f}")
+            ]
+            + [f"{row['peak_mib']:,.0f}"]
+            for name, row in programs.items()
+        ]
+    return (
+        f"`{net}`: {3 * _triplets(net, arguments)} images, {arguments.threads} "
+        "threads; seconds, how many times ours, and the most memory of the process in "
+        "MiB\n\n"
+        + harness.table(["arithmetic", "program", "encoding", "", "step", "", "memory"], rows)
+    )
 
 
 def _layers_text(net, measured):
@@ -139,45 +178,49 @@ def _layers_text(net, measured):
     if "bfloat16" in measured:
         kinds["ours, bfloat16"] = measured["bfloat16"][OURS]
     rows = []
-    for layer in kinds["ours"]["layers"]:
-        cells = [1000 * kind["layers"][layer][way]
-                 for way in (0, 1) for kind in kinds.values()]
+    for name in kinds["ours"]["layers"]:
+        cells = [1000 * kind["layers"][name][way] for way in (0, 1) for kind in kinds.values()]
         if max(cells) >= 0.5:
-            rows.append([f"`{layer}`"] + [f"{cell:.1f}" for cell in cells])
-    return (f"Layers of `{net}` that take half a millisecond or more; milliseconds "
-            "forward, then backward\n\n"
-            + figures.table(["layer", *kinds, *kinds], rows))
+            rows.append([f"`{name}`"] + [f"{cell:.1f}" for cell in cells])
+    return (
+        f"Layers of `{net}` that take half a millisecond or more; milliseconds "
+        "forward, then backward\n\n" + harness.table(["layer", *kinds, *kinds], rows)
+    )
 
 
 def measure(program, settings, net, arguments):
     """The figures of one process; see child."""
     words = [program, net, _triplets(net, arguments), arguments.steps]
-    return figures.in_child(__file__, words, settings, arguments.threads)
+    return harness.in_child(__file__, words, settings, arguments.threads)
 
 
 # --- one program, in a process of its own ----------------------------------------
 
+
 def child(program, net, triplets, steps):
     """Print the times of some steps, after two of each that do not count."""
     import resource
-    os.environ["GLOG_minloglevel"] = "2"       # Caffe would log each layer
-    spec = nets.net_spec(*NETS[net])
+
+    spec = specs.net_spec(*NETS[net])
     make = CaffeNet if program == "caffe" else TorchNet
     runner = make(spec, int(triplets))
     steps = int(steps)
     times = [runner.step() for _ in range(steps + 2)][2:]
-    result = {"forward": [forward for forward, _ in times],
-              "step": [step for _, step in times]}
-    if program == "caffe":
+    result: dict[str, object] = {
+        "forward": [forward for forward, _ in times],
+        "step": [step for _, step in times],
+    }
+    if isinstance(runner, CaffeNet):
         result["layers"] = runner.layers(steps)
     result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    runner.prepare_coding()
-    result["coding"] = [runner.code() for _ in range(steps + 2)][2:]
+    runner.prepare_encoding()
+    result["encoding"] = [runner.encode() for _ in range(steps + 2)][2:]
     print(json.dumps(result))
 
 
 def seconds(action):
     import time
+
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
@@ -187,35 +230,34 @@ class CaffeNet:
     """Caffe's net, its images being one random batch."""
 
     def __init__(self, spec, triplets):
-        import caffe
-        self.caffe = caffe
-        recipe = spec.recipe
-        text = nets.train_test(spec)
-        text = text[text.index('layer {\n  name: "pixels"'):]
-        self.shape = (3 * triplets, recipe.channels, recipe.size, recipe.size)
-        inputs = [self._input("images", self.shape)]
-        if recipe.images:       # where among the images each triplet's are
-            inputs.append(self._input("places", (3 * triplets,)))
         self.spec = spec
-        self.net = self._net("\n".join([*inputs, text]), caffe.TRAIN)
-        if recipe.images:
+        images = spec.config.input
+        self.shape = (3 * triplets, images.channels, images.size, images.size)
+        message = prototxt.train_net(spec)
+        inputs = [self._input("images", self.shape)]
+        among_images = isinstance(spec.config.batch, net_config.TripletsAmongImages)
+        if among_images:  # the positions of each triplet's images in the batch
+            inputs.append(self._input("places", (3 * triplets,)))
+        layers = [*inputs, *message.layer[1:]]  # in place of the data layer
+        del message.layer[:]
+        message.layer.extend(layers)
+        self.net = self._net(message, pycaffe.load().TRAIN)
+        if among_images:
             self.net.blobs["places"].data[...] = range(3 * triplets)
 
     @staticmethod
     def _input(name, shape):
-        return nets.layer(name, "Input", [], [name], "input_param { shape { "
-                          + " ".join(f"dim: {n}" for n in shape) + " } }")
+        return layer(name, "Input", [], [name], input_param={"shape": [{"dim": shape}]})
 
-    def _net(self, text, phase):
+    def _net(self, message, phase):
         import numpy as np
+
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(text)
-            file.flush()
-            net = self.caffe.Net(file.name, phase)
+            prototxt.write(pathlib.Path(file.name), message)
+            net = pycaffe.load().Net(file.name, phase)
         net.blobs["images"].reshape(*self.shape)
         net.reshape()
-        net.blobs["images"].data[...] = np.random.default_rng(0).integers(
-            0, 256, self.shape)
+        net.blobs["images"].data[...] = np.random.default_rng(0).integers(0, 256, self.shape)
         return net
 
     def step(self):
@@ -234,18 +276,20 @@ class CaffeNet:
             for i in reversed(range(count)):
                 times[i][1].append(seconds(lambda i=i: self.net._backward(i, i)))
             self.net.clear_param_diffs()
-        return {name: [statistics.median(way) for way in ways]
-                for name, ways in zip(self.net._layer_names, times)}
+        return {
+            name: [statistics.median(way) for way in ways]
+            for name, ways in zip(self.net._layer_names, times)
+        }
 
-    def prepare_coding(self):
-        self.net = self._net(nets.deploy(self.spec), self.caffe.TEST)
+    def prepare_encoding(self):
+        self.net = self._net(prototxt.deploy_net(self.spec), pycaffe.load().TEST)
 
-    def code(self):
+    def encode(self):
         return seconds(self.net.forward)
 
 
 class TorchTower:
-    """Stacks PyTorch's modules where nets.Tower stacks prototxt layers."""
+    """Stacks PyTorch's modules where towers.Tower stacks prototxt layers."""
 
     def __init__(self, channels, outputs, normalize):
         self.channels, self.outputs, self.normalize = channels, outputs, normalize
@@ -253,6 +297,7 @@ class TorchTower:
 
     def convolution(self, name, outputs, kernel, pad=0, stride=1):
         from torch import nn
+
         self.modules.append(nn.Conv2d(self.channels, outputs, kernel, stride, pad))
         if self.normalize:
             self.modules.append(nn.BatchNorm2d(outputs))
@@ -261,11 +306,13 @@ class TorchTower:
 
     def pool(self, name, method, kernel, stride=1):
         from torch import nn
+
         pool = nn.MaxPool2d if method == "MAX" else nn.AvgPool2d
         self.modules.append(pool(kernel, stride, ceil_mode=True))
 
     def dropout(self, name, ratio):
         from torch import nn
+
         self.modules.append(nn.Dropout(ratio))
 
     def features(self, name, size):
@@ -278,31 +325,35 @@ class TorchNet:
 
     def __init__(self, spec, triplets):
         import torch
+
         self.torch = torch
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         self.bfloat16 = "TORCH_BFLOAT16" in os.environ
-        recipe, bits = spec.recipe, spec.bits
-        tower = TorchTower(recipe.channels, nets.FEATURES_PER_BIT * bits, recipe.normalize)
-        recipe.tower(tower)
+        config, bits = spec.config, spec.bits
+        tower = TorchTower(
+            config.input.channels, code_layers.FEATURES_PER_BIT * bits, config.batch_norm
+        )
+        config.architecture(tower)
         net = torch.nn.Sequential(*tower.modules)
-        self.weights = torch.randn(bits, nets.FEATURES_PER_BIT, requires_grad=True)
-        normalize = (torch.nn.BatchNorm1d(bits, affine=False) if recipe.normalize
-                     else None)
-        images = torch.randint(0, 256, (
-            3 * triplets, recipe.channels, recipe.size, recipe.size)).float()
+        self.weights = torch.randn(bits, code_layers.FEATURES_PER_BIT, requires_grad=True)
+        normalize = torch.nn.BatchNorm1d(bits, affine=False) if config.batch_norm else None
+        images = torch.randint(
+            0, 256, (3 * triplets, config.input.channels, config.input.size, config.input.size)
+        ).float()
         if os.environ.get("TORCH_LAYOUT") == "channels_last":
             net = net.to(memory_format=torch.channels_last)
             images = images.contiguous(memory_format=torch.channels_last)
         self.net, self.normalize, self.images = net, normalize, images
 
         def codes(images):
-            pixels = (images - recipe.pixel_mean) * recipe.pixel_scale
-            features = net(pixels).reshape(-1, bits, nets.FEATURES_PER_BIT).float()
+            pixels = (images - config.input.pixel_mean) * config.input.pixel_scale
+            features = net(pixels).reshape(-1, bits, code_layers.FEATURES_PER_BIT).float()
             encoded = (features * self.weights).sum(-1)
             if normalize:
-                encoded = normalize(encoded) * recipe.beta + recipe.shift(bits)
+                encoded = normalize(encoded) * config.head.beta + config.head.shift(bits)
             # Epsilon is 0.5 at first: the piece-wise threshold is a clamp to [0, 1].
             return torch.sigmoid(encoded).clamp(0, 1)
+
         self.codes = torch.compile(codes) if "TORCH_COMPILED" in os.environ else codes
 
     def _autocast(self):
@@ -314,24 +365,28 @@ class TorchNet:
         def forward():
             with self._autocast():
                 query, similar, dissimilar = self.codes(self.images).chunk(3)
-            loss.append(self.torch.relu(
-                (query - similar).pow(2).sum(1) - (query - dissimilar).pow(2).sum(1)
-                + 1).mean())
+            loss.append(
+                self.torch.relu(
+                    (query - similar).pow(2).sum(1) - (query - dissimilar).pow(2).sum(1) + 1
+                ).mean()
+            )
+
         forward_seconds = seconds(forward)
         backward_seconds = seconds(loss[0].backward)
         self.net.zero_grad()
         self.weights.grad = None
         return forward_seconds, forward_seconds + backward_seconds
 
-    def prepare_coding(self):
+    def prepare_encoding(self):
         self.net.eval()
         if self.normalize:
             self.normalize.eval()
 
-    def code(self):
+    def encode(self):
         def forward():
             with self.torch.inference_mode(), self._autocast():
                 self.codes(self.images)
+
         return seconds(forward)
 
 

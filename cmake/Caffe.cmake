@@ -1,8 +1,8 @@
 # The targets made from Caffe's source: caffe (library), caffe_tool (the
-# `caffe` program) and pycaffe. Caffe's source is compiled where it lies and
-# never edited; what today's compilers and libraries need is force-included
-# from cmake/compat/, file by file. One class is compiled from a copy with a
-# small addition (AddOtherLayout.cmake).
+# `caffe` program) and pycaffe. Caffe's source is compiled in place. What
+# current compilers and libraries need is force-included from cmake/compat/,
+# file by file. One class, SyncedMemory, is patched: it is compiled from a copy
+# to which the build applies cmake/patches/syncedmem.patch.
 
 # --- caffe.proto with our fields -------------------------------------------
 set(generated_dir ${PROJECT_BINARY_DIR}/generated)
@@ -37,18 +37,23 @@ add_custom_command(
   COMMENT "Compiling caffe.proto"
   VERBATIM)
 
-# --- SyncedMemory with other layouts -----------------------------------------
-set(other_layout_dir ${generated_dir}/other_layout)
+# --- SyncedMemory, patched ---------------------------------------------------
+set(patched_dir ${PROJECT_BINARY_DIR}/generated/patched)
+set(patched_files
+  ${patched_dir}/include/caffe/syncedmem.hpp ${patched_dir}/src/caffe/syncedmem.cpp)
 add_custom_command(
-  OUTPUT ${other_layout_dir}/caffe/syncedmem.hpp ${other_layout_dir}/caffe/syncedmem.cpp
+  OUTPUT ${patched_files}
   COMMAND ${CMAKE_COMMAND}
-    -DCAFFE=${CAFFE_SOURCE_DIR} -DOUTPUT=${other_layout_dir}
-    -P ${PROJECT_SOURCE_DIR}/cmake/AddOtherLayout.cmake
+    -DCAFFE=${CAFFE_SOURCE_DIR} -DOUTPUT=${patched_dir}
+    -DPATCH_PROGRAM=${Patch_EXECUTABLE}
+    -DPATCH=${PROJECT_SOURCE_DIR}/cmake/patches/syncedmem.patch
+    -P ${PROJECT_SOURCE_DIR}/cmake/ApplyPatch.cmake
   DEPENDS
     ${CAFFE_SOURCE_DIR}/include/caffe/syncedmem.hpp
     ${CAFFE_SOURCE_DIR}/src/caffe/syncedmem.cpp
-    ${PROJECT_SOURCE_DIR}/cmake/AddOtherLayout.cmake
-  COMMENT "Adding other layouts to SyncedMemory"
+    ${PROJECT_SOURCE_DIR}/cmake/patches/syncedmem.patch
+    ${PROJECT_SOURCE_DIR}/cmake/ApplyPatch.cmake
+  COMMENT "Patching SyncedMemory"
   VERBATIM)
 
 # --- the library -------------------------------------------------------------
@@ -68,10 +73,10 @@ endif()
 list(REMOVE_ITEM caffe_sources ${CAFFE_SOURCE_DIR}/src/caffe/syncedmem.cpp)
 add_library(caffe SHARED
   ${caffe_sources} ${generated_dir}/caffe/proto/caffe.pb.cc
-  ${other_layout_dir}/caffe/syncedmem.cpp ${other_layout_dir}/caffe/syncedmem.hpp)
-# The changed header must be found before Caffe's own.
+  ${patched_files})
+# The patched header must be found before Caffe's own.
 target_include_directories(caffe SYSTEM PUBLIC
-  ${other_layout_dir} ${generated_dir} ${CAFFE_SOURCE_DIR}/include
+  ${patched_dir}/include ${generated_dir} ${CAFFE_SOURCE_DIR}/include
   ${HDF5_INCLUDE_DIRS} ${OPENCV_INCLUDE_DIR})
 target_compile_definitions(caffe PUBLIC
   CAFFE_VERSION=1.0.0 USE_OPENCV USE_LMDB USE_HDF5)
@@ -81,7 +86,7 @@ target_link_libraries(caffe PUBLIC
   ${HDF5_C_LIBRARIES} ${HDF5_HL_LIBRARIES} PkgConfig::LMDB PkgConfig::OPENBLAS
   ${OPENCV_LIBRARIES}
   Threads::Threads)
-# Caffe's own style of 2014 to 2018; its warnings are not ours to mend.
+# Caffe's code dates from 2014 to 2018; we do not fix its warnings.
 target_compile_options(caffe PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-w>)
 
 function(force_include header)

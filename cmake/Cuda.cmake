@@ -1,15 +1,15 @@
-# The CUDA half: target dnnh_cuda carries the toolkit's libraries, cuDNN 9 and NCCL.
-# What the toolkit comes without is taken from PyPI, in the versions that go with
+# The CUDA build: target dnnh_cuda has the toolkit's libraries, cuDNN 9 and NCCL.
+# Libraries that the toolkit lacks are fetched from PyPI, in the versions that match
 # CUDA 13.0.
 set(CMAKE_CUDA_ARCHITECTURES 80 90 CACHE STRING
   "Compute capabilities to build for: 80 is A100, 90 is H100 and H200")
-# CCCL, which CUDA 13's headers bring in, demands C++17.
+# CCCL, which CUDA 13's headers include, requires C++17.
 set(CMAKE_CUDA_STANDARD 17)
 include(CheckLanguage)
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
-  message(FATAL_ERROR "There is no CUDA compiler here: put nvcc of CUDA 13 into PATH, "
-    "or name it with the environment variable CUDACXX, or build without CUDA=1")
+  message(FATAL_ERROR "There is no CUDA compiler: add nvcc of CUDA 13 to PATH, "
+    "or set the environment variable CUDACXX to it, or build without CUDA=1")
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit 13 REQUIRED)
@@ -22,14 +22,14 @@ target_include_directories(dnnh_cuda SYSTEM INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:${cccl}>)
 
 # Fetches a package from PyPI, once, into a folder of its own: all of them have a
-# folder `nvidia`, and pip would put one in the place of the other.
+# folder `nvidia`, and pip would replace one by the other.
 function(fetch_wheel package folder)
   set(target ${PROJECT_BINARY_DIR}/cuda-wheels/${package})
   set(${folder} ${target}/nvidia PARENT_SCOPE)
   if(EXISTS ${target}.complete)
     return()
   endif()
-  message(NOTICE "Taking ${package} from PyPI")
+  message(NOTICE "Fetching ${package} from PyPI")
   execute_process(
     COMMAND ${Python3_EXECUTABLE} -m pip install --quiet --no-deps --upgrade
       --target ${target} ${package}
@@ -41,7 +41,7 @@ function(fetch_wheel package folder)
   file(TOUCH ${target}.complete)
 endfunction()
 
-# The wheels hold versioned names only, so that -lcublas would not find them.
+# The wheels have only versioned names, which -lcublas would not find.
 if(TARGET CUDA::cublas AND TARGET CUDA::curand)
   target_link_libraries(dnnh_cuda INTERFACE CUDA::cublas CUDA::curand)
 else()
@@ -56,7 +56,7 @@ else()
 endif()
 
 # cuDNN for convolution and activations; NCCL for several GPUs. The system's, if it
-# is of the wanted major version.
+# has the required major version.
 function(use_library name package header library major)
   find_path(${name}_INCLUDE_DIR ${header})
   find_library(${name}_LIBRARY NAMES ${library})
@@ -65,8 +65,8 @@ function(use_library name package header library major)
     if(EXISTS ${${name}_INCLUDE_DIR}/${candidate})
       file(STRINGS ${${name}_INCLUDE_DIR}/${candidate} line
         REGEX "^#define ${name}_MAJOR +[0-9]+")
-      string(REGEX MATCH "[0-9]+$" found "${line}")
-      string(APPEND version "${found}")
+      string(REGEX MATCH "[0-9]+$" number "${line}")
+      string(APPEND version "${number}")
     endif()
   endforeach()
   if(NOT version STREQUAL major OR NOT ${name}_LIBRARY)

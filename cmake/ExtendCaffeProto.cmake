@@ -1,15 +1,14 @@
 # Makes our caffe.proto from Caffe's and layers/dnnh.proto. Run as a script:
 #   cmake -DCAFFE_PROTO=... -DDNNH_PROTO=... -DOUTPUT=... -P ExtendCaffeProto.cmake
 #
-# What stands inside `message LayerParameter {...}` of layers/dnnh.proto goes
-# to the front of Caffe's own LayerParameter; the messages after it are
-# appended. caffe.proto is proto2 without extension ranges, so that text is the
-# only way in.
+# The fields of `message LayerParameter {...}` in layers/dnnh.proto are inserted at
+# the start of Caffe's own LayerParameter, and the messages after it are appended.
+# caffe.proto is proto2 without extension ranges, so the text must be edited.
 file(READ ${CAFFE_PROTO} caffe_proto)
 file(READ ${DNNH_PROTO} dnnh_proto)
 
-string(REGEX MATCH "message LayerParameter {\n([^}]*)}\n(.*)$" found "${dnnh_proto}")
-if(NOT found)
+string(REGEX MATCH "message LayerParameter {\n([^}]*)}\n(.*)$" is_match "${dnnh_proto}")
+if(NOT is_match)
   message(FATAL_ERROR "${DNNH_PROTO} does not start with 'message LayerParameter {...}'")
 endif()
 set(fields "${CMAKE_MATCH_1}")

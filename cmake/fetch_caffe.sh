@@ -1,9 +1,9 @@
 #!/bin/sh
 # Fetches BVLC Caffe's source, verifies it and unpacks it:
 #   fetch_caffe.sh WORK_DIR SOURCE_DIR
-# WORK_DIR takes apt's private state and the download; SOURCE_DIR appears only
-# when everything went well. The machine's own apt state and sources are read
-# to learn which archive it uses, and are not touched.
+# WORK_DIR receives apt's private state and the download. SOURCE_DIR is created
+# only on success. The machine's own apt sources are read to find its archive, and
+# are not changed.
 set -eu
 
 # BVLC Caffe at commit 99bd997 (2018-08-21), the last one upstream, as Debian
@@ -34,7 +34,7 @@ private_apt() {
 if [ ! -f "$work/$tarball" ]; then
   command -v apt-get >/dev/null 2>&1 || fail \
     "apt-get, which fetches Caffe's source, is not on this machine; put $tarball into $work yourself, $own_checkout"
-  # Not under its own name: what an interruption leaves would be taken for it.
+  # Download under another folder: an interrupted download must not be used.
   downloads=$work/apt/downloads
   rm -rf "$downloads"
   mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$downloads"
@@ -54,11 +54,11 @@ if [ ! -f "$work/$tarball" ]; then
     fi
   done
   [ -f "$work/$tarball" ] || fail \
-    "no archive of this machine's apt sources gave the source package caffe $version (suite $suite): check the network ($work/apt/log has apt's words), $own_checkout"
+    "no archive of this machine's apt sources gave the source package caffe $version (suite $suite): check the network (apt's output is in $work/apt/log), $own_checkout"
 fi
 verified "$work/$tarball" || {
-  found=$(sha256sum "$work/$tarball" | cut -d' ' -f1)
-  fail "$work/$tarball has sha256 $found, not $sha256; delete it and run make again, $own_checkout"
+  actual=$(sha256sum "$work/$tarball" | cut -d' ' -f1)
+  fail "$work/$tarball has sha256 $actual, not $sha256; delete it and run make again, $own_checkout"
 }
 
 unpacked=$source_dir.unpacking

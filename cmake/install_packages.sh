@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages of cmake/packages.txt that are missing.
-# Does nothing, and needs no root, where all of them are there.
+# If all are installed, it does nothing and needs no root.
 set -eu
 
 fail() { echo "install_packages: $*" >&2; exit 1; }
@@ -21,7 +21,7 @@ if [ "$(id -u)" = 0 ]; then
 elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
   as_root="sudo -n"
 else
-  fail "these packages are missing and installing them takes root: run 'sudo apt-get install$missing', then make again"
+  fail "these packages are missing and installing them needs root: run 'sudo apt-get install$missing', then make again"
 fi
 
 echo "Installing Debian packages:$missing"
@@ -29,4 +29,4 @@ $as_root apt-get update -qq || fail \
   "the package lists could not be fetched; check the network, then run make again"
 # shellcheck disable=SC2086  # the list is meant to split into words
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null || fail \
-  "apt-get could not install$missing; its message above says why"
+  "apt-get could not install$missing; see its message above"

@@ -17,13 +17,13 @@ void BatchTripletLossLayer<Dtype>::LayerSetUp(
       this->layer_param_.batch_triplet_loss_param();
   margin_ = param.margin();
   average_active_ = param.average_active();
-  SetUpTripletLoss(this->type(), "batch_triplet_loss_param", margin_, top.size(),
-                   &this->layer_param_);
+  SetUpTripletLoss(this->type(), "batch_triplet_loss_param", margin_,
+                   top.size(), &this->layer_param_);
 }
 
 template <typename Dtype>
-void BatchTripletLossLayer<Dtype>::Reshape(
-    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+void BatchTripletLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
+                                           const vector<Blob<Dtype>*>& top) {
   CHECK(bottom[0]->num_axes() >= 1 && bottom[1]->num_axes() >= 1
         && bottom[0]->count() > 0 && bottom[1]->count() > 0
         && bottom[0]->shape(0) == bottom[1]->shape(0))
@@ -36,26 +36,31 @@ void BatchTripletLossLayer<Dtype>::Reshape(
         || (bottom[1]->num_axes() == 2 && bottom[1]->shape(1) > 1))
       << "BatchTripletLoss layer '" << this->layer_param_.name()
       << "': the labels have shape " << bottom[1]->shape_string() << "; numbers"
-      << " of classes have shape N, labels of 1 and 0 shape N x classes, for"
+      << " of classes have shape N, multi-hot labels have shape N x classes, "
+         "for"
       << " example 60, or 60 x 10";
   for (Blob<Dtype>* blob : top) { blob->Reshape(vector<int>(0)); }
   uses_.Reshape({bottom[0]->shape(0), bottom[0]->shape(0)});
 }
 
 template <typename Dtype>
-void BatchTripletLossLayer<Dtype>::CheckLabels(const Blob<Dtype>& labels) const {
+void BatchTripletLossLayer<Dtype>::CheckLabels(
+    const Blob<Dtype>& labels) const {
   if (labels.num_axes() == 1) { return; }
   for (int i = 0; i < labels.count(); ++i) {
     const Dtype label = labels.cpu_data()[i];
-    CHECK(label == 0 || label == 1) << "BatchTripletLoss layer '"
-        << this->layer_param_.name() << "': a label is " << label << "; of shape"
-        << " N x classes they are 1 or 0, numbers of classes have shape N";
+    CHECK(label == 0 || label == 1)
+        << "BatchTripletLoss layer '" << this->layer_param_.name()
+        << "': a label is " << label << "; labels"
+        << " of shape N x classes are multi-hot, 1 or 0; numbers of classes "
+           "have"
+        << " shape N";
   }
 }
 
 template <typename Dtype>
-bool BatchTripletLossLayer<Dtype>::Similar(const Blob<Dtype>& labels, int i,
-                                           int j) const {
+bool BatchTripletLossLayer<Dtype>::ShareALabel(const Blob<Dtype>& labels, int i,
+                                               int j) const {
   const int classes = labels.count(1);
   const Dtype* a = labels.cpu_data() + i * classes;
   const Dtype* b = labels.cpu_data() + j * classes;
@@ -75,28 +80,28 @@ template <typename Dtype>
 void BatchTripletLossLayer<Dtype>::Forward_cpu(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   const int num = bottom[0]->shape(0), bits = bottom[0]->count(1);
-  const Dtype* codes = bottom[0]->cpu_data();              // num x bits
-  Dtype* uses = uses_.mutable_cpu_data();                  // num x num
+  const Dtype* codes = bottom[0]->cpu_data();  // num x bits
+  Dtype* uses = uses_.mutable_cpu_data();      // num x num
   caffe_set(uses_.count(), Dtype(0), uses);
   CheckLabels(*bottom[1]);
   triplets_ = active_ = 0;
   double sum = 0;
-  vector<int> similar, dissimilar;
-  vector<Dtype> distances(num);                            // from the query
+  vector<int> positives, negatives;
+  vector<Dtype> distances(num);  // from the query
   for (int i = 0; i < num; ++i) {
-    similar.clear();
-    dissimilar.clear();
+    positives.clear();
+    negatives.clear();
     for (int j = 0; j < num; ++j) {
       if (j == i) { continue; }
-      (Similar(*bottom[1], i, j) ? similar : dissimilar).push_back(j);
+      (ShareALabel(*bottom[1], i, j) ? positives : negatives).push_back(j);
       distances[j] = 0;
       for (int b = 0; b < bits; ++b) {
         const Dtype difference = codes[i * bits + b] - codes[j * bits + b];
         distances[j] += difference * difference;
       }
     }
-    for (int j : similar) {
-      for (int k : dissimilar) {
+    for (int j : positives) {
+      for (int k : negatives) {
         const Dtype hinge = distances[j] - distances[k] + margin_;
         if (!HingeIsActive(hinge)) { continue; }
         sum += hinge;
@@ -105,7 +110,7 @@ void BatchTripletLossLayer<Dtype>::Forward_cpu(
         uses[i * num + k] -= 1;
       }
     }
-    triplets_ += double(similar.size()) * dissimilar.size();
+    triplets_ += double(positives.size()) * negatives.size();
   }
   top[0]->mutable_cpu_data()[0] = sum / divisor();
   if (top.size() == 2) {
@@ -117,8 +122,9 @@ template <typename Dtype>
 void BatchTripletLossLayer<Dtype>::Backward_cpu(
     const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
     const vector<Blob<Dtype>*>& bottom) {
-  CHECK(!propagate_down[1]) << "BatchTripletLoss layer '"
-      << this->layer_param_.name() << "' has no gradient for labels";
+  CHECK(!propagate_down[1])
+      << "BatchTripletLoss layer '" << this->layer_param_.name()
+      << "' has no gradient for labels";
   if (!propagate_down[0]) { return; }
   const int num = bottom[0]->shape(0), bits = bottom[0]->count(1);
   const Dtype* codes = bottom[0]->cpu_data();

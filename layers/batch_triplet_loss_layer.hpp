@@ -12,25 +12,25 @@ namespace caffe {
 
 /**
  * @brief The triplet ranking loss over all triplets that the images of a batch
- *        form: thousands in place of a third of the number of images.
+ *        form: thousands, instead of a third of the number of images.
  *
  * @f$ E = \frac{1}{T} \sum_{(i, j, k)} \max(0,
  *       \|b_i - b_j\|_2^2 - \|b_i - b_k\|_2^2 + m) @f$
  *
  * over all i, j and k of which i and j are different images with a label in
  * common, and i and k have none. T is the number of these triplets or, with
- * average_active, of those among them whose hinge is active.
+ * average_active, of those whose hinge is active.
  *
- * The loss is eq. 2 of Lai, Pan, Liu, Yan, CVPR 2015; all triplets of a batch are
- * "batch all" of Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person
- * Re-Identification", 2017. It runs on the host in GPU mode too.
+ * The loss is eq. 2 of Lai, Pan, Liu, Yan, CVPR 2015; all triplets of a batch
+ * are "batch all" of Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for
+ * Person Re-Identification", 2017. It runs on the host in GPU mode too.
  *
  * @param bottom input Blob vector (length 2)
  *   -# @f$ (N \times q) @f$ the codes b
  *   -# @f$ (N) @f$ their labels, or @f$ (N \times C) @f$ 1 for each label that
  *      an image has and 0 for the others
  * @param top output Blob vector (length 1 or 2)
- *   -# @f$ (1) @f$ the loss; 0 where the batch has no triplet
+ *   -# @f$ (1) @f$ the loss; 0 if the batch has no triplet
  *   -# @f$ (1) @f$ optional: the share of triplets whose hinge is active
  */
 template <typename Dtype>
@@ -44,9 +44,9 @@ class BatchTripletLossLayer : public LossLayer<Dtype> {
   explicit BatchTripletLossLayer(const LayerParameter& param)
       : LossLayer<Dtype>(param), triplets_(0), active_(0) {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                          const vector<Blob<Dtype>*>& top);
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                       const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "BatchTripletLoss"; }
   virtual inline int ExactNumTopBlobs() const { return -1; }
@@ -55,22 +55,23 @@ class BatchTripletLossLayer : public LossLayer<Dtype> {
 
  protected:
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                           const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+                            const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
 
-  // Ends with a message where labels of 1 and 0 have another value.
+  // Ends the program if a multi-hot label is neither 1 nor 0.
   void CheckLabels(const Blob<Dtype>& labels) const;
   // Whether images i and j have a label in common.
-  bool Similar(const Blob<Dtype>& labels, int i, int j) const;
-  // What the sum of hinges is divided by.
+  bool ShareALabel(const Blob<Dtype>& labels, int i, int j) const;
+  // The divisor of the sum of hinges.
   Dtype divisor() const;
 
   Dtype margin_;
   bool average_active_;
-  double triplets_, active_;     // in the batch
-  // (N x N): in how many active triplets the distance of i and j stands with
-  // i as the query; negative for dissimilar ones.
+  double triplets_, active_;  // in the batch
+  // (N x N): the number of active triplets with query i and positive j, or
+  // minus the number of those with query i and negative j.
   Blob<Dtype> uses_;
 };
 

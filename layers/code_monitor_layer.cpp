@@ -8,33 +8,31 @@ namespace caffe {
 
 template <typename Dtype>
 void CodeMonitorLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
-    const vector<Blob<Dtype>*>& top) {
-  CHECK_EQ(this->phase_, TRAIN) << "CodeMonitor layer '"
-      << this->layer_param_.name()
-      << "' is for training; give it include { phase: TRAIN }";
+                                         const vector<Blob<Dtype>*>& top) {
+  CHECK_EQ(this->phase_, TRAIN)
+      << "CodeMonitor layer '" << this->layer_param_.name()
+      << "' is for training only; add include { phase: TRAIN } to it";
 }
 
 template <typename Dtype>
 void CodeMonitorLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
-    const vector<Blob<Dtype>*>& top) {
+                                      const vector<Blob<Dtype>*>& top) {
   CHECK(bottom[0]->num_axes() >= 1 && bottom[0]->count() > 0)
       << "CodeMonitor layer '" << this->layer_param_.name()
       << "': bottom 0 has shape " << bottom[0]->shape_string()
       << "; codes are N x q with at least one value, for example 192 x 48";
   const vector<int> scalar(0);
-  for (size_t i = 0; i < top.size(); ++i) {
-    top[i]->Reshape(scalar);
-  }
+  for (size_t i = 0; i < top.size(); ++i) { top[i]->Reshape(scalar); }
 }
 
 template <typename Dtype>
 void CodeMonitorLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
-    const vector<Blob<Dtype>*>& top) {
+                                          const vector<Blob<Dtype>*>& top) {
   const int num = bottom[0]->shape(0);
   const int bits = bottom[0]->count(1);
-  const Dtype* values = bottom[0]->cpu_data();   // num x bits
+  const Dtype* values = bottom[0]->cpu_data();  // num x bits
   vector<int> ones(bits, 0);
-  std::set<vector<bool> > codes;
+  std::set<vector<bool>> codes;
   int clipped = 0;
   for (int n = 0; n < num; ++n) {
     vector<bool> code(bits);
@@ -56,10 +54,12 @@ void CodeMonitorLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
 
 template <typename Dtype>
 void CodeMonitorLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
-    const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
-  CHECK(!propagate_down[0]) << "CodeMonitor layer '"
-      << this->layer_param_.name() << "' has no gradient; give its tops no"
-      << " loss_weight";
+                                           const vector<bool>& propagate_down,
+                                           const vector<Blob<Dtype>*>& bottom) {
+  CHECK(!propagate_down[0])
+      << "CodeMonitor layer '" << this->layer_param_.name()
+      << "' has no gradient; remove the"
+      << " loss_weight of its tops";
 }
 
 INSTANTIATE_CLASS(CodeMonitorLayer);

@@ -10,24 +10,24 @@
 namespace caffe {
 
 /**
- * @brief Puts figures about a batch of codes into the training log, so that a
- *        collapse is seen at once: the relaxed loss can fall steadily while
- *        nearly every bit is the same for all images.
+ * @brief Reports statistics of a batch of codes in the training log, to detect
+ *        a collapse early: the relaxed loss can fall steadily while nearly
+ *        every bit is the same for all images.
  *
- * A bit is 1 where its value is above 0.5, as in coding a new image (Lai et
+ * A bit is 1 if its value is above 0.5, as when a new image is encoded (Lai et
  * al., CVPR 2015, section 3.4). The layer is for the TRAIN phase and has no
  * gradient.
  *
  * @param bottom input Blob vector (length 1)
- *   -# @f$ (N \times q) @f$ the codes, behind the piece-wise threshold
+ *   -# @f$ (N \times q) @f$ the codes, after the piece-wise threshold
  * @param top output Blob vector (length 4), each a single number
  *   -# the lowest mean of a bit over the batch
  *   -# the highest mean of a bit over the batch (a bit whose mean is 0 or 1
- *      tells nothing)
+ *      carries no information)
  *   -# the number of distinct codes, from 1 (collapse) to N
  *   -# the share of values that are exactly 0 or 1: clipped by the threshold
- *      (or, in float, by Caffe's own sigmoid of more than 17 or less than
- *      -38)
+ *      (or, in float, rounded in Caffe's own sigmoid of more than 17 or less
+ *      than -38)
  */
 template <typename Dtype>
 class CodeMonitorLayer : public Layer<Dtype> {
@@ -35,9 +35,9 @@ class CodeMonitorLayer : public Layer<Dtype> {
   explicit CodeMonitorLayer(const LayerParameter& param)
       : Layer<Dtype>(param) {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                          const vector<Blob<Dtype>*>& top);
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                       const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "CodeMonitor"; }
   virtual inline int ExactNumBottomBlobs() const { return 1; }
@@ -47,13 +47,14 @@ class CodeMonitorLayer : public Layer<Dtype> {
   }
 
  protected:
-  // There is no Forward_gpu: Caffe then calls this one, and the few hundred
-  // codes of a batch cross to the host.
+  // There is no Forward_gpu: Caffe then calls this one, and copies the few
+  // hundred codes of a batch to the host.
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
-  /// No gradient; aborts when asked for one.
+                           const vector<Blob<Dtype>*>& top);
+  /// There is no gradient; aborts if one is requested.
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+                            const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
 };
 
 }  // namespace caffe

@@ -13,27 +13,29 @@ namespace {
 
 template <typename Parameter>
 void UseCaffe(Parameter* param) {
-  if (param->engine() == Parameter::DEFAULT) { param->set_engine(Parameter::CAFFE); }
+  if (param->engine() == Parameter::DEFAULT) {
+    param->set_engine(Parameter::CAFFE);
+  }
 }
 
-// Puts ChooseEngine before Caffe's creator of a type.
+// Calls ChooseEngine before Caffe's creator of a type.
 template <typename Dtype, int kType>
 class ChoosesEngine {
  public:
   explicit ChoosesEngine(const char* type) {
     typename LayerRegistry<Dtype>::Creator& creator =
         LayerRegistry<Dtype>::Registry()[type];
-    CaffesOwn() = creator;
+    StockCreator() = creator;
     creator = &Create;
   }
 
  private:
-  static typename LayerRegistry<Dtype>::Creator& CaffesOwn() {
+  static typename LayerRegistry<Dtype>::Creator& StockCreator() {
     static typename LayerRegistry<Dtype>::Creator creator;
     return creator;
   }
-  static shared_ptr<Layer<Dtype> > Create(const LayerParameter& param) {
-    return CaffesOwn()(ChooseEngine(param));
+  static shared_ptr<Layer<Dtype>> Create(const LayerParameter& param) {
+    return StockCreator()(ChooseEngine(param));
   }
 };
 

@@ -6,14 +6,15 @@
 namespace caffe {
 
 /**
- * @brief `engine: CAFFE` in place of the default where cuDNN would be wrong.
+ * @brief Replaces the default engine by `engine: CAFFE` where cuDNN would fail
+ *        or give other results.
  *
- * In a build with cuDNN, Caffe makes cuDNN layers in CPU mode too, which end the
- * process where there is no GPU. And pooling is Caffe's own on the GPU too: cuDNN
- * counts in an average what hangs over the edge of the image where Caffe does
- * not, so that a net would give other values than on the CPU; it has no stochastic
- * pooling; and Caffe keeps from it for the maximum itself. In builds without cuDNN
- * nothing changes.
+ * In a build with cuDNN, Caffe creates cuDNN layers in CPU mode too, which end
+ * the process if there is no GPU. Pooling is Caffe's own on the GPU too: cuDNN
+ * counts in an average what extends past the edge of the image and Caffe does
+ * not, so that a net would give other values than on the CPU; cuDNN has no
+ * stochastic pooling; and for max pooling Caffe avoids cuDNN itself. In builds
+ * without cuDNN nothing changes.
  */
 LayerParameter ChooseEngine(const LayerParameter& param);
 

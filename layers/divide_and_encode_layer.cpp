@@ -8,30 +8,32 @@
 namespace caffe {
 
 template <typename Dtype>
-void DivideAndEncodeLayer<Dtype>::LayerSetUp(
-    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+void DivideAndEncodeLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
+                                             const vector<Blob<Dtype>*>& top) {
   const DivideAndEncodeParameter& param =
       this->layer_param_.divide_and_encode_param();
-  CHECK_GE(bottom[0]->num_axes(), 2) << "DivideAndEncode layer '"
-      << this->layer_param_.name() << "': bottom 0 has shape "
-      << bottom[0]->shape_string()
+  CHECK_GE(bottom[0]->num_axes(), 2)
+      << "DivideAndEncode layer '" << this->layer_param_.name()
+      << "': bottom 0 has shape " << bottom[0]->shape_string()
       << "; features are N x d, for example 64 x 2400";
-  CHECK_NE(bottom[0], top[0]) << "DivideAndEncode layer '"
-      << this->layer_param_.name() << "': top and bottom are one blob; Backward"
-      << " needs the features, so give the top a name of its own";
+  CHECK_NE(bottom[0], top[0])
+      << "DivideAndEncode layer '" << this->layer_param_.name()
+      << "': top and bottom are the same blob;"
+      << " Backward needs the features, so give the top a different name";
   features_ = bottom[0]->shape(1);
   bits_ = param.num_output();
   bias_term_ = param.bias_term();
-  CHECK(bits_ >= 1 && bits_ <= features_) << "DivideAndEncode layer '"
-      << this->layer_param_.name() << "': num_output is " << bits_
-      << " bits and bottom 0 has " << features_ << " features; num_output"
-      << " goes from 1 to the number of features, for example 48 bits from"
+  CHECK(bits_ >= 1 && bits_ <= features_)
+      << "DivideAndEncode layer '" << this->layer_param_.name()
+      << "': num_output is " << bits_ << " bits, but bottom 0 has " << features_
+      << " features; num_output"
+      << " must be from 1 to the number of features, for example 48 bits of"
       << " 2400 features";
   if (this->blobs_.empty()) {
     this->blobs_.resize(bias_term_ ? 2 : 1);
     this->blobs_[0].reset(new Blob<Dtype>(vector<int>(1, features_)));
-    // Slice by slice, so that a filler's fan-in is the length of the slice.
-    shared_ptr<Filler<Dtype> > weight_filler(
+    // Fill each slice by itself, so that the fan-in is the length of the slice.
+    shared_ptr<Filler<Dtype>> weight_filler(
         GetFiller<Dtype>(param.weight_filler()));
     Dtype* weights = this->blobs_[0]->mutable_cpu_data();
     for (int i = 0; i < bits_; ++i) {
@@ -42,7 +44,7 @@ void DivideAndEncodeLayer<Dtype>::LayerSetUp(
     }
     if (bias_term_) {
       this->blobs_[1].reset(new Blob<Dtype>(vector<int>(1, bits_)));
-      shared_ptr<Filler<Dtype> > bias_filler(
+      shared_ptr<Filler<Dtype>> bias_filler(
           GetFiller<Dtype>(param.bias_filler()));
       bias_filler->Fill(this->blobs_[1].get());
     }
@@ -51,15 +53,16 @@ void DivideAndEncodeLayer<Dtype>::LayerSetUp(
 }
 
 template <typename Dtype>
-void DivideAndEncodeLayer<Dtype>::Reshape(
-    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+void DivideAndEncodeLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
+                                          const vector<Blob<Dtype>*>& top) {
   CHECK(bottom[0]->num_axes() >= 2 && bottom[0]->shape(1) == features_)
       << "DivideAndEncode layer '" << this->layer_param_.name()
       << "': bottom 0 has shape " << bottom[0]->shape_string()
       << ", the layer was set up for N x " << features_ << " features";
-  CHECK_EQ(bottom[0]->count(1), features_) << "DivideAndEncode layer '"
-      << this->layer_param_.name() << "': bottom 0 has shape "
-      << bottom[0]->shape_string() << "; axes after the second must have size"
+  CHECK_EQ(bottom[0]->count(1), features_)
+      << "DivideAndEncode layer '" << this->layer_param_.name()
+      << "': bottom 0 has shape " << bottom[0]->shape_string()
+      << "; axes after the second must have size"
       << " 1, for example 64 x " << features_ << " x 1 x 1 (pool the features"
       << " globally first)";
   top[0]->Reshape(vector<int>{bottom[0]->shape(0), bits_});

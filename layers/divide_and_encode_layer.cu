@@ -10,8 +10,9 @@ namespace caffe {
 // slice in the order of the features, as the CPU does.
 template <typename Dtype>
 __global__ void EncodeSlices(const int count, const int bits,
-    const int features, const FeatureSlices slices, const Dtype* x,
-    const Dtype* weights, const Dtype* bias, Dtype* y) {
+                             const int features, const FeatureSlices slices,
+                             const Dtype* x, const Dtype* weights,
+                             const Dtype* bias, Dtype* y) {
   CUDA_KERNEL_LOOP(k, count) {
     const int n = k / bits;
     const int i = k % bits;
@@ -23,12 +24,14 @@ __global__ void EncodeSlices(const int count, const int bits,
   }
 }
 
-// weights_diff, features: thread j adds the batch in its order, so that no
-// atomics are needed and the sum is the same on every run.
+// weights_diff, features: thread j adds over the batch in order, so that no
+// atomics are needed and the sum is the same in every run.
 template <typename Dtype>
 __global__ void EncodeWeightsGradient(const int features, const int num,
-    const int bits, const FeatureSlices slices, const Dtype* x,
-    const Dtype* y_diff, Dtype* weights_diff) {
+                                      const int bits,
+                                      const FeatureSlices slices,
+                                      const Dtype* x, const Dtype* y_diff,
+                                      Dtype* weights_diff) {
   CUDA_KERNEL_LOOP(j, features) {
     const int i = slices.bit(j);
     Dtype sum = weights_diff[j];
@@ -39,15 +42,13 @@ __global__ void EncodeWeightsGradient(const int features, const int num,
   }
 }
 
-// bias_diff, bits: thread i, the batch in its order again.
+// bias_diff, bits: thread i adds over the batch in order.
 template <typename Dtype>
 __global__ void EncodeBiasGradient(const int bits, const int num,
-    const Dtype* y_diff, Dtype* bias_diff) {
+                                   const Dtype* y_diff, Dtype* bias_diff) {
   CUDA_KERNEL_LOOP(i, bits) {
     Dtype sum = bias_diff[i];
-    for (int n = 0; n < num; ++n) {
-      sum += y_diff[n * bits + i];
-    }
+    for (int n = 0; n < num; ++n) { sum += y_diff[n * bits + i]; }
     bias_diff[i] = sum;
   }
 }
@@ -56,8 +57,10 @@ __global__ void EncodeBiasGradient(const int bits, const int num,
 // k % features).
 template <typename Dtype>
 __global__ void EncodeFeaturesGradient(const int count, const int features,
-    const int bits, const FeatureSlices slices, const Dtype* weights,
-    const Dtype* y_diff, Dtype* x_diff) {
+                                       const int bits,
+                                       const FeatureSlices slices,
+                                       const Dtype* weights,
+                                       const Dtype* y_diff, Dtype* x_diff) {
   CUDA_KERNEL_LOOP(k, count) {
     const int n = k / features;
     const int j = k % features;
@@ -70,7 +73,6 @@ void DivideAndEncodeLayer<Dtype>::Forward_gpu(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   const int count = top[0]->count();
   if (count == 0) { return; }
-  // NOLINT_NEXT_LINE(whitespace/operators)
   EncodeSlices<Dtype><<<CAFFE_GET_BLOCKS(count), CAFFE_CUDA_NUM_THREADS>>>(
       count, bits_, features_, slices(), bottom[0]->gpu_data(),
       this->blobs_[0]->gpu_data(),
@@ -87,27 +89,24 @@ void DivideAndEncodeLayer<Dtype>::Backward_gpu(
   if (num == 0) { return; }
   const Dtype* y_diff = top[0]->gpu_diff();
   if (this->param_propagate_down_[0]) {
-    // NOLINT_NEXT_LINE(whitespace/operators)
-    EncodeWeightsGradient<Dtype><<<CAFFE_GET_BLOCKS(features_),
-        CAFFE_CUDA_NUM_THREADS>>>(
-        features_, num, bits_, slices(), bottom[0]->gpu_data(), y_diff,
-        this->blobs_[0]->mutable_gpu_diff());
+    EncodeWeightsGradient<Dtype>
+        <<<CAFFE_GET_BLOCKS(features_), CAFFE_CUDA_NUM_THREADS>>>(
+            features_, num, bits_, slices(), bottom[0]->gpu_data(), y_diff,
+            this->blobs_[0]->mutable_gpu_diff());
     CUDA_POST_KERNEL_CHECK;
   }
   if (bias_term_ && this->param_propagate_down_[1]) {
-    // NOLINT_NEXT_LINE(whitespace/operators)
-    EncodeBiasGradient<Dtype><<<CAFFE_GET_BLOCKS(bits_),
-        CAFFE_CUDA_NUM_THREADS>>>(
-        bits_, num, y_diff, this->blobs_[1]->mutable_gpu_diff());
+    EncodeBiasGradient<Dtype>
+        <<<CAFFE_GET_BLOCKS(bits_), CAFFE_CUDA_NUM_THREADS>>>(
+            bits_, num, y_diff, this->blobs_[1]->mutable_gpu_diff());
     CUDA_POST_KERNEL_CHECK;
   }
   if (propagate_down[0]) {
     const int count = bottom[0]->count();
-    // NOLINT_NEXT_LINE(whitespace/operators)
-    EncodeFeaturesGradient<Dtype><<<CAFFE_GET_BLOCKS(count),
-        CAFFE_CUDA_NUM_THREADS>>>(
-        count, features_, bits_, slices(), this->blobs_[0]->gpu_data(),
-        y_diff, bottom[0]->mutable_gpu_diff());
+    EncodeFeaturesGradient<Dtype>
+        <<<CAFFE_GET_BLOCKS(count), CAFFE_CUDA_NUM_THREADS>>>(
+            count, features_, bits_, slices(), this->blobs_[0]->gpu_data(),
+            y_diff, bottom[0]->mutable_gpu_diff());
     CUDA_POST_KERNEL_CHECK;
   }
 }

@@ -12,8 +12,8 @@
 namespace caffe {
 
 /**
- * @brief How d features fall into q slices: with d = q s + c, the first c
- *        slices have s + 1 features, the others s (section 3.3, footnote 4).
+ * @brief How d features are divided into q slices: with d = q s + c, the first
+ *        c slices have s + 1 features, the others s (section 3.3, footnote 4).
  */
 class FeatureSlices {
  public:
@@ -31,8 +31,8 @@ class FeatureSlices {
   }
 
  private:
-  int length_;   // s
-  int longer_;   // c
+  int length_;  // s
+  int longer_;  // c
 };
 
 /**
@@ -44,8 +44,8 @@ class FeatureSlices {
  * Lai, Pan, Liu, Yan, "Simultaneous Feature Learning and Hash Coding with Deep
  * Neural Networks", CVPR 2015, section 3.3 and eq. 4, which has no bias
  * @f$ w^0 @f$. The sigmoid of eq. 5 and the piece-wise threshold of eq. 6 are
- * layers of their own (Sigmoid, after a Power { scale: beta } where beta is
- * not 1, and PiecewiseThreshold).
+ * layers of their own (Sigmoid, after a Power { scale: beta } if beta is not 1,
+ * and PiecewiseThreshold).
  *
  * Blobs: 0 the d weights in the order of the features, shape (d); 1, with
  * bias_term, the q biases, shape (q).
@@ -62,15 +62,15 @@ class DivideAndEncodeLayer : public Layer<Dtype> {
    * @param param provides DivideAndEncodeParameter divide_and_encode_param:
    *   - num_output: q, from 1 to d.
    *   - bias_term (\b optional, default false).
-   *   - weight_filler, bias_filler (\b optional, default constant 0). Fillers
-   *     that look at the fan-in see the length of a slice.
+   *   - weight_filler, bias_filler (\b optional, default constant 0). The
+   *     fan-in is the length of a slice.
    */
   explicit DivideAndEncodeLayer(const LayerParameter& param)
       : Layer<Dtype>(param), bits_(), features_(), bias_term_() {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                          const vector<Blob<Dtype>*>& top);
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                       const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "DivideAndEncode"; }
   virtual inline int ExactNumBottomBlobs() const { return 1; }
@@ -78,9 +78,9 @@ class DivideAndEncodeLayer : public Layer<Dtype> {
 
  protected:
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                           const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                           const vector<Blob<Dtype>*>& top);
   /**
    * @brief With i the bit whose slice holds feature j:
    *   - to x_nj:   W_j dE/dy_ni
@@ -90,14 +90,16 @@ class DivideAndEncodeLayer : public Layer<Dtype> {
    * A bit's gradient reaches its own slice and no other.
    */
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+                            const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+                            const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
 
   FeatureSlices slices() const { return FeatureSlices(features_, bits_); }
 
-  int bits_;       // q
-  int features_;   // d
+  int bits_;      // q
+  int features_;  // d
   bool bias_term_;
 };
 

@@ -14,7 +14,8 @@ void PiecewiseThresholdLayer<Dtype>::LayerSetUp(
   NeuronLayer<Dtype>::LayerSetUp(bottom, top);
   const PiecewiseThresholdParameter& param =
       this->layer_param_.piecewise_threshold_param();
-  const char* example = "for example piecewise_threshold_param"
+  const char* example =
+      "for example piecewise_threshold_param"
       " { epsilon: 0.5 gamma: 0.8 stepsize: 20000 }";
   CHECK(param.epsilon() > 0 && param.epsilon() <= 0.5)
       << "PiecewiseThreshold layer '" << this->layer_param_.name()
@@ -24,18 +25,17 @@ void PiecewiseThresholdLayer<Dtype>::LayerSetUp(
       << "PiecewiseThreshold layer '" << this->layer_param_.name()
       << "': gamma is " << param.gamma()
       << ", it must be above 0 and at most 1, " << example;
-  CHECK_GE(param.stepsize(), 1) << "PiecewiseThreshold layer '"
-      << this->layer_param_.name() << "': stepsize is " << param.stepsize()
+  CHECK_GE(param.stepsize(), 1)
+      << "PiecewiseThreshold layer '" << this->layer_param_.name()
+      << "': stepsize is " << param.stepsize()
       << ", it must be at least 1 training iteration, " << example;
   if (this->blobs_.empty()) {
     this->blobs_.resize(1);
     this->blobs_[0].reset(new Blob<Dtype>(vector<int>(1, 1)));
     caffe_set(1, Dtype(0), this->blobs_[0]->mutable_cpu_data());
   }
-  // The count is the layer's own: no solver may move it.
-  if (this->layer_param_.param_size() == 0) {
-    this->layer_param_.add_param();
-  }
+  // No solver may update the count.
+  if (this->layer_param_.param_size() == 0) { this->layer_param_.add_param(); }
   this->layer_param_.mutable_param(0)->set_lr_mult(0);
   this->layer_param_.mutable_param(0)->set_decay_mult(0);
 }
@@ -46,12 +46,12 @@ void PiecewiseThresholdLayer<Dtype>::Schedule() {
       this->layer_param_.piecewise_threshold_param();
   Dtype iteration = this->blobs_[0]->cpu_data()[0];
   if (this->phase_ == TRAIN) {
-    // With iter_size above 1 the solver runs Forward several times within one
-    // iteration, and tells nobody. But it clears every parameter's diff once
-    // at the start of an iteration, so a mark left in the count's own diff is
-    // gone exactly when a new iteration has begun. The mark is the smallest
-    // normal number: its square is 0, so that it does not weigh in the norm
-    // that clip_gradients looks at, nor in any update.
+    // With iter_size above 1 the solver runs Forward several times per
+    // iteration, and layers are not told. But it clears every parameter's diff
+    // once at the start of an iteration, so that a mark in the count's own diff
+    // is gone exactly when a new iteration has begun. The mark is the smallest
+    // normal number: its square is 0, so that it changes neither the norm that
+    // clip_gradients computes, nor any update.
     Dtype* mark = this->blobs_[0]->mutable_cpu_diff();
     if (mark[0] == 0) {
       mark[0] = std::numeric_limits<Dtype>::min();
@@ -61,9 +61,10 @@ void PiecewiseThresholdLayer<Dtype>::Schedule() {
     }
   }
   const Dtype epsilon = param.epsilon()
-      * std::pow(Dtype(param.gamma()), std::floor(iteration / param.stepsize()));
-  LOG_IF(INFO, this->phase_ == TRAIN && epsilon != epsilon_
-               && Caffe::root_solver())
+      * std::pow(Dtype(param.gamma()),
+                 std::floor(iteration / param.stepsize()));
+  LOG_IF(INFO,
+         this->phase_ == TRAIN && epsilon != epsilon_ && Caffe::root_solver())
       << "PiecewiseThreshold layer '" << this->layer_param_.name()
       << "': epsilon = " << epsilon << " from iteration " << iteration;
   epsilon_ = epsilon;
@@ -76,9 +77,7 @@ void PiecewiseThresholdLayer<Dtype>::Forward_cpu(
   const int count = bottom[0]->count();
   const Dtype* s = bottom[0]->cpu_data();
   Dtype* g = top[0]->mutable_cpu_data();
-  for (int i = 0; i < count; ++i) {
-    g[i] = PiecewiseThreshold(s[i], epsilon_);
-  }
+  for (int i = 0; i < count; ++i) { g[i] = PiecewiseThreshold(s[i], epsilon_); }
 }
 
 template <typename Dtype>
@@ -87,7 +86,7 @@ void PiecewiseThresholdLayer<Dtype>::Backward_cpu(
     const vector<Blob<Dtype>*>& bottom) {
   if (!propagate_down[0]) { return; }
   const int count = bottom[0]->count();
-  const Dtype* s = bottom[0]->cpu_data();    // or g(s), in place
+  const Dtype* s = bottom[0]->cpu_data();  // g(s) if in place
   const Dtype* top_diff = top[0]->cpu_diff();
   Dtype* bottom_diff = bottom[0]->mutable_cpu_diff();
   for (int i = 0; i < count; ++i) {

@@ -6,18 +6,18 @@
 
 namespace caffe {
 
-// g(s), element by element; s and g may be one and the same blob.
+// g(s), element by element; s and g may be the same blob.
 template <typename Dtype>
 __global__ void PiecewiseThresholdForward(const int count, const Dtype* s,
-    const Dtype epsilon, Dtype* g) {
-  CUDA_KERNEL_LOOP(i, count) {
-    g[i] = PiecewiseThreshold(s[i], epsilon);
-  }
+                                          const Dtype epsilon, Dtype* g) {
+  CUDA_KERNEL_LOOP(i, count) { g[i] = PiecewiseThreshold(s[i], epsilon); }
 }
 
 template <typename Dtype>
 __global__ void PiecewiseThresholdBackward(const int count, const Dtype* s,
-    const Dtype epsilon, const Dtype* top_diff, Dtype* bottom_diff) {
+                                           const Dtype epsilon,
+                                           const Dtype* top_diff,
+                                           Dtype* bottom_diff) {
   CUDA_KERNEL_LOOP(i, count) {
     bottom_diff[i] = PiecewiseInside(s[i], epsilon) ? top_diff[i] : Dtype(0);
   }
@@ -29,10 +29,9 @@ void PiecewiseThresholdLayer<Dtype>::Forward_gpu(
   Schedule();
   const int count = bottom[0]->count();
   if (count == 0) { return; }
-  // NOLINT_NEXT_LINE(whitespace/operators)
-  PiecewiseThresholdForward<Dtype><<<CAFFE_GET_BLOCKS(count),
-      CAFFE_CUDA_NUM_THREADS>>>(
-      count, bottom[0]->gpu_data(), epsilon_, top[0]->mutable_gpu_data());
+  PiecewiseThresholdForward<Dtype>
+      <<<CAFFE_GET_BLOCKS(count), CAFFE_CUDA_NUM_THREADS>>>(
+          count, bottom[0]->gpu_data(), epsilon_, top[0]->mutable_gpu_data());
   CUDA_POST_KERNEL_CHECK;
 }
 
@@ -42,11 +41,10 @@ void PiecewiseThresholdLayer<Dtype>::Backward_gpu(
     const vector<Blob<Dtype>*>& bottom) {
   const int count = bottom[0]->count();
   if (!propagate_down[0] || count == 0) { return; }
-  // NOLINT_NEXT_LINE(whitespace/operators)
-  PiecewiseThresholdBackward<Dtype><<<CAFFE_GET_BLOCKS(count),
-      CAFFE_CUDA_NUM_THREADS>>>(
-      count, bottom[0]->gpu_data(), epsilon_, top[0]->gpu_diff(),
-      bottom[0]->mutable_gpu_diff());
+  PiecewiseThresholdBackward<Dtype>
+      <<<CAFFE_GET_BLOCKS(count), CAFFE_CUDA_NUM_THREADS>>>(
+          count, bottom[0]->gpu_data(), epsilon_, top[0]->gpu_diff(),
+          bottom[0]->mutable_gpu_diff());
   CUDA_POST_KERNEL_CHECK;
 }
 

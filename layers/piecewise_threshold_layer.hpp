@@ -18,7 +18,7 @@ DNNH_HOST_DEVICE inline bool PiecewiseInside(Dtype s, Dtype epsilon) {
   return s >= Dtype(0.5) - epsilon && s <= Dtype(0.5) + epsilon;
 }
 
-/// g(s) of eq. 6; NaN stays NaN, so that a diverged net is seen.
+/// g(s) of eq. 6. NaN stays NaN, so that a diverged net is noticed.
 template <typename Dtype>
 DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
   if (s < Dtype(0.5) - epsilon) { return 0; }
@@ -27,8 +27,8 @@ DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
 }
 
 /**
- * @brief Piece-wise threshold: cuts values that are nearly binary to 0 or 1
- *        and leaves those around 0.5 as they are.
+ * @brief Piece-wise threshold: rounds values that are nearly binary to 0 or 1
+ *        and leaves those around 0.5 unchanged.
  *
  * @f$ g(s) = 0 @f$ for @f$ s < 0.5 - \epsilon @f$,
  * @f$ g(s) = s @f$ for @f$ 0.5 - \epsilon \le s \le 0.5 + \epsilon @f$,
@@ -36,15 +36,15 @@ DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
  *
  * Lai, Pan, Liu, Yan, "Simultaneous Feature Learning and Hash Coding with Deep
  * Neural Networks", CVPR 2015, eq. 6; and section 4.1 for epsilon's schedule:
- * it starts at 0.5 and falls by 20 % after every 20,000 training iterations.
+ * it starts at 0.5 and decays by 20 % after every 20,000 training iterations.
  *
  * Blob 0, shape (1), is the number of training iterations begun so far. It is
- * saved with the net, so that training resumed from a snapshot goes on with
- * the schedule where it was; its learning rate and decay are always 0. It
- * grows by one with each iteration of the solver in the TRAIN phase, whatever
- * iter_size is, and never in TEST. (As a float it counts exactly to 2^24.)
- * `caffe train -weights` copies it too; fine-tuning that is to begin with the
- * first epsilon gives the layer another name.
+ * saved with the net, so that training resumed from a snapshot continues the
+ * schedule; its learning rate and decay are always 0. It increases by one in
+ * each iteration of the solver in the TRAIN phase, whatever iter_size is, and
+ * never in TEST. (As a float it counts exactly to 2^24.)
+ * `caffe train -weights` copies it too. To start fine-tuning with the first
+ * epsilon, give the layer another name.
  *
  * @param bottom input Blob vector (length 1)
  *   -# any shape: the values s; in [0, 1] where the top is the bottom itself
@@ -57,39 +57,41 @@ class PiecewiseThresholdLayer : public NeuronLayer<Dtype> {
   /**
    * @param param provides PiecewiseThresholdParameter
    *     piecewise_threshold_param:
-   *   - epsilon (\b optional, default 0.5): the first one, in (0, 0.5].
-   *   - gamma (\b optional, default 0.8): its factor, in (0, 1].
+   *   - epsilon (\b optional, default 0.5): the initial value, in (0, 0.5].
+   *   - gamma (\b optional, default 0.8): the decay factor, in (0, 1].
    *   - stepsize (\b optional, default 20000): training iterations between
-   *     two falls.
+   *     two decays.
    */
   explicit PiecewiseThresholdLayer(const LayerParameter& param)
       : NeuronLayer<Dtype>(param), epsilon_() {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                          const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "PiecewiseThreshold"; }
 
  protected:
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                           const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                           const vector<Blob<Dtype>*>& top);
   /**
    * @brief The gradient is 1 on the identity piece, its corners included, and
    *        0 outside.
    *
-   * In place, where s is gone, g(s) tells which: for s in [0, 1] it lies on that
-   * piece exactly when s does.
+   * In place, s is overwritten, and g(s) decides: for s in [0, 1] it lies on
+   * that piece if and only if s does.
    */
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+                            const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+                            const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
 
-  // Sets epsilon_ for this pass; in TRAIN, counts the iteration it begins.
+  // Sets epsilon_ for this pass and, in TRAIN, counts iterations.
   void Schedule();
 
-  // epsilon of the last Forward, which Backward must share.
+  // epsilon of the last Forward, used by Backward too.
   Dtype epsilon_;
 };
 

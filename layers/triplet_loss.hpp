@@ -13,7 +13,7 @@ namespace caffe {
 /**
  * @brief Whether a triplet's hinge is active: its argument is above 0.
  *
- * A NaN is: a net that has diverged must not look perfect.
+ * A NaN is active: a net that has diverged must not look perfect.
  */
 template <typename Dtype>
 DNNH_HOST_DEVICE inline bool HingeIsActive(Dtype hinge) {
@@ -21,25 +21,27 @@ DNNH_HOST_DEVICE inline bool HingeIsActive(Dtype hinge) {
 }
 
 /**
- * @brief Checks what all losses of triplets have among their options, and
- *        keeps the share of active triplets out of the loss.
+ * @brief Checks the options that all triplet losses share, and excludes the
+ *        share of active triplets from the loss.
  *
- * That share is top 1, a figure to watch: it has no gradient.
+ * That share is top 1. It is for monitoring and has no gradient.
  *
  * @param type of the layer, for messages
- * @param field of LayerParameter that has the margin, likewise
- * @param tops how many there are, 1 or 2
+ * @param field of LayerParameter that has the margin, for messages
+ * @param tops the number of tops, 1 or 2
  */
 inline void SetUpTripletLoss(const std::string& type, const std::string& field,
                              double margin, int tops, LayerParameter* param) {
   const std::string owner = type + " layer '" + param->name() + "'";
   CHECK_GT(margin, 0) << owner << ": margin is " << margin << ", it must be"
-      << " greater than 0, for example " << field << " { margin: 1 }";
+                      << " greater than 0, for example " << field
+                      << " { margin: 1 }";
   if (tops < 2) { return; }
   if (param->loss_weight_size() == 1) { param->add_loss_weight(0); }
-  CHECK_EQ(param->loss_weight(1), 0) << owner << ": top 1, the share of active"
+  CHECK_EQ(param->loss_weight(1), 0)
+      << owner << ": top 1, the share of active"
       << " triplets, has loss_weight " << param->loss_weight(1)
-      << " but no gradient; leave its loss_weight out or give 0";
+      << " but no gradient; remove its loss_weight or set it to 0";
 }
 
 }  // namespace caffe

@@ -9,16 +9,17 @@ void TripletRankingLossLayer<Dtype>::LayerSetUp(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   LossLayer<Dtype>::LayerSetUp(bottom, top);
   margin_ = this->layer_param_.triplet_ranking_loss_param().margin();
-  SetUpTripletLoss(this->type(), "triplet_ranking_loss_param", margin_, top.size(),
-                   &this->layer_param_);
+  SetUpTripletLoss(this->type(), "triplet_ranking_loss_param", margin_,
+                   top.size(), &this->layer_param_);
 }
 
 template <typename Dtype>
-void TripletRankingLossLayer<Dtype>::Reshape(
-    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+void TripletRankingLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
+                                             const vector<Blob<Dtype>*>& top) {
   for (int i = 0; i < 3; ++i) {
-    CHECK_GE(bottom[i]->num_axes(), 1) << "TripletRankingLoss layer '"
-        << this->layer_param_.name() << "': bottom " << i
+    CHECK_GE(bottom[i]->num_axes(), 1)
+        << "TripletRankingLoss layer '" << this->layer_param_.name()
+        << "': bottom " << i
         << " is a single number; codes are N x q, for example 64 x 48";
   }
   for (int i = 1; i < 3; ++i) {
@@ -26,17 +27,16 @@ void TripletRankingLossLayer<Dtype>::Reshape(
         << "TripletRankingLoss layer '" << this->layer_param_.name()
         << "': bottom " << i << " has shape " << bottom[i]->shape_string()
         << ", bottom 0 has shape " << bottom[0]->shape_string()
-        << "; the three codes must have one shape N x q, for example"
-        << " 64 x 48 each";
+        << "; the three codes must have the same shape N x q, for"
+        << " example 64 x 48";
   }
-  CHECK_GT(bottom[0]->count(), 0) << "TripletRankingLoss layer '"
-      << this->layer_param_.name() << "': the codes have shape "
-      << bottom[0]->shape_string() << " and so no values; give at least one"
-      << " triplet and one bit, for example 1 x 1";
+  CHECK_GT(bottom[0]->count(), 0)
+      << "TripletRankingLoss layer '" << this->layer_param_.name()
+      << "': the codes have shape " << bottom[0]->shape_string()
+      << ", which has no values; give at least"
+      << " one triplet and one bit, for example 1 x 1";
   const vector<int> scalar(0);
-  for (size_t i = 0; i < top.size(); ++i) {
-    top[i]->Reshape(scalar);
-  }
+  for (size_t i = 0; i < top.size(); ++i) { top[i]->Reshape(scalar); }
   hinge_.Reshape(vector<int>(1, bottom[0]->shape(0)));
 }
 
@@ -53,9 +53,7 @@ void TripletRankingLossLayer<Dtype>::Summarize(
     active += 1;
   }
   top[0]->mutable_cpu_data()[0] = loss / num;
-  if (top.size() == 2) {
-    top[1]->mutable_cpu_data()[0] = Dtype(active) / num;
-  }
+  if (top.size() == 2) { top[1]->mutable_cpu_data()[0] = Dtype(active) / num; }
 }
 
 template <typename Dtype>
@@ -63,10 +61,10 @@ void TripletRankingLossLayer<Dtype>::Forward_cpu(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   const int num = hinge_.count();
   const int bits = bottom[0]->count() / num;
-  const Dtype* query = bottom[0]->cpu_data();      // num x bits
-  const Dtype* positive = bottom[1]->cpu_data();   // num x bits
-  const Dtype* negative = bottom[2]->cpu_data();   // num x bits
-  Dtype* hinge = hinge_.mutable_cpu_data();        // num
+  const Dtype* query = bottom[0]->cpu_data();     // num x bits
+  const Dtype* positive = bottom[1]->cpu_data();  // num x bits
+  const Dtype* negative = bottom[2]->cpu_data();  // num x bits
+  Dtype* hinge = hinge_.mutable_cpu_data();       // num
   for (int n = 0; n < num; ++n) {
     Dtype sum = 0;
     for (int i = n * bits; i < (n + 1) * bits; ++i) {
@@ -94,8 +92,9 @@ void TripletRankingLossLayer<Dtype>::Backward_cpu(
     for (int n = 0; n < num; ++n) {
       const bool active = HingeIsActive(hinge[n]);
       for (int i = n * bits; i < (n + 1) * bits; ++i) {
-        diff[i] = active ? scale * TripletTermGradient(
-            member, query[i], positive[i], negative[i]) : Dtype(0);
+        const Dtype gradient =
+            TripletTermGradient(member, query[i], positive[i], negative[i]);
+        diff[i] = active ? scale * gradient : Dtype(0);
       }
     }
   }

@@ -6,13 +6,13 @@
 
 namespace caffe {
 
-// hinge[n] = sum over the bits of TripletTerm, plus the margin. One thread a
-// triplet adds its bits in their order, as the CPU does: no atomics, and the
-// same sum on every run.
+// hinge[n] = sum over the bits of TripletTerm, plus the margin. One thread per
+// triplet adds its bits in order, as the CPU does: no atomics, and the same sum
+// in every run.
 template <typename Dtype>
-__global__ void TripletHinge(const int num, const int bits,
-    const Dtype* query, const Dtype* positive, const Dtype* negative,
-    const Dtype margin, Dtype* hinge) {
+__global__ void TripletHinge(const int num, const int bits, const Dtype* query,
+                             const Dtype* positive, const Dtype* negative,
+                             const Dtype margin, Dtype* hinge) {
   CUDA_KERNEL_LOOP(n, num) {
     Dtype sum = 0;
     for (int i = n * bits; i < (n + 1) * bits; ++i) {
@@ -26,14 +26,14 @@ __global__ void TripletHinge(const int num, const int bits,
 // (n, bit) = (i / bits, i % bits).
 template <typename Dtype>
 __global__ void TripletGradient(const int count, const int bits,
-    const int member, const Dtype* query, const Dtype* positive,
-    const Dtype* negative, const Dtype* hinge, const Dtype scale,
-    Dtype* diff) {
+                                const int member, const Dtype* query,
+                                const Dtype* positive, const Dtype* negative,
+                                const Dtype* hinge, const Dtype scale,
+                                Dtype* diff) {
   CUDA_KERNEL_LOOP(i, count) {
-    diff[i] = HingeIsActive(hinge[i / bits])
-        ? scale
-            * TripletTermGradient(member, query[i], positive[i], negative[i])
-        : Dtype(0);
+    const Dtype gradient =
+        TripletTermGradient(member, query[i], positive[i], negative[i]);
+    diff[i] = HingeIsActive(hinge[i / bits]) ? scale * gradient : Dtype(0);
   }
 }
 
@@ -42,12 +42,11 @@ void TripletRankingLossLayer<Dtype>::Forward_gpu(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   const int num = hinge_.count();
   const int bits = bottom[0]->count() / num;
-  // NOLINT_NEXT_LINE(whitespace/operators)
   TripletHinge<Dtype><<<CAFFE_GET_BLOCKS(num), CAFFE_CUDA_NUM_THREADS>>>(
       num, bits, bottom[0]->gpu_data(), bottom[1]->gpu_data(),
       bottom[2]->gpu_data(), margin_, hinge_.mutable_gpu_data());
   CUDA_POST_KERNEL_CHECK;
-  // The N hinges cross to the host, where the solver reads the loss anyway.
+  // Copies the N hinges to the host, where the solver reads the loss anyway.
   Summarize(top);
 }
 
@@ -60,12 +59,10 @@ void TripletRankingLossLayer<Dtype>::Backward_gpu(
   const Dtype scale = top[0]->cpu_diff()[0] / num;  // lambda / N
   for (int member = 0; member < 3; ++member) {
     if (!propagate_down[member]) { continue; }
-    // NOLINT_NEXT_LINE(whitespace/operators)
-    TripletGradient<Dtype><<<CAFFE_GET_BLOCKS(count),
-        CAFFE_CUDA_NUM_THREADS>>>(
+    TripletGradient<Dtype><<<CAFFE_GET_BLOCKS(count), CAFFE_CUDA_NUM_THREADS>>>(
         count, count / num, member, bottom[0]->gpu_data(),
-        bottom[1]->gpu_data(), bottom[2]->gpu_data(), hinge_.gpu_data(),
-        scale, bottom[member]->mutable_gpu_diff());
+        bottom[1]->gpu_data(), bottom[2]->gpu_data(), hinge_.gpu_data(), scale,
+        bottom[member]->mutable_gpu_diff());
     CUDA_POST_KERNEL_CHECK;
   }
 }

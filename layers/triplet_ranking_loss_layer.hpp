@@ -18,8 +18,8 @@ namespace caffe {
  *        (b - b^+)^2 - (b - b^-)^2, one term of the norms in eq. 2.
  */
 template <typename Dtype>
-DNNH_HOST_DEVICE inline Dtype TripletTerm(
-    Dtype query, Dtype positive, Dtype negative) {
+DNNH_HOST_DEVICE inline Dtype TripletTerm(Dtype query, Dtype positive,
+                                          Dtype negative) {
   const Dtype to_positive = query - positive;
   const Dtype to_negative = query - negative;
   return to_positive * to_positive - to_negative * to_negative;
@@ -32,12 +32,13 @@ DNNH_HOST_DEVICE inline Dtype TripletTerm(
  * Eq. 3 of the paper prints the third with the opposite sign; this one is the
  * derivative of eq. 2.
  *
- * @param member 0 for the query b, 1 for the similar b^+, 2 for the
- *        dissimilar b^-
+ * @param member 0 for the query b, 1 for the positive b^+, 2 for the
+ *        negative b^-
  */
 template <typename Dtype>
-DNNH_HOST_DEVICE inline Dtype TripletTermGradient(
-    int member, Dtype query, Dtype positive, Dtype negative) {
+DNNH_HOST_DEVICE inline Dtype TripletTermGradient(int member, Dtype query,
+                                                  Dtype positive,
+                                                  Dtype negative) {
   switch (member) {
     case 0: return 2 * (negative - positive);
     case 1: return 2 * (positive - query);
@@ -46,9 +47,9 @@ DNNH_HOST_DEVICE inline Dtype TripletTermGradient(
 }
 
 /**
- * @brief Triplet ranking loss: asks that the code b of an image lie nearer, by
- *        a margin, to the code b^+ of a similar image than to the code b^- of
- *        a dissimilar one.
+ * @brief Triplet ranking loss: the code b of a query should be nearer, by a
+ *        margin, to the code b^+ of its positive than to the code b^- of its
+ *        negative.
  *
  * @f$ E = \frac{1}{N} \sum_{n=1}^N \max(0,
  *       \|b_n - b^+_n\|_2^2 - \|b_n - b^-_n\|_2^2 + m) @f$
@@ -59,8 +60,8 @@ DNNH_HOST_DEVICE inline Dtype TripletTermGradient(
  *
  * @param bottom input Blob vector (length 3)
  *   -# @f$ (N \times q) @f$ the codes b of the queries
- *   -# @f$ (N \times q) @f$ the codes b^+ of the similar images
- *   -# @f$ (N \times q) @f$ the codes b^- of the dissimilar images
+ *   -# @f$ (N \times q) @f$ the codes b^+ of the positives
+ *   -# @f$ (N \times q) @f$ the codes b^- of the negatives
  *   (each N x ..., with q the product of the further axes)
  * @param top output Blob vector (length 1 or 2)
  *   -# @f$ (1) @f$ the loss
@@ -77,9 +78,9 @@ class TripletRankingLossLayer : public LossLayer<Dtype> {
   explicit TripletRankingLossLayer(const LayerParameter& param)
       : LossLayer<Dtype>(param), margin_() {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                          const vector<Blob<Dtype>*>& top);
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                       const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "TripletRankingLoss"; }
   virtual inline int ExactNumBottomBlobs() const { return 3; }
@@ -93,9 +94,9 @@ class TripletRankingLossLayer : public LossLayer<Dtype> {
 
  protected:
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                           const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top);
+                           const vector<Blob<Dtype>*>& top);
   /**
    * @brief Where the hinge is active (its argument above 0), with
    *        lambda the loss weight:
@@ -106,15 +107,17 @@ class TripletRankingLossLayer : public LossLayer<Dtype> {
    * Zero below the hinge's corner and exactly at it.
    */
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+                            const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+                            const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
 
-  // Turns hinge_ into the loss and the share of active triplets.
+  // Computes the loss and the share of active triplets from hinge_.
   void Summarize(const vector<Blob<Dtype>*>& top);
 
   Dtype margin_;
-  // (N): the hinge's argument for each triplet; Backward asks it which
+  // (N): the hinge's argument for each triplet. Backward needs it to know which
   // triplets are active.
   Blob<Dtype> hinge_;
 };

@@ -1,4 +1,4 @@
-"""Fit a method that hashes vectors, code a data set with it, measure.
+"""Fit shallow hashing methods to features, encode a data set, and measure.
 
   python tools/baselines.py --method itq --dataset cifar10 --bits 48
   python tools/baselines.py --method all --bits 12 24 32 48      skips what is done
@@ -6,96 +6,149 @@
 
 Methods learn from the split that the nets learn from: supervised ones from its
 training images, the others from the whole database. Writes what tools/evaluate.py
-writes, to the same place. What a method cannot do is said, and the others go on.
+writes, to the same place. If a method cannot be fitted, the tool says so and goes on
+with the others.
 """
 
 import argparse
 import pathlib
 import time
 
-from dnnh import codes, datasets, errors, evaluation, features, report, splits
-from dnnh.baselines import METHODS
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh import cli, errors
+from dnnh.baselines import METHODS, features
+from dnnh.baselines.base import Hasher
+from dnnh.data import datasets, splits
+from dnnh.data.dataset import Dataset
+from dnnh.data.splits import Split
 from dnnh.errors import UserError
+from dnnh.evaluation import report, result_folder, results
+from dnnh.evaluation.codes import Codes
+
+DEFAULT_FEATURES = "gist"
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", nargs="+", required=True, metavar="METHOD",
-                        choices=[*METHODS, "all"], help=", ".join([*METHODS, "all"]))
-    parser.add_argument("--dataset", default="cifar10", help="(default: cifar10)")
-    parser.add_argument("--bits", type=int, nargs="+", default=[48],
-                        help="lengths of the codes (default 48)")
-    parser.add_argument("--features", default="gist",
-                        help=f"{', '.join(features.KINDS)}, or a file with one row for each "
-                        "image, .npy or HDF5 (default: gist)")
-    parser.add_argument("--seed", type=int, default=0, help="of the method")
-    parser.add_argument("--top", type=int, help="MAP within the first so many (default: "
-                        "5000 with NUS-WIDE, else all)")
-    parser.add_argument("--force", action="store_true", help="do again what is done")
-    arguments = parser.parse_args()
-
+def main() -> None:
+    arguments = parse_arguments()
     names = list(METHODS) if "all" in arguments.method else arguments.method
-    methods = [METHODS[name](bits, arguments.seed)
-               for bits in arguments.bits for name in names]
+    methods = [
+        METHODS[name](bits, arguments.method_seed) for bits in arguments.bits for name in names
+    ]
     dataset = datasets.load(arguments.dataset)
     split = splits.load_split(dataset)
-    vectors, failed = None, []
+    vectors, failures = None, []
     for method in methods:
-        about = {"dataset": dataset.name, "method": title_of(method, arguments),
-                 "bits": method.bits, "protocol": split.protocol, "seed": split.seed}
-        said = f"{about['method']}, {method.bits} bits"
-        folder = evaluation.folder_of(about)
-        if is_done(folder / "result.json", dataset, arguments) and not arguments.force:
-            print(f"{said}: done before, {folder}")
+        name = result_name(method, arguments)
+        title = f"{name}, {method.bits} bits"
+        folder = result_folder.default_folder(
+            dataset.name, name, method.bits, split.protocol, split.seed
+        )
+        if is_done(folder, dataset, arguments) and not arguments.force:
+            print(f"{title}: done before, {folder}")
             continue
         if vectors is None:
             vectors = features.load(arguments.features, dataset)
         try:
-            run(method, vectors, dataset, split, about, arguments)
+            run(method, name, vectors, dataset, split, arguments)
         except UserError as error:
-            print(f"{said}: not done")
-            failed.append(f"{said}: {error}")
-    if failed:
-        raise UserError("; ".join(failed))
+            print(f"{title}: failed")
+            failures.append(f"{title}: {error}")
+    if failures:
+        raise UserError("; ".join(failures))
 
 
-def title_of(method, arguments):
-    """The method's name in results: with the features and the seed, if unusual."""
-    unusual = ([pathlib.Path(arguments.features).stem] if arguments.features != "gist"
-               else []) + ([f"seed {arguments.seed}"] if arguments.seed else [])
-    return f"{method.name} ({', '.join(unusual)})" if unusual else method.name
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        required=True,
+        metavar="METHOD",
+        choices=[*METHODS, "all"],
+        help=", ".join([*METHODS, "all"]),
+    )
+    cli.add_dataset_option(parser)
+    cli.add_bits_option(parser, many_lengths=True)
+    parser.add_argument(
+        "--features",
+        default=DEFAULT_FEATURES,
+        help=f"{', '.join(features.KINDS)}, or a file with one row for each "
+        f"image, .npy or HDF5 (default: {DEFAULT_FEATURES})",
+    )
+    cli.add_method_seed_option(parser)
+    cli.add_map_at_option(parser)
+    parser.add_argument("--force", action="store_true", help="do again what is done")
+    arguments = parser.parse_args()
+    cli.fill_in(arguments, bits=[cli.DEFAULTS["bits"]])
+    cli.fill_in_defaults(arguments)
+    return arguments
 
 
-def is_done(path, dataset, arguments):
-    """Whether this very thing was done: not with other features under the same name,
-    from another copy of the images, or with MAP within another top."""
+def result_name(method: Hasher, arguments: argparse.Namespace) -> str:
+    """The method's name in results: ``<method>[_<features>][_seed<n>]``, without defaults."""
+    name = method.name
+    if arguments.features != DEFAULT_FEATURES:
+        name += f"_{pathlib.Path(arguments.features).stem}"
+    if arguments.method_seed:
+        name += f"_seed{arguments.method_seed}"
+    return name
+
+
+def is_done(folder: pathlib.Path, dataset: Dataset, arguments: argparse.Namespace) -> bool:
+    """Whether the folder has this very result: not with other features under the same name,
+    from another copy of the images, or with MAP at another cut."""
     try:
-        before = evaluation.read_result(path)
+        earlier = results.read_result(folder / "result.json")
     except UserError:
         return False
-    return (before.get("features"), before["source"], before.get("top")) == (
-        arguments.features, dataset.source, evaluation.top_of(dataset.name, arguments.top))
+    map_at = arguments.map_at
+    if map_at is None:
+        map_at = results.default_map_at(dataset.name)
+    return (earlier.features, earlier.source, earlier.metrics.top) == (
+        arguments.features,
+        dataset.source,
+        map_at,
+    )
 
 
-def run(method, vectors, dataset, split, about, arguments):
+def run(
+    method: Hasher,
+    name: str,
+    vectors: NDArray[np.float32],
+    dataset: Dataset,
+    split: Split,
+    arguments: argparse.Namespace,
+) -> None:
     """Fit, encode, measure, write."""
     start = time.perf_counter()
     rows = split.training if method.supervised else split.database
     method.fit(vectors[rows], dataset.labels[rows])
-    coded = codes.Codes(
-        method.encode(vectors[split.queries]), method.encode(vectors[split.database]),
-        dataset.labels[split.queries], dataset.labels[split.database],
-        query_ids=split.queries, database_ids=split.database,
-        source=dataset.source, **about)
+    codes = Codes(
+        method.encode(vectors[split.queries]),
+        method.encode(vectors[split.database]),
+        dataset.labels[split.queries],
+        dataset.labels[split.database],
+        bits=method.bits,
+        dataset=dataset.name,
+        method=name,
+        seed=split.seed,
+        query_ids=split.queries,
+        database_ids=split.database,
+        source=dataset.source,
+        protocol=split.protocol,
+    )
     seconds = time.perf_counter() - start
-    result = evaluation.measure(coded, {
-        "source": coded.source, "protocol": coded.protocol, "note": "",
-        "features": arguments.features, "method_seed": arguments.seed,
-        "fit_seconds": seconds}, arguments.top)
+    result = results.measure(
+        codes, source=dataset.source, protocol=split.protocol, map_at=arguments.map_at
+    )
+    result.features = arguments.features
+    result.method_seed = arguments.method_seed
+    result.fit_seconds = seconds
     print(report.summary(result))
-    print(f"  learnt and coded in {seconds:.1f} s: "
-          f"{evaluation.write(coded, result, dataset)}")
+    page = result_folder.write(codes, result, dataset)
+    print(f"  fitted and encoded in {seconds:.1f} s: {page}")
 
 
 if __name__ == "__main__":

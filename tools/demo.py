@@ -1,12 +1,12 @@
-"""The main job end to end: images, training, codes, ranking, report.
+"""The whole pipeline: images, training, codes, Hamming ranking, report.
 
   python tools/demo.py                       scikit-learn's digits, half a minute
-  python tools/demo.py --dataset cifar10     CIFAR-10, a reduced run
+  python tools/demo.py --dataset cifar10     CIFAR-10, a shortened training
 
 `make demo` builds what is missing and runs this.
 """
 
-import argparse
+import pathlib
 import re
 import shlex
 import subprocess
@@ -14,48 +14,54 @@ import sys
 
 from tqdm import tqdm
 
-from dnnh import datasets, errors, nets, paths
+from dnnh import cli, errors, paths
+from dnnh.data import datasets
 from dnnh.errors import UserError
+from dnnh.nets import prototxt, specs
 
 BITS = 48
-# Iterations to train, None for the solver's; CIFAR-10's goes on far longer.
+# Iterations to train; None for the schedule's own. CIFAR-10's are far more.
 ITERATIONS = {"digits": None, "cifar10": 200}
+LOGGED_ITERATION = re.compile(r"Iteration (\d+).*, loss = (\S+)")
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="digits", choices=sorted(ITERATIONS),
-                        help="(default: digits)")
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--dataset", default="digits", choices=sorted(ITERATIONS), help="(default: digits)"
+    )
     dataset = parser.parse_args().dataset
     iterations = ITERATIONS[dataset]
     folder = paths.RESULTS / f"demo_{dataset}"
     folder.mkdir(parents=True, exist_ok=True)
-
-    say(f"1. Data: {datasets.load(dataset).source}")
     database, snapshots = folder / "images", folder / "snapshots"
     snapshots.mkdir(exist_ok=True)
+
+    say(f"1. Data: {datasets.load(dataset).source}")
     say("2. Training images; triplets are drawn from them while training")
-    tool("make_triplets.py", "--dataset", dataset, "--output", database)
+    run_tool("make_triplets.py", "--dataset", dataset, "--output", database)
     say("3. Training with `caffe train`")
     model = train(dataset, iterations, folder, database, snapshots / "net")
-    tool("plot_log.py", folder / "training.log", "--output", folder / "training.png")
+    run_tool("plot_log.py", folder / "training.log", "--output", folder / "training.png")
     say("4. Codes, Hamming ranking, report")
-    reduced = iterations is not None
-    note = (f"A reduced run: {iterations} iterations where the solver has many more; "
-            "its figures say that things work, not how well." if reduced else "")
-    tool("evaluate.py", "--dataset", dataset, "--bits", BITS, "--model", model,
-         "--output", folder, "--note", note)
-    if reduced:
+    note = (
+        f"A shortened training: {iterations} iterations where the schedule has many more; its "
+        "figures show that everything works, not how well."
+        if iterations
+        else ""
+    )
+    evaluate = ["--dataset", dataset, "--bits", BITS, "--model", model, "--output", folder]
+    run_tool("evaluate.py", *evaluate, "--note", note)
+    if note:
         say(note)
     say(f"Look at {folder / 'report.html'} and {folder / 'training.png'}")
 
 
-def say(text):
+def say(text: str) -> None:
     print(f"\n{text}", flush=True)
 
 
-def tool(name, *arguments):
+def run_tool(name: str, *arguments: object) -> None:
     """Run one of our tools, as a user would."""
     command = ["python", f"tools/{name}", *map(str, arguments)]
     print("$ " + shlex.join(command), flush=True)
@@ -64,38 +70,55 @@ def tool(name, *arguments):
         raise UserError(f"tools/{name} failed; its message is above")
 
 
-def train(dataset, iterations, folder, database, prefix):
-    """Train in ``folder`` with the committed net; returns the model's path."""
-    spec = nets.net_spec(dataset, bits=BITS)
-    net, solver = folder / "train_test.prototxt", folder / "solver.prototxt"
-    net.write_text(spec.files["train_test"].read_text().replace(
-        nets.database_of(dataset, "train"), str(database)))
-    text = spec.files["solver"].read_text()
-    text = re.sub(r"(?m)^net: .*", f'net: "{net}"', text)
-    text = re.sub(r"(?m)^snapshot_prefix: .*", f'snapshot_prefix: "{prefix}"', text)
-    text = re.sub(r"(?m)^display: .*", "display: 10", text)
+def train(
+    dataset: str,
+    iterations: int | None,
+    folder: pathlib.Path,
+    database: pathlib.Path,
+    prefix: pathlib.Path,
+) -> pathlib.Path:
+    """Train the committed net in ``folder``; returns the model's path."""
+    spec = specs.net_spec(dataset, bits=BITS)
+    net = prototxt.read_net(spec.files["train_test"])
+    solver = prototxt.read_solver(spec.files["solver"])
+    net.layer[0].triplet_data_param.source = str(database)
+    solver.net = str(folder / "train_test.prototxt")
+    solver.snapshot_prefix = str(prefix)
+    solver.display = 10
     if iterations:
-        text = re.sub(r"(?m)^max_iter: .*", f"max_iter: {iterations}", text)
-    solver.write_text(text)
-    total = int(re.search(r"(?m)^max_iter: (\d+)", text)[1])
+        solver.max_iter = iterations
+    prototxt.write(folder / "train_test.prototxt", net)
+    prototxt.write(folder / "solver.prototxt", solver)
 
-    log = folder / "training.log"
-    command = ["caffe", "train", "-solver", str(solver)]
+    command = ["caffe", "train", "-solver", str(folder / "solver.prototxt")]
     print("$ " + shlex.join(command), flush=True)
     # The environment's own caffe, whether or not the environment is active.
     command[0] = str(paths.ROOT / ".venv/bin/caffe")
-    with log.open("w") as file, tqdm(total=total, unit="iteration",
-                                     desc="training") as progress:
-        process = subprocess.Popen(command, cwd=paths.ROOT, text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    run_with_progress(command, folder / "training.log", solver.max_iter)
+    return prefix.with_name(f"{prefix.name}_iter_{solver.max_iter}.caffemodel")
+
+
+def run_with_progress(command: list[str], log: pathlib.Path, iterations: int) -> None:
+    """Run `caffe train`, with its output in a log and its progress on the terminal."""
+    with (
+        log.open("w") as file,
+        tqdm(total=iterations, unit="iteration", desc="training") as progress,
+        subprocess.Popen(
+            command,
+            cwd=paths.ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
-            if found := re.search(r"Iteration (\d+).*, loss = (\S+)", line):
-                progress.n = int(found[1])
-                progress.set_postfix(loss=found[2])
+            if match := LOGGED_ITERATION.search(line):
+                progress.n = int(match[1])
+                progress.set_postfix(loss=match[2])
         if process.wait():
             raise UserError(f"caffe train failed; {log} says why")
-    return prefix.with_name(f"{prefix.name}_iter_{total}.caffemodel")
 
 
 if __name__ == "__main__":

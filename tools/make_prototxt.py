@@ -1,63 +1,71 @@
-"""Write nets and solvers to prototxt/.
+"""Write the prototxt files of nets and their solvers.
 
-  python tools/make_prototxt.py                                the committed ones
-  python tools/make_prototxt.py --dataset cifar10 --bits 16    one more length
-  python tools/make_prototxt.py --dataset cifar10 --variant lai --bits 64
-  python tools/make_prototxt.py --dataset cifar10 --variant short --seed 2
-  python tools/make_prototxt.py --dataset cifar10 --variant bare --layout dense
+  python tools/make_prototxt.py                                      the committed ones
+  python tools/make_prototxt.py --dataset cifar10 --bits 16          one more length
+  python tools/make_prototxt.py --method dnnh_lai --bits 64
+  python tools/make_prototxt.py --schedule short --bits 48 --train-seed 2
+  python tools/make_prototxt.py --dataset photos --schedule 2000     a number of iterations
+  python tools/make_prototxt.py --method dnnh_minimal --sampling materialized
 
---layout says where the triplets come from in training: fresh (drawn while
-training), indexed (a list) or dense (whole triplets, for Caffe's own Data layer);
-`make_triplets.py --layout` writes what these read.
+Committed nets are in prototxt/, all others are written to prototxt/generated/, which git ignores.
+--sampling says where the triplets come from in training: online (drawn from the labels while
+training), listed (a list of image numbers) or materialized (whole triplets, for Caffe's own Data
+layer); `make_triplets.py --sampling` writes what the last two read.
 """
 
 import argparse
 
-from dnnh import errors, nets, paths
-from dnnh.errors import UserError
+from dnnh import cli, errors, files, paths
+from dnnh.nets import prototxt, specs
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", help="write this data set's net only")
-    parser.add_argument("--variant", default="",
-                        help="of the net: README.md lists them (default: the "
-                        "paper's own net)")
-    parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS,
-                        help="see above (default: fresh)")
-    parser.add_argument("--validation", action="store_true",
-                        help="the net that trains on four fifths of the training images")
-    parser.add_argument("--bits", type=int, nargs="+", default=[nets.DEFAULT_BITS],
-                        help="code lengths, 8 to 64 (default 48)")
-    parser.add_argument("--seed", type=int, default=1,
-                        help="of weights, triplets and changes of images (default 1)")
-    parser.add_argument("--iterations", type=int, default=0,
-                        help="train so many, with the schedules of rate and threshold "
-                        "stretched to them (default: the recipe's)")
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_net_options(parser, many_lengths=True)
+    cli.add_split_option(parser)
+    cli.add_sampling_option(parser)
+    parser.add_argument(
+        "--train-seed",
+        type=int,
+        help="of initial weights, triplets and data augmentation (default: 1)",
+    )
     arguments = parser.parse_args()
 
-    specs = nets.COMMITTED
-    if arguments.dataset is None and (arguments.variant or arguments.validation
-                                  or arguments.layout != "fresh" or arguments.seed != 1
-                                  or arguments.iterations
-                                  or arguments.bits != [nets.DEFAULT_BITS]):
-        raise UserError("--bits, --variant, --layout, --seed, --iterations and --validation "
-                        "need --dataset")
-    if arguments.dataset is not None:
-        specs = [nets.net_spec(arguments.dataset, arguments.variant, bits,
-                               arguments.validation, arguments.layout, arguments.seed,
-                               arguments.iterations)
-                 for bits in arguments.bits]
-    for spec in specs:
-        for path, text in nets.files_of(spec).items():
-            with paths.written_whole(path) as partial:
+    options = ("dataset", "method", "bits", "schedule", "split", "sampling", "train_seed")
+    one_net = bool(cli.given(arguments, options))
+    wanted = specs_of(arguments) if one_net else specs.committed()
+    for spec in wanted:
+        for path, text in prototxt.texts(spec).items():
+            with files.write_atomically(path) as partial:
                 partial.write_text(text)
             print(path.relative_to(paths.ROOT))
-    if arguments.dataset is not None:
+    if one_net:
         print("train with:")
-        for spec in specs:
+        for spec in wanted:
             print(f"  caffe train -solver {spec.files['solver'].relative_to(paths.ROOT)}")
+
+
+def specs_of(arguments: argparse.Namespace) -> list[specs.NetSpec]:
+    """The nets that are asked for, one for each length."""
+    cli.fill_in(
+        arguments,
+        bits=[specs.DEFAULT_BITS],
+        sampling="online",
+        train_seed=specs.DEFAULT_TRAIN_SEED,
+    )
+    cli.fill_in_defaults(arguments)
+    return [
+        specs.net_spec(
+            arguments.dataset,
+            arguments.method,
+            bits,
+            arguments.schedule,
+            arguments.split,
+            arguments.sampling,
+            arguments.train_seed,
+        )
+        for bits in arguments.bits
+    ]
 
 
 if __name__ == "__main__":

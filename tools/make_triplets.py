@@ -4,133 +4,187 @@
   python tools/make_triplets.py --dataset digits
   python tools/make_triplets.py --split validation     4,000 images, and the other
                                                        1,000 for the TEST phase
-  python tools/make_triplets.py --layout indexed --triplets 1000000 --seed 3
-  python tools/make_triplets.py --layout dense --output /tmp/triplets
+  python tools/make_triplets.py --sampling listed --triplets 1000000 --triplet-seed 3
+  python tools/make_triplets.py --sampling materialized --output /tmp/triplets
 
---layout fresh (the default) writes each image once, with its label; the nets in
-prototxt/ draw triplets from the labels while they train. indexed writes a list of
-triplets beside the images, three numbers each, for nets that are to follow one.
-dense writes whole triplets, for Caffe's own Data layer. `make_prototxt.py --layout`
-makes the nets for these two, of `digits` and of the variants `bare` and `lai`. Only
+--sampling online (the default) writes each image once, with its label; the nets in
+prototxt/ draw triplets from the labels while they train. listed writes a list of
+triplets beside the images, three numbers each, for nets that follow a list.
+materialized writes whole triplets, for Caffe's own Data layer. `make_prototxt.py --sampling`
+makes the nets for these two, of `digits` and of the methods `dnnh_minimal` and `dnnh_lai`. Only
 training images of the protocol are written, none of its queries.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dnnh import databases, datasets, errors, nets, paths, recipes, splits, triplets
+from dnnh import cli, errors, paths
+from dnnh.data import datasets, image_database, splits, triplets
+from dnnh.data.dataset import Dataset, Images
 from dnnh.errors import UserError
+from dnnh.nets import specs
 
-DEFAULT_COUNT = 100_000
-MAX_COUNT = 100_000_000
-HELD_OUT_COUNT = 5_000
+DEFAULT_TRIPLETS = 100_000
+MAX_TRIPLETS = 100_000_000
+HELD_OUT_TRIPLETS = 5_000
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="cifar10", help="(default: cifar10)")
-    parser.add_argument("--layout", default="fresh", choices=nets.LAYOUTS,
-                        help="see above (default: fresh)")
-    parser.add_argument("--split", default="train", choices=["train", "validation"],
-                        help="train: all training images (default); validation: "
-                        "four fifths of them, and the rest for TEST")
-    parser.add_argument("--protocol", default="paper", choices=splits.PROTOCOLS,
-                        help="which images train: README.md, Measuring (default: paper)")
-    parser.add_argument("--encoding", choices=databases.ENCODINGS,
-                        help="how images are kept (fresh, indexed; default: as the data set "
-                        "keeps them, raw if they are small)")
-    parser.add_argument("--triplets", type=int,
-                        help="how many (indexed, dense; default 100,000)")
-    parser.add_argument("--split-seed", type=int, default=0,
-                        help="which queries and training images (default 0)")
-    parser.add_argument("--seed", type=int,
-                        help="which triplets of them (indexed, dense; default 0)")
-    parser.add_argument("--output", type=pathlib.Path,
-                        help="the database to write (default: where the nets in "
-                        "prototxt/ look for it)")
+@dataclasses.dataclass
+class Part:
+    """Training images that become one database."""
+
+    name: str
+    rows: NDArray[np.int64]
+    triplets: int
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_dataset_option(parser)
+    cli.add_sampling_option(parser)
+    parser.add_argument(
+        "--split",
+        choices=specs.SPLITS,
+        help="test: all training images (default); validation: four fifths of them, and the "
+        "others for the TEST phase",
+    )
+    cli.add_protocol_options(parser)
+    parser.add_argument(
+        "--encoding",
+        choices=image_database.ENCODINGS,
+        help="of images (online, listed; default: as the data set stores them, raw if they are "
+        "small)",
+    )
+    parser.add_argument(
+        "--triplets",
+        type=int,
+        help=f"how many (listed, materialized; default: {DEFAULT_TRIPLETS:,})",
+    )
+    parser.add_argument(
+        "--triplet-seed", type=int, help="of their draw (listed, materialized; default: 0)"
+    )
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        help="the database to write (default: where the nets in prototxt/ look for it)",
+    )
     arguments = parser.parse_args()
     check(arguments)
 
     dataset = datasets.load(arguments.dataset)
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
-    if arguments.split == "train":
-        parts = [("train", split.training, arguments.triplets)]
-    else:
-        parts = [("validation_train", split.validation_training, arguments.triplets),
-                 ("validation_test", split.validation_queries,
-                  min(arguments.triplets, HELD_OUT_COUNT))]
-    for part, members, count in parts:
-        output = paths.ROOT / nets.database_of(arguments.dataset, part, arguments.layout)
-        if arguments.output:
-            output = arguments.output.resolve()
-            if len(parts) > 1:
-                output = output.with_name(f"{output.name}_{part}")
-        about = {"dataset": dataset.name, "source": dataset.source, "part": part,
-                 "protocol": split.protocol, "split_seed": split.seed}
-        write(arguments, dataset, members, count, about, output)
+    for part in parts_of(arguments, split):
+        output = output_of(arguments, part)
+        about = {
+            "dataset": dataset.name,
+            "source": dataset.source,
+            "part": part.name,
+            "protocol": split.protocol,
+            "split_seed": split.seed,
+        }
+        write(arguments, dataset, part, about, output)
 
 
-def check(arguments):
-    """Refuse what makes no sense; fill in what was not said."""
-    if arguments.layout == "fresh":
-        for name in ("triplets", "seed"):
-            if getattr(arguments, name) is not None:
-                raise UserError(
-                    f"--{name} goes with --layout indexed or dense; fresh triplets are "
-                    "drawn while training, by the seed in the net")
-    elif arguments.layout == "dense" and arguments.encoding not in (None, "raw"):
-        raise UserError("--encoding goes with --layout fresh or indexed; dense triplets "
-                        "are raw")
-    if arguments.triplets is None:
-        arguments.triplets = DEFAULT_COUNT
-    if arguments.seed is None:
-        arguments.seed = 0
-    if arguments.seed < 0:
-        raise UserError(f"--seed {arguments.seed}: seeds are 0 or more")
-    if arguments.triplets > MAX_COUNT:
-        raise UserError(f"{arguments.triplets:,} triplets: at most {MAX_COUNT:,} go "
-                        "into a database")
+def check(arguments: argparse.Namespace) -> None:
+    """Fill in defaults; refuse options that do not go together or are out of range."""
+    cli.fill_in(arguments, sampling="online")
+    if arguments.sampling == "online":
+        for option in cli.given(arguments, ("triplets", "triplet_seed")):
+            raise UserError(
+                f"{option} goes with --sampling listed or materialized; online triplets are "
+                "drawn while training, by the seed in the net"
+            )
+    if arguments.sampling == "materialized" and arguments.encoding not in (None, "raw"):
+        raise UserError(
+            "--encoding goes with --sampling online or listed; materialized triplets are raw"
+        )
+    cli.fill_in(arguments, triplets=DEFAULT_TRIPLETS, triplet_seed=0)
+    cli.fill_in_defaults(arguments)
+    if arguments.triplet_seed < 0:
+        raise UserError(f"--triplet-seed {arguments.triplet_seed}: seeds are 0 or more")
+    if arguments.triplets > MAX_TRIPLETS:
+        raise UserError(
+            f"{arguments.triplets:,} triplets: at most {MAX_TRIPLETS:,} go into a database"
+        )
     if arguments.output and not arguments.output.resolve().name:
         raise UserError(f"--output {arguments.output}: give the name of a new folder")
-    if arguments.output is None and not splits.is_the_nets(
-            arguments.protocol, arguments.split_seed):
-        raise UserError("the nets in prototxt/ are for split seed 0 of the protocols "
-                        "'paper' and '54k'; give another split's images a place of "
-                        "their own with --output")
+    if arguments.output is None and not splits.fits_committed_nets(
+        arguments.protocol, arguments.split_seed
+    ):
+        raise UserError(
+            "the nets in prototxt/ are for split seed 0 of the protocols "
+            "'paper' and '54k'; pass --output to write another split's images elsewhere"
+        )
 
 
-def write(arguments, dataset, members, count, about, output):
-    """Write one database, and say what is in it."""
-    needed = recipes.recipe_of(dataset.name, "").batch
-    if len(members) < needed and about["part"] != "validation_test":
-        raise UserError(f"{dataset.name} has {len(members)} training images and a batch of "
-                        f"its nets {needed}; add images, or classes")
-    labels = dataset.labels[members]
-    per_class = labels if labels.ndim == 1 else np.nonzero(labels)[1]
-    about["images_per_class"] = dict(zip(dataset.classes, np.bincount(
-        per_class, minlength=len(dataset.classes)).tolist()))
+def parts_of(arguments: argparse.Namespace, split: splits.Split) -> list[Part]:
+    """The parts of the training images that are asked for."""
+    if arguments.split == "test":
+        return [Part("train", split.training, arguments.triplets)]
+    held_out = min(arguments.triplets, HELD_OUT_TRIPLETS)
+    return [
+        Part("validation_train", split.validation_training, arguments.triplets),
+        Part("validation_test", split.validation_queries, held_out),
+    ]
+
+
+def output_of(arguments: argparse.Namespace, part: Part) -> pathlib.Path:
+    """The database of a part."""
+    if arguments.output is None:
+        return paths.ROOT / specs.image_database_path(
+            arguments.dataset, part.name, sampling=arguments.sampling
+        )
+    output = arguments.output.resolve()
+    return output if arguments.split == "test" else output.with_name(f"{output.name}_{part.name}")
+
+
+def write(
+    arguments: argparse.Namespace,
+    dataset: Dataset[Images],
+    part: Part,
+    about: dict[str, Any],
+    output: pathlib.Path,
+) -> None:
+    """Write one database, and print what is in it."""
+    config = specs.net_spec(dataset.name).config
+    if len(part.rows) < config.batch.images and part.name != "validation_test":
+        raise UserError(
+            f"{dataset.name} has {len(part.rows)} training images and a batch of "
+            f"its nets {config.batch.images}; add images, or classes"
+        )
+    labels = dataset.labels[part.rows]
+    class_of_each = labels if labels.ndim == 1 else np.nonzero(labels)[1]
+    counts = np.bincount(class_of_each, minlength=len(dataset.classes))
+    about["images_per_class"] = dict(zip(dataset.classes, counts.tolist()))
     drawn = None
-    if arguments.layout != "fresh":
-        drawn = triplets.draw_triplets(labels, count, arguments.seed)
-        about["seed"] = arguments.seed
+    if arguments.sampling != "online":
+        drawn = triplets.draw_triplets(labels, part.triplets, arguments.triplet_seed)
+        about["triplet_seed"] = arguments.triplet_seed
     start = time.perf_counter()
-    if arguments.layout == "dense":
-        pad = recipes.recipe_of(dataset.name, "").pad
-        images = np.pad(dataset.images[members], ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
-        databases.write_dense(output, images, drawn, about)
-        written = f"{count:,} triplets of {len(members):,} images"
+    if arguments.sampling == "materialized":
+        assert drawn is not None
+        pad = config.augmentation.pad
+        images = np.pad(
+            dataset.images[part.rows], ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect"
+        )
+        image_database.write_materialized_triplets(output, images, drawn, about)
+        content = f"{part.triplets:,} triplets of {len(part.rows):,} images"
     else:
-        databases.write_images(output, dataset.images, labels, about, arguments.encoding,
-                               drawn, rows=members)
-        written = f"{len(members):,} images" + (
-            f" and a list of {count:,} triplets" if drawn is not None else "")
+        image_database.write_images(
+            output, dataset.images, labels, about, arguments.encoding, drawn, rows=part.rows
+        )
+        content = f"{len(part.rows):,} images"
+        if drawn is not None:
+            content += f" and a list of {part.triplets:,} triplets"
     seconds = time.perf_counter() - start
-    print(f"{output}: {written} ({dataset.source}), {seconds:.1f} s")
-    for key, value in databases.read_layout(output).items():
+    print(f"{output}: {content} ({dataset.source}), {seconds:.1f} s")
+    for key, value in image_database.read_layout(output).items():
         print(f"  {key}: {value}")
 
 

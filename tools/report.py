@@ -1,69 +1,82 @@
-"""The papers' tables and figures, with ours beside them.
+"""The papers' tables and figures, with our results beside them.
 
   python tools/report.py                      CIFAR-10
   python tools/report.py --dataset mnist
   python tools/report.py --released           the committed results alone
 
-Ours are those that models/README.md describes (models/results/*.json) and your own
-(results/*/result.json), all by tools/evaluate.py and tools/baselines.py; of two of the
-same data, method and length your own counts, and the newest of them. What was released
-and trained from other seeds, too (models/results/seeds/*.json), has its mean and range
-below. Prints the tables and writes results/comparison_<dataset>.html, one page with all
-of it, and the same as .md, .csv and a folder of figures.
+Ours are the results that models/README.md describes (models/results/*.json) and your own
+(results/*/result.json), all by tools/evaluate.py and tools/baselines.py. Of two with the
+same data, method and length your own counts, and the newest of them. Nets that were also
+trained with other seeds (models/results/seeds/*.json) have their mean and range below.
+Prints the tables and writes results/comparison_<dataset>.html, one page with all of it,
+and the same as .md, .csv and a folder of figures.
 """
 
-import argparse
+import pathlib
+from collections.abc import Sequence
 
-from dnnh import comparison, errors, paths, plots, published
+from dnnh import cli, errors, files, paths
+from dnnh.evaluation import comparison, plots, published
+from dnnh.evaluation.comparison import Results
+from dnnh.evaluation.comparison_table import ComparisonTable, csv_text
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="cifar10",
-                        choices=sorted({table.dataset for table in published.TABLES}))
-    parser.add_argument("--released", action="store_true",
-                        help="leave your own results out")
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--dataset",
+        default="cifar10",
+        choices=sorted({table.dataset for table in published.TABLES}),
+        help="(default: cifar10)",
+    )
+    parser.add_argument("--released", action="store_true", help="leave your own results out")
     arguments = parser.parse_args()
+    dataset = arguments.dataset
 
-    released, skipped = comparison.read_results(
-        sorted((paths.MODELS / "results").glob("*.json")))
-    own, own_skipped = comparison.read_results([] if arguments.released else sorted(
-        paths.RESULTS.glob("*/result.json"), key=lambda path: path.stat().st_mtime))
-    results = released | own
-    for sentence in skipped + own_skipped:
-        print(f"left out: {sentence}")
-    if not comparison.sources(arguments.dataset, results):
-        print(f"no result of ours yet: python tools/evaluate.py --dataset {arguments.dataset}")
-    tables = comparison.tables(arguments.dataset, results)
+    committed = sorted((paths.MODELS / "results").glob("*.json"))
+    released, skipped = comparison.read_results(committed)
+    results = dict(released)
+    if not arguments.released:
+        own = sorted(paths.RESULTS.glob("*/result.json"), key=lambda path: path.stat().st_mtime)
+        own_results, own_skipped = comparison.read_results(own)
+        results |= own_results
+        skipped += own_skipped
+    for sentence in skipped:
+        print(f"skipped: {sentence}")
+    if not comparison.sources(dataset, results):
+        print(f"no result of ours yet: python tools/evaluate.py --dataset {dataset}")
+    tables = comparison.tables(dataset, results)
     for table in tables:
         print(table.text() + "\n")
     seeds = sorted((paths.MODELS / "results/seeds").glob("*.json"))
-    repeated = comparison.spreads(
-        arguments.dataset, released,
-        [comparison.read_results([path])[0] for path in seeds])
-    for sentence in repeated:
+    others = [comparison.read_results([path])[0] for path in seeds]
+    spreads = comparison.spreads(dataset, released, others)
+    for sentence in spreads:
         print(sentence + "\n")
-    page = write(arguments.dataset, tables, results, repeated)
+    page = write(dataset, tables, results, spreads)
     print(f"{page}, and beside it .md, .csv and figures")
 
 
-def write(dataset, tables, results, repeated):
-    """Everything of it, to results/; returns the path of the page."""
-    figures = {"comparison": plots.comparison([t for t in tables if t.printed.open])}
+def write(
+    dataset: str, tables: Sequence[ComparisonTable], results: Results, spreads: Sequence[str]
+) -> pathlib.Path:
+    """Write page, Markdown, CSV and figures to results/; returns the path of the page."""
+    figures = {"comparison": plots.comparison([t for t in tables if t.printed.takes_all])}
     for source in comparison.sources(dataset, results):
+        suffix = "".join(c if c.isalnum() else "_" for c in source)
         for name, figure in comparison.figures(dataset, source, results).items():
-            place = "".join(c if c.isalnum() else "_" for c in source)
-            figures[f"{name}_{place}"] = figure
+            figures[f"{name}_{suffix}"] = figure
+    paragraphs = [table.markdown() for table in tables] + [f"{spread}\n" for spread in spreads]
+    texts = {
+        ".html": comparison.page(dataset, tables, figures, spreads),
+        ".md": "\n".join(paragraphs),
+        ".csv": csv_text(tables),
+    }
     stem = paths.RESULTS / f"comparison_{dataset}"
-    for suffix, text in (
-            (".html", comparison.page(dataset, tables, list(figures.items()), repeated)),
-            (".md", "\n".join([*(table.markdown() for table in tables),
-                               *(f"{sentence}\n" for sentence in repeated)])),
-            (".csv", comparison.csv_text(tables))):
-        with paths.written_whole(stem.with_suffix(suffix)) as partial:
+    for suffix, text in texts.items():
+        with files.write_atomically(stem.with_suffix(suffix)) as partial:
             partial.write_text(text)
-    with paths.files_written_whole(stem) as partial:
+    with files.write_files_atomically(stem) as partial:
         for name, figure in figures.items():
             figure.savefig(partial / f"{name}.png", dpi=160)
             figure.savefig(partial / f"{name}.pdf")

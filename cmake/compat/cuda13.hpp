@@ -1,5 +1,5 @@
-// CUDA 13 dropped three fields of cudaDeviceProp that Caffe's DeviceQuery in
-// src/caffe/common.cpp prints. A subclass brings them back, asked from
+// CUDA 13 removed three fields of cudaDeviceProp that Caffe's DeviceQuery in
+// src/caffe/common.cpp prints. A subclass restores them, from
 // cudaDeviceGetAttribute, and takes the struct's name in that file.
 #ifndef DNNH_COMPAT_CUDA13_HPP_
 #define DNNH_COMPAT_CUDA13_HPP_
@@ -18,16 +18,16 @@ struct DeviceProp : public cudaDeviceProp {
 inline cudaError_t GetDeviceProperties(DeviceProp* prop, int device) {
   cudaError_t status = cudaGetDeviceProperties(prop, device);
   if (status == cudaSuccess) {
-    status = cudaDeviceGetAttribute(
-        &prop->clockRate, cudaDevAttrClockRate, device);
+    status =
+        cudaDeviceGetAttribute(&prop->clockRate, cudaDevAttrClockRate, device);
   }
   if (status == cudaSuccess) {
-    status = cudaDeviceGetAttribute(
-        &prop->deviceOverlap, cudaDevAttrGpuOverlap, device);
+    status = cudaDeviceGetAttribute(&prop->deviceOverlap, cudaDevAttrGpuOverlap,
+                                    device);
   }
   if (status == cudaSuccess) {
-    status = cudaDeviceGetAttribute(
-        &prop->kernelExecTimeoutEnabled, cudaDevAttrKernelExecTimeout, device);
+    status = cudaDeviceGetAttribute(&prop->kernelExecTimeoutEnabled,
+                                    cudaDevAttrKernelExecTimeout, device);
   }
   return status;
 }

@@ -1,20 +1,22 @@
-// What Caffe's cuDNN layers for convolution and deconvolution need from cuDNN 9.
-// Force-included there; what follows is put in the place of functions of theirs:
+// Adapts Caffe's cuDNN layers for convolution and deconvolution to cuDNN 9.
+// Force-included there. It replaces functions that these layers call:
 //
-// - The functions that choose an algorithm are gone since cuDNN 8. Here cuDNN's
-//   heuristics for the card at hand say which is fastest, and the answer is kept:
-//   Caffe asks anew before every forward pass. Only those count that give the
-//   same result each time. Nothing is measured, which would choose otherwise in
-//   another run: a seed means the same model.
-// - Caffe allows 8 MiB of workspace, too little for today's cards. Here it is a
-//   512th of the card's memory, at most 128 MiB: each layer keeps three of them
-//   for each group. Sizes are rounded up to 256 bytes: Caffe lays workspaces side
-//   by side, and cuDNN wants them aligned.
-// - Where there is no memory for them Caffe does without, by algorithms that may
-//   round otherwise each time; but the error would stay and end the process at the
-//   next kernel.
-// - cuDNN multiplies floats in TF32 (10 bits of 23) unless told otherwise. Here
-//   it is float, and TF32 with DNNH_TF32=1 in the environment.
+// - The functions that choose an algorithm were removed in cuDNN 8. Here
+// cuDNN's
+//   heuristics for the current card rank the algorithms, and the choice is
+//   cached: Caffe asks before every forward pass. Only deterministic algorithms
+//   are considered. Nothing is measured, because timings could choose otherwise
+//   in another run: a seed means the same model.
+// - Caffe allows 8 MiB of workspace, too little for current cards. Here the
+// limit
+//   is a 512th of the card's memory, at most 128 MiB: each layer keeps three
+//   workspaces per group. Sizes are rounded up to 256 bytes: Caffe places
+//   workspaces side by side, and cuDNN needs them aligned.
+// - If a workspace cannot be allocated, Caffe continues without one, with
+//   algorithms that may round differently each time. The CUDA error is cleared
+//   here; otherwise it would end the process at the next kernel.
+// - cuDNN multiplies floats in TF32 (10 of 23 bits) by default. Here it uses
+//   float, and TF32 with DNNH_TF32=1 in the environment.
 #ifndef DNNH_COMPAT_CUDNN9_HPP_
 #define DNNH_COMPAT_CUDNN9_HPP_
 
@@ -37,19 +39,21 @@ inline size_t WorkspaceLimit() {
   return std::min<size_t>(total / 512, size_t(128) << 20);
 }
 
-// What an algorithm is chosen by: the card, shapes, strides and the arithmetic.
+// The key of a choice: the card, shapes, strides and the arithmetic.
 using Shapes = std::vector<int>;
 
 inline void Append(cudnnTensorDescriptor_t tensor, Shapes* shapes) {
   cudnnDataType_t type;
   std::array<int, 8> values;
   cudnnGetTensor4dDescriptor(tensor, &type, &values[0], &values[1], &values[2],
-      &values[3], &values[4], &values[5], &values[6], &values[7]);
+                             &values[3], &values[4], &values[5], &values[6],
+                             &values[7]);
   shapes->push_back(type);
   shapes->insert(shapes->end(), values.begin(), values.end());
 }
 
-inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom, cudnnTensorDescriptor_t top,
+inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom,
+                       cudnnTensorDescriptor_t top,
                        cudnnFilterDescriptor_t filter,
                        cudnnConvolutionDescriptor_t convolution) {
   Shapes shapes(1);
@@ -66,32 +70,35 @@ inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom, cudnnTensorDescriptor_t t
   shapes.insert(shapes.end(), sizes.begin(), sizes.end());
   std::array<int, 6> steps;
   cudnnGetConvolution2dDescriptor(convolution, &steps[0], &steps[1], &steps[2],
-      &steps[3], &steps[4], &steps[5], &mode, &type);
+                                  &steps[3], &steps[4], &steps[5], &mode,
+                                  &type);
   shapes.insert(shapes.end(), steps.begin(), steps.end());
   cudnnGetConvolutionMathType(convolution, &math);
   shapes.push_back(math);
   return shapes;
 }
 
-// The fastest that can run, keeps to the limit and gives the same each time. `find`
-// asks cuDNN for all of them.
+// The fastest algorithm that is supported, deterministic and within the limit.
+// `find` asks cuDNN for all algorithms.
 template <typename Perf, typename Algo, typename Find>
 cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
-  static std::mutex mutex;               // one for each direction, as is `known`
+  static std::mutex mutex;  // one per direction, as is `known`
   static std::map<Shapes, Algo> known;
   const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = known.find(shapes);
-  if (found != known.end()) {
-    *chosen = found->second;
+  const auto cached = known.find(shapes);
+  if (cached != known.end()) {
+    *chosen = cached->second;
     return CUDNN_STATUS_SUCCESS;
   }
-  std::array<Perf, 16> expected;         // the fastest come first
+  std::array<Perf, 16> expected;  // the fastest come first
   int count = 0;
-  const cudnnStatus_t status = find(int(expected.size()), &count, expected.data());
+  const cudnnStatus_t status =
+      find(int(expected.size()), &count, expected.data());
   if (status != CUDNN_STATUS_SUCCESS) { return status; }
   const size_t limit = WorkspaceLimit();
   for (int i = 0; i < count; ++i) {
-    if (expected[i].status == CUDNN_STATUS_SUCCESS && expected[i].memory <= limit
+    if (expected[i].status == CUDNN_STATUS_SUCCESS
+        && expected[i].memory <= limit
         && expected[i].determinism == CUDNN_DETERMINISTIC) {
       *chosen = known[shapes] = expected[i].algo;
       return CUDNN_STATUS_SUCCESS;
@@ -101,40 +108,47 @@ cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
 }
 
 inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
-    cudnnTensorDescriptor_t bottom, cudnnFilterDescriptor_t filter,
-    cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t top,
-    int /*preference*/, size_t /*limit*/, cudnnConvolutionFwdAlgo_t* chosen) {
+                                      cudnnTensorDescriptor_t bottom,
+                                      cudnnFilterDescriptor_t filter,
+                                      cudnnConvolutionDescriptor_t convolution,
+                                      cudnnTensorDescriptor_t top,
+                                      int /*preference*/, size_t /*limit*/,
+                                      cudnnConvolutionFwdAlgo_t* chosen) {
   return Choose<cudnnConvolutionFwdAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
       [&](int room, int* count, cudnnConvolutionFwdAlgoPerf_t* expected) {
         return cudnnGetConvolutionForwardAlgorithm_v7(
             handle, bottom, filter, convolution, top, room, count, expected);
-      }, chosen);
+      },
+      chosen);
 }
 
-inline cudnnStatus_t BackwardFilterAlgorithm(cudnnHandle_t handle,
-    cudnnTensorDescriptor_t bottom, cudnnTensorDescriptor_t top,
-    cudnnConvolutionDescriptor_t convolution, cudnnFilterDescriptor_t filter,
-    int /*preference*/, size_t /*limit*/,
+inline cudnnStatus_t BackwardFilterAlgorithm(
+    cudnnHandle_t handle, cudnnTensorDescriptor_t bottom,
+    cudnnTensorDescriptor_t top, cudnnConvolutionDescriptor_t convolution,
+    cudnnFilterDescriptor_t filter, int /*preference*/, size_t /*limit*/,
     cudnnConvolutionBwdFilterAlgo_t* chosen) {
   return Choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
       [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* expected) {
         return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
             handle, bottom, top, convolution, filter, room, count, expected);
-      }, chosen);
+      },
+      chosen);
 }
 
-inline cudnnStatus_t BackwardDataAlgorithm(cudnnHandle_t handle,
-    cudnnFilterDescriptor_t filter, cudnnTensorDescriptor_t top,
-    cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t bottom,
-    int /*preference*/, size_t /*limit*/, cudnnConvolutionBwdDataAlgo_t* chosen) {
+inline cudnnStatus_t BackwardDataAlgorithm(
+    cudnnHandle_t handle, cudnnFilterDescriptor_t filter,
+    cudnnTensorDescriptor_t top, cudnnConvolutionDescriptor_t convolution,
+    cudnnTensorDescriptor_t bottom, int /*preference*/, size_t /*limit*/,
+    cudnnConvolutionBwdDataAlgo_t* chosen) {
   return Choose<cudnnConvolutionBwdDataAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
       [&](int room, int* count, cudnnConvolutionBwdDataAlgoPerf_t* expected) {
         return cudnnGetConvolutionBackwardDataAlgorithm_v7(
             handle, filter, top, convolution, bottom, room, count, expected);
-      }, chosen);
+      },
+      chosen);
 }
 
 template <typename Function, typename... Arguments>
@@ -153,15 +167,18 @@ cudaError_t Malloc(Value** memory, size_t bytes) {
 }
 
 inline cudnnStatus_t SetConvolution(cudnnConvolutionDescriptor_t convolution,
-    int pad_h, int pad_w, int stride_h, int stride_w, int dilation_h,
-    int dilation_w, cudnnConvolutionMode_t mode, cudnnDataType_t type) {
-  const cudnnStatus_t status = cudnnSetConvolution2dDescriptor(convolution, pad_h,
-      pad_w, stride_h, stride_w, dilation_h, dilation_w, mode, type);
+                                    int pad_h, int pad_w, int stride_h,
+                                    int stride_w, int dilation_h,
+                                    int dilation_w, cudnnConvolutionMode_t mode,
+                                    cudnnDataType_t type) {
+  const cudnnStatus_t status = cudnnSetConvolution2dDescriptor(
+      convolution, pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w,
+      mode, type);
   if (status != CUDNN_STATUS_SUCCESS) { return status; }
   const char* setting = std::getenv("DNNH_TF32");
   const bool tf32 = setting && std::string(setting) == "1";
-  return cudnnSetConvolutionMathType(convolution,
-                                     tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH);
+  return cudnnSetConvolutionMathType(
+      convolution, tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH);
 }
 
 }  // namespace dnnh_compat
@@ -172,17 +189,19 @@ inline cudnnStatus_t SetConvolution(cudnnConvolutionDescriptor_t convolution,
 #define cudnnGetConvolutionForwardAlgorithm dnnh_compat::ForwardAlgorithm
 #define cudnnGetConvolutionBackwardFilterAlgorithm \
   dnnh_compat::BackwardFilterAlgorithm
-#define cudnnGetConvolutionBackwardDataAlgorithm dnnh_compat::BackwardDataAlgorithm
+#define cudnnGetConvolutionBackwardDataAlgorithm \
+  dnnh_compat::BackwardDataAlgorithm
 #define cudaMalloc dnnh_compat::Malloc
 #define cudnnSetConvolution2dDescriptor dnnh_compat::SetConvolution
-#define cudnnGetConvolutionForwardWorkspaceSize(a, b, c, d, e, f, bytes) \
-  dnnh_compat::AlignedSize(cudnnGetConvolutionForwardWorkspaceSize, bytes, \
-                           a, b, c, d, e, f)
-#define cudnnGetConvolutionBackwardFilterWorkspaceSize(a, b, c, d, e, f, bytes) \
-  dnnh_compat::AlignedSize(cudnnGetConvolutionBackwardFilterWorkspaceSize, bytes, \
-                           a, b, c, d, e, f)
+#define cudnnGetConvolutionForwardWorkspaceSize(a, b, c, d, e, f, bytes)      \
+  dnnh_compat::AlignedSize(cudnnGetConvolutionForwardWorkspaceSize, bytes, a, \
+                           b, c, d, e, f)
+#define cudnnGetConvolutionBackwardFilterWorkspaceSize(a, b, c, d, e, f,   \
+                                                       bytes)              \
+  dnnh_compat::AlignedSize(cudnnGetConvolutionBackwardFilterWorkspaceSize, \
+                           bytes, a, b, c, d, e, f)
 #define cudnnGetConvolutionBackwardDataWorkspaceSize(a, b, c, d, e, f, bytes) \
-  dnnh_compat::AlignedSize(cudnnGetConvolutionBackwardDataWorkspaceSize, bytes, \
-                           a, b, c, d, e, f)
+  dnnh_compat::AlignedSize(cudnnGetConvolutionBackwardDataWorkspaceSize,      \
+                           bytes, a, b, c, d, e, f)
 
 #endif  // DNNH_COMPAT_CUDNN9_HPP_

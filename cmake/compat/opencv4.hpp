@@ -1,4 +1,4 @@
-// OpenCV 4 took the C names of the imread flags out of the headers that
+// OpenCV 4 removed the C names of the imread flags from the headers that
 // Caffe includes; its src/caffe/util/io.cpp and
 // src/caffe/layers/window_data_layer.cpp still use them.
 #ifndef DNNH_COMPAT_OPENCV4_HPP_

@@ -1,6 +1,6 @@
-// protobuf 3.6 dropped the second argument (a threshold for warnings) of
-// CodedInputStream::SetTotalBytesLimit; Caffe's src/caffe/util/io.cpp gives
-// it. Including the header first keeps the macro away from its declaration.
+// protobuf 3.6 removed the second argument (a threshold for warnings) of
+// CodedInputStream::SetTotalBytesLimit; Caffe's src/caffe/util/io.cpp passes
+// it. Including the header first keeps the macro from changing its declaration.
 #ifndef DNNH_COMPAT_PROTOBUF_HPP_
 #define DNNH_COMPAT_PROTOBUF_HPP_
 

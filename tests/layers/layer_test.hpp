@@ -24,7 +24,7 @@ struct Device {
 };
 
 typedef ::testing::Types<Device<float, Caffe::CPU>, Device<double, Caffe::CPU>,
-                         Device<float, Caffe::GPU>, Device<double, Caffe::GPU> >
+                         Device<float, Caffe::GPU>, Device<double, Caffe::GPU>>
     Devices;
 
 struct DeviceNames {
@@ -36,8 +36,8 @@ struct DeviceNames {
 };
 
 // A test that runs for float and double, on the CPU and on the GPU. Without a
-// GPU, or in a CPU-only build, the GPU's half is skipped and says so. With
-// DNNH_REQUIRE_GPU=1 in the environment it fails instead.
+// GPU, or in a CPU-only build, the GPU tests are skipped with a reason. With
+// DNNH_REQUIRE_GPU=1 in the environment they fail instead.
 template <typename D>
 class LayerTest : public ::testing::Test {
  public:
@@ -53,7 +53,7 @@ class LayerTest : public ::testing::Test {
 #endif
       if (devices == 0) {
         ASSERT_EQ(std::getenv("DNNH_REQUIRE_GPU"), nullptr) << "no GPU";
-        GTEST_SKIP() << "no GPU here, or a CPU-only build";
+        GTEST_SKIP() << "there is no GPU, or this is a CPU-only build";
       }
     }
     Caffe::set_mode(D::mode);
@@ -67,8 +67,8 @@ class LayerTest : public ::testing::Test {
 
   // Fills a blob with values drawn uniformly from [low, high].
   static void FillUniform(Dtype low, Dtype high, Blob<Dtype>* blob) {
-    caffe_rng_uniform<Dtype>(
-        blob->count(), low, high, blob->mutable_cpu_data());
+    caffe_rng_uniform<Dtype>(blob->count(), low, high,
+                             blob->mutable_cpu_data());
   }
 
   static void Copy(const std::vector<Dtype>& values, Blob<Dtype>* blob) {
@@ -80,18 +80,18 @@ class LayerTest : public ::testing::Test {
   // E = sum over all of tops[0] of weight * top, with weights that differ from
   // element to element, so that no two errors cancel.
   //
-  // In double precision a step of 1e-4 leaves differences good to 1e-7 and
-  // better for our at most quadratic functions; in float a step of 1e-2 keeps
-  // rounding (1e-7 of E, divided by the step) under the tolerance.
+  // In double precision a step of 1e-4 gives differences accurate to 1e-7 or
+  // better for our at most quadratic functions. In float a step of 1e-2 keeps
+  // rounding errors (1e-7 of E, divided by the step) below the tolerance.
   static void CheckGradients(Layer<Dtype>* layer,
-      const std::vector<Blob<Dtype>*>& bottom,
-      const std::vector<Blob<Dtype>*>& top) {
+                             const std::vector<Blob<Dtype>*>& bottom,
+                             const std::vector<Blob<Dtype>*>& top) {
     const bool is_double = sizeof(Dtype) == sizeof(double);
     const Dtype step = is_double ? 1e-4 : 1e-2;
     const Dtype tolerance = is_double ? 1e-6 : 2e-3;
     std::vector<Blob<Dtype>*> inputs(bottom);
     for (size_t i = 0; i < layer->blobs().size(); ++i) {
-      // A blob that takes no gradient (learning rate 0) is none to check.
+      // Skips blobs without a gradient (learning rate 0).
       if (layer->param_propagate_down(i)) {
         inputs.push_back(layer->blobs()[i].get());
       }
@@ -106,8 +106,8 @@ class LayerTest : public ::testing::Test {
     layer->Backward(top, std::vector<bool>(bottom.size(), true), bottom);
     int nonzero = 0;
     for (size_t k = 0; k < inputs.size(); ++k) {
-      const std::vector<Dtype> gradient(inputs[k]->cpu_diff(),
-          inputs[k]->cpu_diff() + inputs[k]->count());
+      const std::vector<Dtype> gradient(
+          inputs[k]->cpu_diff(), inputs[k]->cpu_diff() + inputs[k]->count());
       for (int i = 0; i < inputs[k]->count(); ++i) {
         const Dtype value = inputs[k]->cpu_data()[i];
         inputs[k]->mutable_cpu_data()[i] = value + step;
@@ -121,7 +121,7 @@ class LayerTest : public ::testing::Test {
         nonzero += std::abs(gradient[i]) > 10 * tolerance;
       }
     }
-    EXPECT_GT(nonzero, 0) << "no gradient to speak of: nothing was tested";
+    EXPECT_GT(nonzero, 0) << "all gradients are nearly 0: nothing was tested";
   }
 
  private:
@@ -133,8 +133,8 @@ class LayerTest : public ::testing::Test {
   }
 
   static Dtype Objective(Layer<Dtype>* layer,
-      const std::vector<Blob<Dtype>*>& bottom,
-      const std::vector<Blob<Dtype>*>& top) {
+                         const std::vector<Blob<Dtype>*>& bottom,
+                         const std::vector<Blob<Dtype>*>& top) {
     layer->Forward(bottom, top);
     Dtype sum = 0;
     for (int i = 0; i < top[0]->count(); ++i) {

@@ -7,11 +7,11 @@
 #include "layers/temporary_folder.hpp"
 
 int main(int argc, char** argv) {
-  // Tests say themselves what is to be on.
+  // Each test sets these itself.
   unsetenv("DNNH_BFLOAT16");
   unsetenv("DNNH_ONEDNN");
-  // The children of death tests run this, too, and leave what their fixtures wrote:
-  // all of it goes into one folder, which the first of them removes.
+  // The children of death tests run this too, and do not remove what their
+  // fixtures wrote. All of it goes into one folder, which the parent removes.
   std::unique_ptr<caffe::TemporaryFolder> folder;
   if (!getenv("DNNH_TEST_FOLDER")) {
     folder.reset(new caffe::TemporaryFolder);
@@ -19,11 +19,10 @@ int main(int argc, char** argv) {
     setenv("DNNH_TEST_FOLDER", "1", 1);
   }
   ::testing::InitGoogleTest(&argc, argv);
-  // A CHECK that fails in a death test aborts; its child needs a fresh process
-  // because Caffe may have started threads.
+  // A death test needs a fresh process, because Caffe may have started threads.
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   google::InitGoogleLogging(argv[0]);
-  // The layers' INFO lines would bury the tests' own.
+  // Keep the layers' INFO lines out of the tests' output.
   FLAGS_minloglevel = google::WARNING;
   FLAGS_logtostderr = true;
   return RUN_ALL_TESTS();

@@ -6,7 +6,7 @@
 
 namespace caffe {
 
-// A folder of its own for a test, gone with the object.
+// A temporary folder for one test, removed with the object.
 class TemporaryFolder {
  public:
   TemporaryFolder()

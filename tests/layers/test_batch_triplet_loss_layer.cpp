@@ -17,14 +17,15 @@ class BatchTripletLossLayerTest : public LayerTest<D> {
   void Reshape(const vector<Dtype>& labels, int classes, int bits) {
     const int num = labels.size() / classes;
     codes_.Reshape({num, bits});
-    labels_.Reshape(classes == 1 ? vector<int>{num} : vector<int>{num, classes});
+    labels_.Reshape(classes == 1 ? vector<int>{num}
+                                 : vector<int>{num, classes});
     this->Copy(labels, &labels_);
     this->FillUniform(0, 1, &codes_);
   }
 
-  // The same loss by TripletRankingLoss, each triplet written out; its gradient
-  // by the codes is added up in `gradient`.
-  Dtype ByTriplets(const vector<std::array<int, 3> >& triplets, Dtype margin,
+  // The same loss by TripletRankingLoss over a list of triplets; `gradient`
+  // gets the sum of its gradients by the codes.
+  Dtype ByTriplets(const vector<std::array<int, 3>>& triplets, Dtype margin,
                    vector<Dtype>* gradient, Dtype* active) {
     const int bits = codes_.shape(1);
     Blob<Dtype> members[3], loss, share;
@@ -57,11 +58,12 @@ class BatchTripletLossLayerTest : public LayerTest<D> {
     return loss.cpu_data()[0];
   }
 
-  void ExpectTheLossOf(const vector<std::array<int, 3> >& triplets) {
+  void ExpectTheLossOf(const vector<std::array<int, 3>>& triplets) {
     for (bool average_active : {false, true}) {
       LayerParameter param;
       param.mutable_batch_triplet_loss_param()->set_margin(0.2);
-      param.mutable_batch_triplet_loss_param()->set_average_active(average_active);
+      param.mutable_batch_triplet_loss_param()->set_average_active(
+          average_active);
       BatchTripletLossLayer<Dtype> layer(param);
       layer.SetUp(bottom_, top_);
       layer.Forward(bottom_, top_);
@@ -76,7 +78,8 @@ class BatchTripletLossLayerTest : public LayerTest<D> {
       loss_.mutable_cpu_diff()[0] = 2.5;
       layer.Backward(top_, {true, false}, bottom_);
       for (int i = 0; i < codes_.count(); ++i) {
-        EXPECT_NEAR(codes_.cpu_diff()[i], 2.5 * factor * gradient[i], 1e-4) << i;
+        EXPECT_NEAR(codes_.cpu_diff()[i], 2.5 * factor * gradient[i], 1e-4)
+            << i;
       }
     }
   }
@@ -90,18 +93,31 @@ TYPED_TEST_SUITE(BatchTripletLossLayerTest, Devices, DeviceNames);
 
 TYPED_TEST(BatchTripletLossLayerTest, AllTripletsOfTheBatch) {
   this->Reshape({7, 7, 3, 7, 3}, 1, 6);
-  this->ExpectTheLossOf({{0, 1, 2}, {0, 1, 4}, {0, 3, 2}, {0, 3, 4},
-                         {1, 0, 2}, {1, 0, 4}, {1, 3, 2}, {1, 3, 4},
-                         {3, 0, 2}, {3, 0, 4}, {3, 1, 2}, {3, 1, 4},
-                         {2, 4, 0}, {2, 4, 1}, {2, 4, 3},
-                         {4, 2, 0}, {4, 2, 1}, {4, 2, 3}});
+  this->ExpectTheLossOf({{0, 1, 2},
+                         {0, 1, 4},
+                         {0, 3, 2},
+                         {0, 3, 4},
+                         {1, 0, 2},
+                         {1, 0, 4},
+                         {1, 3, 2},
+                         {1, 3, 4},
+                         {3, 0, 2},
+                         {3, 0, 4},
+                         {3, 1, 2},
+                         {3, 1, 4},
+                         {2, 4, 0},
+                         {2, 4, 1},
+                         {2, 4, 3},
+                         {4, 2, 0},
+                         {4, 2, 1},
+                         {4, 2, 3}});
 }
 
 TYPED_TEST(BatchTripletLossLayerTest, OneLabelInCommonIsEnough) {
-  // 0 and 1 share the second label, 1 and 2 the third, 3 has none of theirs.
-  this->Reshape({1, 1, 0, 0,  0, 1, 1, 0,  0, 0, 1, 0,  0, 0, 0, 1}, 4, 6);
-  this->ExpectTheLossOf({{0, 1, 2}, {0, 1, 3}, {1, 0, 3}, {1, 2, 3}, {2, 1, 0},
-                         {2, 1, 3}});
+  // 0 and 1 share the second label, 1 and 2 the third, 3 shares none.
+  this->Reshape({1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1}, 4, 6);
+  this->ExpectTheLossOf(
+      {{0, 1, 2}, {0, 1, 3}, {1, 0, 3}, {1, 2, 3}, {2, 1, 0}, {2, 1, 3}});
 }
 
 TYPED_TEST(BatchTripletLossLayerTest, ImagesWithoutALabelHaveNoneInCommon) {
@@ -114,16 +130,20 @@ TYPED_TEST(BatchTripletLossLayerTest, ImagesWithoutALabelHaveNoneInCommon) {
   EXPECT_EQ(this->share_.cpu_data()[0], 1);
   this->loss_.mutable_cpu_diff()[0] = 1;
   layer.Backward(this->top_, {true, false}, this->bottom_);
-  // Only 2 and 3 are queries, with 0 and 1 both dissimilar: four triplets.
+  // Only 2 and 3 are queries, with the negatives 0 and 1: four triplets.
   double expected = 0;
   const Dtype* codes = this->codes_.cpu_data();
   const auto distance = [&](int i, int j) {
     double sum = 0;
-    for (int b = 0; b < 4; ++b) { sum += std::pow(codes[4 * i + b] - codes[4 * j + b], 2); }
+    for (int b = 0; b < 4; ++b) {
+      sum += std::pow(codes[4 * i + b] - codes[4 * j + b], 2);
+    }
     return sum;
   };
   for (int i : {2, 3}) {
-    for (int k : {0, 1}) { expected += (distance(2, 3) - distance(i, k) + 9) / 4; }
+    for (int k : {0, 1}) {
+      expected += (distance(2, 3) - distance(i, k) + 9) / 4;
+    }
   }
   EXPECT_NEAR(this->loss_.cpu_data()[0], expected, 1e-4);
 }
@@ -149,8 +169,8 @@ TYPED_TEST(BatchTripletLossLayerTest, BatchSizeMayChange) {
 
 TYPED_TEST(BatchTripletLossLayerTest, NoTripletIsNoLoss) {
   typedef typename TypeParam::Dtype Dtype;
-  for (const vector<Dtype>& labels : {vector<Dtype>{1, 2, 3},
-                                      vector<Dtype>{1, 1, 1}}) {
+  for (const vector<Dtype>& labels :
+       {vector<Dtype>{1, 2, 3}, vector<Dtype>{1, 1, 1}}) {
     this->Reshape(labels, 1, 4);
     BatchTripletLossLayer<Dtype> layer((LayerParameter()));
     layer.SetUp(this->bottom_, this->top_);
@@ -164,7 +184,7 @@ TYPED_TEST(BatchTripletLossLayerTest, NoTripletIsNoLoss) {
   }
 }
 
-TYPED_TEST(BatchTripletLossLayerTest, NaNIsSeen) {
+TYPED_TEST(BatchTripletLossLayerTest, NaNStaysNaN) {
   typedef typename TypeParam::Dtype Dtype;
   this->Reshape({1, 1, 2}, 1, 2);
   this->codes_.mutable_cpu_data()[3] = NAN;
@@ -179,18 +199,21 @@ TYPED_TEST(BatchTripletLossLayerTest, BadInput) {
   this->Reshape({1, 1, 2}, 1, 2);
   this->labels_.Reshape({4});
   BatchTripletLossLayer<Dtype> layer(this->Parse("name: 'all'"));
-  EXPECT_DEATH(layer.SetUp(this->bottom_, this->top_),
-               "'all': the codes have shape 3 2 .* the labels 4 .* 60 x 48 and 60");
+  EXPECT_DEATH(
+      layer.SetUp(this->bottom_, this->top_),
+      "'all': the codes have shape 3 2 .* the labels 4 .* 60 x 48 and 60");
   for (const vector<int>& shape : {vector<int>{3, 1}, vector<int>{3, 2, 2}}) {
     this->labels_.Reshape(shape);
-    EXPECT_DEATH(layer.SetUp(this->bottom_, this->top_),
-                 "'all': the labels have shape 3 .*numbers of classes have shape N");
+    EXPECT_DEATH(
+        layer.SetUp(this->bottom_, this->top_),
+        "'all': the labels have shape 3 .*numbers of classes have shape N");
   }
   this->labels_.Reshape({3, 2});
   this->Copy({1, 0, 0, 1, 2, 0}, &this->labels_);
   layer.SetUp(this->bottom_, this->top_);
-  EXPECT_DEATH(layer.Forward(this->bottom_, this->top_),
-               "'all': a label is 2; of shape N x classes they are 1 or 0");
+  EXPECT_DEATH(
+      layer.Forward(this->bottom_, this->top_),
+      "'all': a label is 2; labels of shape N x classes are multi-hot");
   BatchTripletLossLayer<Dtype> flat(
       this->Parse("name: 'all' batch_triplet_loss_param { margin: 0 }"));
   this->labels_.Reshape({3});

@@ -27,11 +27,12 @@ TYPED_TEST_SUITE(CodeMonitorLayerTest, Devices, DeviceNames);
 TYPED_TEST(CodeMonitorLayerTest, WorkedByHand) {
   typedef typename TypeParam::Dtype Dtype;
   this->codes_.Reshape(vector<int>{4, 3});
-  // Codes 110, 010, 110, 010: 0.5 itself is no one. Bit means 1/2, 1, 0.
-  this->Copy({1,   0.6, 0.5,
-              0,   0.7, 0.1,
-              0.9, 1,   0,
-              0.2, 0.8, 0.3}, &this->codes_);
+  // 0.5 itself is not a 1. The means of the bits are 1/2, 1 and 0.
+  this->Copy({1, 0.6, 0.5,     // 110
+              0, 0.7, 0.1,     // 010
+              0.9, 1, 0,       // 110
+              0.2, 0.8, 0.3},  // 010
+             &this->codes_);
   CodeMonitorLayer<Dtype> layer(this->Parse("phase: TRAIN"));
   layer.SetUp(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
@@ -40,7 +41,7 @@ TYPED_TEST(CodeMonitorLayerTest, WorkedByHand) {
   EXPECT_EQ(this->distinct_.cpu_data()[0], 2);
   EXPECT_NEAR(this->clipped_.cpu_data()[0], 4.0 / 12, 1e-6);
 
-  this->codes_.Reshape(vector<int>{2, 2});      // another batch: 10, 10
+  this->codes_.Reshape(vector<int>{2, 2});  // another batch: 10, 10
   this->Copy({0.9, 0.2, 0.8, 0.3}, &this->codes_);
   layer.Reshape(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
@@ -48,7 +49,7 @@ TYPED_TEST(CodeMonitorLayerTest, WorkedByHand) {
   EXPECT_EQ(this->clipped_.cpu_data()[0], 0);
 }
 
-// A net with force_backward must not ask the monitor for a gradient.
+// A net with force_backward must not request a gradient from the monitor.
 TYPED_TEST(CodeMonitorLayerTest, ForceBackward) {
   typedef typename TypeParam::Dtype Dtype;
   NetParameter param;
@@ -59,7 +60,8 @@ TYPED_TEST(CodeMonitorLayerTest, ForceBackward) {
       "layer { name: 'watch' type: 'CodeMonitor' bottom: 'x'"
       "  top: 'low' top: 'high' top: 'codes' top: 'clipped' }"
       "layer { name: 'loss' type: 'EuclideanLoss' bottom: 'x' bottom: 'y'"
-      "  top: 'loss' }", &param));
+      "  top: 'loss' }",
+      &param));
   Net<Dtype> net(param);
   this->FillUniform(0, 1, net.blob_by_name("x").get());
   net.ForwardBackward();
@@ -71,15 +73,15 @@ TYPED_TEST(CodeMonitorLayerTest, BadInput) {
   this->codes_.Reshape(vector<int>{4, 3});
   CodeMonitorLayer<Dtype> test_phase(this->Parse("name: 'watch' phase: TEST"));
   EXPECT_DEATH(test_phase.SetUp(this->bottom_, this->top_),
-      "'watch' is for training; give it include");
+               "'watch' is for training only; add include");
   this->codes_.Reshape(vector<int>{0, 3});
   CodeMonitorLayer<Dtype> empty(this->Parse("name: 'watch' phase: TRAIN"));
   EXPECT_DEATH(empty.SetUp(this->bottom_, this->top_),
-      "'watch': bottom 0 has shape 0 3 .*192 x 48");
+               "'watch': bottom 0 has shape 0 3 .*192 x 48");
   this->codes_.Reshape(vector<int>{4, 3});
   empty.SetUp(this->bottom_, this->top_);
   EXPECT_DEATH(empty.Backward(this->top_, {true}, this->bottom_),
-      "'watch' has no gradient");
+               "'watch' has no gradient");
 }
 
 }  // namespace caffe

@@ -6,7 +6,8 @@
 
 namespace caffe {
 
-// 7 features in 3 slices: 7 = 3 * 2 + 1, so the first slice has 3, the others 2.
+// 7 features in 3 slices: 7 = 3 * 2 + 1, so the first slice has 3, the
+// others 2.
 const int kFeatures = 7, kBits = 3;
 const int kSliceOf[kFeatures] = {0, 0, 0, 1, 1, 2, 2};
 const char kUnequal[] =
@@ -84,11 +85,11 @@ TYPED_TEST(DivideAndEncodeLayerTest, UnequalSlices) {
   this->ExpectPlainValues(layer);
 }
 
-TYPED_TEST(DivideAndEncodeLayerTest, NoBiasUnlessAskedFor) {
+TYPED_TEST(DivideAndEncodeLayerTest, NoBiasByDefault) {
   typedef typename TypeParam::Dtype Dtype;
-  DivideAndEncodeLayer<Dtype> layer(this->Parse(
-      "divide_and_encode_param { num_output: 3"
-      " weight_filler { type: 'constant' value: 1 } }"));
+  DivideAndEncodeLayer<Dtype> layer(
+      this->Parse("divide_and_encode_param { num_output: 3"
+                  " weight_filler { type: 'constant' value: 1 } }"));
   layer.SetUp(this->bottom_, this->top_);
   ASSERT_EQ(layer.blobs().size(), 1u);
   layer.Forward(this->bottom_, this->top_);
@@ -111,7 +112,8 @@ TYPED_TEST(DivideAndEncodeLayerTest, ABitReachesItsOwnSliceOnly) {
   layer.SetUp(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
   for (int bit = 0; bit < kBits; ++bit) {
-    caffe_set(this->values_.count(), Dtype(0), this->values_.mutable_cpu_diff());
+    caffe_set(this->values_.count(), Dtype(0),
+              this->values_.mutable_cpu_diff());
     for (int n = 0; n < 4; ++n) {
       this->values_.mutable_cpu_diff()[n * kBits + bit] = 1;
     }
@@ -132,7 +134,7 @@ TYPED_TEST(DivideAndEncodeLayerTest, ABitReachesItsOwnSliceOnly) {
   }
 }
 
-TYPED_TEST(DivideAndEncodeLayerTest, ParameterGradientsAddUp) {
+TYPED_TEST(DivideAndEncodeLayerTest, ParameterGradientsAccumulate) {
   typedef typename TypeParam::Dtype Dtype;
   DivideAndEncodeLayer<Dtype> layer(this->Parse(kUnequal));
   layer.SetUp(this->bottom_, this->top_);
@@ -144,7 +146,7 @@ TYPED_TEST(DivideAndEncodeLayerTest, ParameterGradientsAddUp) {
   layer.Backward(this->top_, {true}, this->bottom_);
   vector<Dtype> once(layer.blobs()[0]->cpu_diff(),
                      layer.blobs()[0]->cpu_diff() + kFeatures);
-  layer.Backward(this->top_, {true}, this->bottom_);   // as with iter_size: 2
+  layer.Backward(this->top_, {true}, this->bottom_);  // as with iter_size: 2
   for (int j = 0; j < kFeatures; ++j) {
     EXPECT_NEAR(layer.blobs()[0]->cpu_diff()[j], 2 * once[j], 1e-5);
   }
@@ -159,7 +161,8 @@ TYPED_TEST(DivideAndEncodeLayerTest, PropagateDownOff) {
   layer.SetUp(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
   caffe_set(this->values_.count(), Dtype(1), this->values_.mutable_cpu_diff());
-  caffe_set(this->features_.count(), Dtype(9), this->features_.mutable_cpu_diff());
+  caffe_set(this->features_.count(), Dtype(9),
+            this->features_.mutable_cpu_diff());
   caffe_set(kFeatures, Dtype(9), layer.blobs()[0]->mutable_cpu_diff());
   caffe_set(kBits, Dtype(9), layer.blobs()[1]->mutable_cpu_diff());
   layer.set_param_propagate_down(0, false);
@@ -186,9 +189,9 @@ TYPED_TEST(DivideAndEncodeLayerTest, BatchSizeMayChange) {
 TYPED_TEST(DivideAndEncodeLayerTest, FanInIsTheSlice) {
   typedef typename TypeParam::Dtype Dtype;
   this->features_.Reshape(vector<int>{1, 2400, 1, 1});
-  DivideAndEncodeLayer<Dtype> layer(this->Parse(
-      "divide_and_encode_param { num_output: 48"
-      " weight_filler { type: 'xavier' } }"));
+  DivideAndEncodeLayer<Dtype> layer(
+      this->Parse("divide_and_encode_param { num_output: 48"
+                  " weight_filler { type: 'xavier' } }"));
   layer.SetUp(this->bottom_, this->top_);
   // xavier is uniform in +- sqrt(3 / fan-in), here of fan-in 50.
   const Dtype bound = std::sqrt(3.0 / 50);
@@ -205,24 +208,24 @@ TYPED_TEST(DivideAndEncodeLayerTest, BadInput) {
   typedef typename TypeParam::Dtype Dtype;
   for (const char* bits : {"0", "8"}) {
     DivideAndEncodeLayer<Dtype> layer(this->Parse(
-        std::string("name: 'enc' divide_and_encode_param { num_output: ")
-        + bits + "}"));
+        std::string("name: 'enc' divide_and_encode_param { num_output: ") + bits
+        + "}"));
     EXPECT_DEATH(layer.SetUp(this->bottom_, this->top_),
-        std::string("'enc': num_output is ") + bits
-        + " bits and bottom 0 has 7 features.*48 bits from 2400");
+                 std::string("'enc': num_output is ") + bits
+                     + " bits, but bottom 0 has 7 features.*48 bits of 2400");
   }
-  DivideAndEncodeLayer<Dtype> in_place(this->Parse(
-      "name: 'enc' divide_and_encode_param { num_output: 7 }"));
+  DivideAndEncodeLayer<Dtype> in_place(
+      this->Parse("name: 'enc' divide_and_encode_param { num_output: 7 }"));
   EXPECT_DEATH(in_place.SetUp(this->bottom_, this->bottom_),
-      "'enc': top and bottom are one blob; .*a name of its own");
+               "'enc': top and bottom are the same blob; .*a different name");
   this->features_.Reshape(vector<int>{4, kFeatures, 2, 1});
-  DivideAndEncodeLayer<Dtype> wide(this->Parse(
-      "name: 'enc' divide_and_encode_param { num_output: 3 }"));
+  DivideAndEncodeLayer<Dtype> wide(
+      this->Parse("name: 'enc' divide_and_encode_param { num_output: 3 }"));
   EXPECT_DEATH(wide.SetUp(this->bottom_, this->top_),
-      "'enc': bottom 0 has shape 4 7 2 1 .*; axes after the second");
+               "'enc': bottom 0 has shape 4 7 2 1 .*; axes after the second");
   this->features_.Reshape(vector<int>(1, 5));
   EXPECT_DEATH(wide.SetUp(this->bottom_, this->top_),
-      "'enc': bottom 0 has shape 5 .*N x d");
+               "'enc': bottom 0 has shape 5 .*N x d");
 }
 
 }  // namespace caffe

@@ -23,9 +23,10 @@ class PiecewiseThresholdLayerTest : public LayerTest<D> {
   }
 
   static LayerParameter Param(const std::string& fields,
-      const std::string& phase = "TEST") {
+                              const std::string& phase = "TEST") {
     return LayerTest<D>::Parse("name: 'cut' phase: " + phase
-        + " piecewise_threshold_param { " + fields + " }");
+                               + " piecewise_threshold_param { " + fields
+                               + " }");
   }
 
   Blob<Dtype> values_, codes_;
@@ -59,7 +60,7 @@ TYPED_TEST(PiecewiseThresholdLayerTest, PiecesAndCorners) {
   }
 }
 
-// What is no output of a sigmoid: eq. 6 cuts it, and its slope there is 0.
+// A sigmoid does not output these. Eq. 6 rounds them, and the slope there is 0.
 TYPED_TEST(PiecewiseThresholdLayerTest, ValuesOutsideOfZeroToOne) {
   typedef typename TypeParam::Dtype Dtype;
   const Dtype expected[6] = {0, 0, 0.5, 1, 1, 1};
@@ -89,7 +90,7 @@ TYPED_TEST(PiecewiseThresholdLayerTest, EpsilonOneHalfIsTheIdentity) {
   }
 }
 
-TYPED_TEST(PiecewiseThresholdLayerTest, NaNIsSeen) {
+TYPED_TEST(PiecewiseThresholdLayerTest, NaNStaysNaN) {
   typedef typename TypeParam::Dtype Dtype;
   this->Copy({NAN, 0, 0, 0, 0, 0}, &this->values_);
   PiecewiseThresholdLayer<Dtype> layer(this->Param("epsilon: 0.25"));
@@ -104,7 +105,7 @@ TYPED_TEST(PiecewiseThresholdLayerTest, Gradients) {
   this->Copy({0.05, 0.2, 0.35, 0.5, 0.65, 0.9}, &this->values_);
   PiecewiseThresholdLayer<Dtype> layer(this->Param("epsilon: 0.2"));
   layer.SetUp(this->bottom_, this->top_);
-  layer.set_param_propagate_down(0, false);   // as a net does: lr_mult is 0
+  layer.set_param_propagate_down(0, false);  // as a net does: lr_mult is 0
   this->CheckGradients(&layer, this->bottom_, this->top_);
 }
 
@@ -163,42 +164,53 @@ class PiecewiseThresholdScheduleTest : public LayerTest<D> {
   static SolverParameter Solver(const std::string& fields = "") {
     SolverParameter param;
     CHECK(google::protobuf::TextFormat::ParseFromString(
-        std::string("base_lr: 0.1 lr_policy: 'fixed' momentum: 0.9"
-        " weight_decay: 0.01 max_iter: 1000 snapshot_after_train: false"
-        " net_param {"
-        "  layer { name: 'data' type: 'DummyData' top: 'x' top: 'y'"
-        "    dummy_data_param { shape { dim: 4 dim: 6 } shape { dim: 4 dim: 3 }"
-        "      data_filler { type: 'constant' value: 0.5 }"
-        "      data_filler { type: 'constant' value: 1 } } }"
-        "  layer { name: 'encode' type: 'DivideAndEncode' bottom: 'x' top: 'e'"
-        "    divide_and_encode_param { num_output: 3"
-        "      weight_filler { type: 'gaussian' std: 0.1 } } }"
-        "  layer { name: 'sigmoid' type: 'Sigmoid' bottom: 'e' top: 'e' }"
-        "  layer { name: 'cut' type: 'PiecewiseThreshold' bottom: 'e' top: 'c'"
-        "    piecewise_threshold_param { epsilon: 0.5 gamma: 0.5 stepsize: 3 } }"
-        "  layer { name: 'loss' type: 'EuclideanLoss' bottom: 'c' bottom: 'y'"
-        "    top: 'loss' } }") + fields, &param)) << fields;
-    param.set_solver_mode(D::mode == Caffe::GPU ? SolverParameter_SolverMode_GPU
-                                                : SolverParameter_SolverMode_CPU);
+        std::string(
+            "base_lr: 0.1 lr_policy: 'fixed' momentum: 0.9"
+            " weight_decay: 0.01 max_iter: 1000 snapshot_after_train: false"
+            " net_param {"
+            "  layer { name: 'data' type: 'DummyData' top: 'x' top: 'y'"
+            "    dummy_data_param { shape { dim: 4 dim: 6 } shape { dim: 4 "
+            "dim: 3 }"
+            "      data_filler { type: 'constant' value: 0.5 }"
+            "      data_filler { type: 'constant' value: 1 } } }"
+            "  layer { name: 'encode' type: 'DivideAndEncode' bottom: 'x' top: "
+            "'e'"
+            "    divide_and_encode_param { num_output: 3"
+            "      weight_filler { type: 'gaussian' std: 0.1 } } }"
+            "  layer { name: 'sigmoid' type: 'Sigmoid' bottom: 'e' top: 'e' }"
+            "  layer { name: 'cut' type: 'PiecewiseThreshold' bottom: 'e' top: "
+            "'c'"
+            "    piecewise_threshold_param { epsilon: 0.5 gamma: 0.5 stepsize: "
+            "3 } }"
+            "  layer { name: 'loss' type: 'EuclideanLoss' bottom: 'c' bottom: "
+            "'y'"
+            "    top: 'loss' } }")
+            + fields,
+        &param))
+        << fields;
+    param.set_solver_mode(D::mode == Caffe::GPU
+                              ? SolverParameter_SolverMode_GPU
+                              : SolverParameter_SolverMode_CPU);
     return param;
   }
 
-  static PiecewiseThresholdLayer<Dtype>* Threshold(const shared_ptr<Net<Dtype> >& net) {
+  static PiecewiseThresholdLayer<Dtype>* Threshold(
+      const shared_ptr<Net<Dtype>>& net) {
     return static_cast<PiecewiseThresholdLayer<Dtype>*>(
         net->layer_by_name("cut").get());
   }
-  static Dtype Count(const shared_ptr<Net<Dtype> >& net) {
+  static Dtype Count(const shared_ptr<Net<Dtype>>& net) {
     return Threshold(net)->blobs()[0]->cpu_data()[0];
   }
-  // epsilon of the net's last pass, found out from outside: the largest
-  // distance from 0.5 at which the layer is still the identity, to 1e-3.
-  // A TEST net shares the count, and asking it moves nothing.
+  // epsilon after `count` iterations, measured from outside: the largest
+  // distance from 0.5 at which the layer is still the identity, to 1e-3. It
+  // uses a layer in TEST, which does not change the count.
   static Dtype Epsilon(const Dtype count) {
     LayerParameter param = LayerTest<D>::Parse(
         "phase: TEST piecewise_threshold_param"
         " { epsilon: 0.5 gamma: 0.5 stepsize: 3 }");
     PiecewiseThresholdLayer<Dtype> layer(param);
-    // 1 itself is left out: it stays 1 whatever epsilon is.
+    // Excludes 1 itself, which stays 1 for any epsilon.
     Blob<Dtype> values(vector<int>(1, 500)), codes;
     for (int i = 0; i < 500; ++i) {
       values.mutable_cpu_data()[i] = 0.5 + i * 1e-3;
@@ -216,15 +228,15 @@ class PiecewiseThresholdScheduleTest : public LayerTest<D> {
 
 TYPED_TEST_SUITE(PiecewiseThresholdScheduleTest, Devices, DeviceNames);
 
-TYPED_TEST(PiecewiseThresholdScheduleTest, FallsAfterEveryStepsize) {
+TYPED_TEST(PiecewiseThresholdScheduleTest, DecaysAfterEveryStepsize) {
   const double expected[] = {0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125, 0.125};
   for (int count = 0; count < 8; ++count) {
     EXPECT_NEAR(this->Epsilon(count), expected[count], 1.01e-3) << count;
   }
 }
 
-// What the TRAIN pass of iteration k uses is the epsilon for k completed
-// iterations: the threshold's own output in the train net shows it.
+// The TRAIN pass of iteration k uses the epsilon for k completed iterations.
+// The output of the threshold in the train net shows it.
 TYPED_TEST(PiecewiseThresholdScheduleTest, TrainingUsesTheIterationsEpsilon) {
   typedef typename TypeParam::Dtype Dtype;
   SGDSolver<Dtype> solver(this->Solver());
@@ -232,7 +244,7 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, TrainingUsesTheIterationsEpsilon) {
   Blob<Dtype> values(vector<int>(1, 1)), codes;
   for (int iteration = 0; iteration < 7; ++iteration) {
     const Dtype epsilon = 0.5 * std::pow(0.5, iteration / 3);
-    for (int pass = 0; pass < 2; ++pass) {   // two passes, as with iter_size 2
+    for (int pass = 0; pass < 2; ++pass) {  // two passes, as with iter_size 2
       values.mutable_cpu_data()[0] = 0.5 + 0.98 * epsilon;
       layer->Reshape({&values}, {&codes});
       layer->Forward({&values}, {&codes});
@@ -244,7 +256,7 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, TrainingUsesTheIterationsEpsilon) {
       }
     }
     EXPECT_EQ(this->Count(solver.net()), iteration + 1);
-    solver.net()->ClearParamDiffs();          // what ends an iteration
+    solver.net()->ClearParamDiffs();  // ends an iteration
   }
 }
 
@@ -258,7 +270,8 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, CountsTrainingIterations) {
 
 TYPED_TEST(PiecewiseThresholdScheduleTest, IterSizeIsOneIteration) {
   typedef typename TypeParam::Dtype Dtype;
-  for (const char* fields : {"iter_size: 4", "iter_size: 4 clip_gradients: 1e-3"}) {
+  for (const char* fields :
+       {"iter_size: 4", "iter_size: 4 clip_gradients: 1e-3"}) {
     SGDSolver<Dtype> solver(this->Solver(fields));
     solver.Step(5);
     EXPECT_EQ(this->Count(solver.net()), 5) << fields;
@@ -274,18 +287,18 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, TestPhaseDoesNotCount) {
   EXPECT_EQ(this->Count(solver.test_nets()[0]), 4);
 }
 
-// Every kind of solver, with decay and clipping, leaves the count alone, and
-// the mark in its diff does not weigh in the clipped norm.
+// No type of solver, with decay and clipping, changes the count.
 TYPED_TEST(PiecewiseThresholdScheduleTest, SolversDoNotMoveTheCount) {
   typedef typename TypeParam::Dtype Dtype;
-  for (const char* type : {"SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"}) {
+  for (const char* type :
+       {"SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"}) {
     SolverParameter param = this->Solver("clip_gradients: 1e-3");
     param.set_type(type);
     if (std::string(type) == "AdaGrad" || std::string(type) == "RMSProp") {
       param.set_momentum(0);
     }
     if (std::string(type) == "RMSProp") { param.set_rms_decay(0.9); }
-    shared_ptr<caffe::Solver<Dtype> > solver(
+    shared_ptr<caffe::Solver<Dtype>> solver(
         SolverRegistry<Dtype>::CreateSolver(param));
     solver->Step(10);
     EXPECT_EQ(this->Count(solver->net()), 10) << type;
@@ -293,29 +306,32 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, SolversDoNotMoveTheCount) {
 }
 
 // With clip_gradients, training with a threshold that is the identity equals
-// training without the layer: the mark has no part in the norm.
+// training without the layer: the mark does not contribute to the norm.
 TYPED_TEST(PiecewiseThresholdScheduleTest, ClippingDoesNotSeeTheMark) {
   typedef typename TypeParam::Dtype Dtype;
   SolverParameter with = this->Solver("clip_gradients: 1e-2");
   SolverParameter without = with;
   const int threshold = 3;
   ASSERT_EQ(with.net_param().layer(threshold).type(), "PiecewiseThreshold");
-  with.mutable_net_param()->mutable_layer(threshold)
-      ->mutable_piecewise_threshold_param()->set_gamma(1);
+  with.mutable_net_param()
+      ->mutable_layer(threshold)
+      ->mutable_piecewise_threshold_param()
+      ->set_gamma(1);
   without.mutable_net_param()->mutable_layer(threshold)->set_type("Split");
   vector<Dtype> weights[2];
   for (int k = 0; k < 2; ++k) {
     Caffe::set_random_seed(3);
     SGDSolver<Dtype> solver(k ? with : without);
     solver.Step(3);
-    const Blob<Dtype>& blob = *solver.net()->layer_by_name("encode")->blobs()[0];
+    const Blob<Dtype>& blob =
+        *solver.net()->layer_by_name("encode")->blobs()[0];
     weights[k].assign(blob.cpu_data(), blob.cpu_data() + blob.count());
   }
   EXPECT_EQ(weights[0], weights[1]);
 }
 
-// Snapshot, resume: the count goes on, and the weights end equal to the last
-// bit, since this net has no dropout and its data no position.
+// After a snapshot and a resume, the count continues, and the final weights are
+// equal to the last bit, as this net has no dropout and its data no position.
 TYPED_TEST(PiecewiseThresholdScheduleTest, ResumesExactly) {
   typedef typename TypeParam::Dtype Dtype;
   const TemporaryFolder folder;
@@ -329,15 +345,18 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, ResumesExactly) {
     whole.Snapshot();
     whole.Step(5);
 
-    Caffe::set_random_seed(99);               // other weights, to be replaced
+    Caffe::set_random_seed(99);  // other initial weights, to be replaced
     SGDSolver<Dtype> resumed(this->Solver(fields));
     resumed.Restore((prefix + "_iter_4.solverstate"
-        + (std::string(format) == "HDF5" ? ".h5" : "")).c_str());
+                     + (std::string(format) == "HDF5" ? ".h5" : ""))
+                        .c_str());
     EXPECT_EQ(this->Count(resumed.net()), 4);
     resumed.Step(5);
     EXPECT_EQ(this->Count(resumed.net()), 9);
-    const Blob<Dtype>& expected = *whole.net()->layer_by_name("encode")->blobs()[0];
-    const Blob<Dtype>& weights = *resumed.net()->layer_by_name("encode")->blobs()[0];
+    const Blob<Dtype>& expected =
+        *whole.net()->layer_by_name("encode")->blobs()[0];
+    const Blob<Dtype>& weights =
+        *resumed.net()->layer_by_name("encode")->blobs()[0];
     for (int i = 0; i < weights.count(); ++i) {
       EXPECT_EQ(weights.cpu_data()[i], expected.cpu_data()[i]) << format;
       EXPECT_NE(weights.cpu_data()[i], 0);

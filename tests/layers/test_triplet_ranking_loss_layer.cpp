@@ -21,9 +21,7 @@ class TripletRankingLossLayerTest : public LayerTest<D> {
   }
 
   void Reshape(int num, int bits) {
-    for (Blob<Dtype>* blob : bottom_) {
-      blob->Reshape(vector<int>{num, bits});
-    }
+    for (Blob<Dtype>* blob : bottom_) { blob->Reshape(vector<int>{num, bits}); }
   }
 
   // The hinge's arguments and their mean positive part, by plain loops.
@@ -34,9 +32,9 @@ class TripletRankingLossLayerTest : public LayerTest<D> {
       double hinge = margin;
       for (int i = 0; i < bits; ++i) {
         const double b = query_.cpu_data()[n * bits + i];
-        const double similar = positive_.cpu_data()[n * bits + i];
-        const double dissimilar = negative_.cpu_data()[n * bits + i];
-        hinge += std::pow(b - similar, 2) - std::pow(b - dissimilar, 2);
+        const double positive = positive_.cpu_data()[n * bits + i];
+        const double negative = negative_.cpu_data()[n * bits + i];
+        hinge += std::pow(b - positive, 2) - std::pow(b - negative, 2);
       }
       hinges.push_back(hinge);
     }
@@ -86,7 +84,8 @@ TYPED_TEST(TripletRankingLossLayerTest, WorkedByHand) {
       {-0.5, 0.5, 0, 0}, {0.5, 0, 0, 0}, {0, -0.5, 0, 0}};
   for (int member = 0; member < 3; ++member) {
     for (int i = 0; i < 4; ++i) {
-      EXPECT_NEAR(this->bottom_[member]->cpu_diff()[i], expected[member][i], 1e-6)
+      EXPECT_NEAR(this->bottom_[member]->cpu_diff()[i], expected[member][i],
+                  1e-6)
           << "member " << member << ", value " << i;
     }
   }
@@ -196,9 +195,12 @@ TYPED_TEST(TripletRankingLossLayerTest, BackwardTwiceGivesTheSame) {
   layer.Forward(this->bottom_, this->top_);
   this->loss_.mutable_cpu_diff()[0] = 1;
   layer.Backward(this->top_, {true, true, true}, this->bottom_);
-  const vector<Dtype> once(this->query_.cpu_diff(), this->query_.cpu_diff() + 12);
+  const vector<Dtype> once(this->query_.cpu_diff(),
+                           this->query_.cpu_diff() + 12);
   layer.Backward(this->top_, {true, true, true}, this->bottom_);
-  for (int i = 0; i < 12; ++i) { EXPECT_EQ(this->query_.cpu_diff()[i], once[i]); }
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_EQ(this->query_.cpu_diff()[i], once[i]);
+  }
 }
 
 TYPED_TEST(TripletRankingLossLayerTest, BatchSizeMayChange) {
@@ -213,11 +215,13 @@ TYPED_TEST(TripletRankingLossLayerTest, BatchSizeMayChange) {
   layer.Reshape(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
   double loss = 0;
-  for (double hinge : this->PlainHinges(1)) { loss += std::max(0.0, hinge) / 5; }
+  for (double hinge : this->PlainHinges(1)) {
+    loss += std::max(0.0, hinge) / 5;
+  }
   EXPECT_NEAR(this->loss_.cpu_data()[0], loss, 1e-5);
 }
 
-TYPED_TEST(TripletRankingLossLayerTest, NaNIsSeen) {
+TYPED_TEST(TripletRankingLossLayerTest, NaNStaysNaN) {
   typedef typename TypeParam::Dtype Dtype;
   this->Reshape(2, 1);
   this->Copy({0, NAN}, &this->query_);
@@ -229,16 +233,17 @@ TYPED_TEST(TripletRankingLossLayerTest, NaNIsSeen) {
   layer.SetUp(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
   EXPECT_TRUE(std::isnan(this->loss_.cpu_data()[0]));
-  EXPECT_EQ(this->top_[1]->cpu_data()[0], 0.5) << "of one that is NaN and one at -0.5";
+  EXPECT_EQ(this->top_[1]->cpu_data()[0], 0.5) << "hinges are NaN and -0.5";
   this->loss_.mutable_cpu_diff()[0] = 1;
   layer.Backward(this->top_, {true, true, true}, this->bottom_);
-  EXPECT_EQ(this->query_.cpu_diff()[1], 1) << "2 (b- - b+) / N knows no b";
+  EXPECT_EQ(this->query_.cpu_diff()[1], 1)
+      << "2 (b- - b+) / N does not depend on b";
   EXPECT_TRUE(std::isnan(this->positive_.cpu_diff()[1]));
   EXPECT_TRUE(std::isnan(this->negative_.cpu_diff()[1]));
   for (Blob<Dtype>* blob : this->bottom_) { EXPECT_EQ(blob->cpu_diff()[0], 0); }
 }
 
-// In a net: the loss weight scales the gradients, and the second top neither
+// In a net, the loss weight scales the gradients, and the second top neither
 // adds to the loss nor needs a weight.
 TYPED_TEST(TripletRankingLossLayerTest, LossWeightInANet) {
   typedef typename TypeParam::Dtype Dtype;
@@ -278,17 +283,18 @@ TYPED_TEST(TripletRankingLossLayerTest, BadInput) {
   this->Reshape(2, 3);
   this->negative_.Reshape(vector<int>{2, 4});
   TripletRankingLossLayer<Dtype> layer(this->Parse("name: 'rank'"));
-  EXPECT_DEATH(layer.SetUp(this->bottom_, this->top_),
+  EXPECT_DEATH(
+      layer.SetUp(this->bottom_, this->top_),
       "'rank': bottom 2 has shape 2 4 .* bottom 0 has shape 2 3 .* 64 x 48");
   this->Reshape(2, 3);
   TripletRankingLossLayer<Dtype> flat(
       this->Parse("name: 'rank' triplet_ranking_loss_param { margin: 0 }"));
   EXPECT_DEATH(flat.SetUp(this->bottom_, this->top_),
-      "'rank': margin is 0, it must be greater than 0.*margin: 1");
+               "'rank': margin is 0, it must be greater than 0.*margin: 1");
   TripletRankingLossLayer<Dtype> weighed(
       this->Parse("name: 'rank' loss_weight: 1 loss_weight: 0.5"));
   EXPECT_DEATH(weighed.SetUp(this->bottom_, this->top_),
-      "'rank': top 1.* has loss_weight 0.5");
+               "'rank': top 1.* has loss_weight 0.5");
 }
 
 }  // namespace caffe

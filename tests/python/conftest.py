@@ -1,7 +1,6 @@
-"""Shared fixtures: tests write to folders of their own.
+"""Shared fixtures: tests write to temporary folders.
 
-But for scikit-learn's digits and their splits, which whoever runs tools needs in data/
-and gets there.
+The exception: tests that run tools write scikit-learn's digits and their splits to data/.
 """
 
 import os
@@ -15,7 +14,7 @@ from dnnh import paths
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-# Tests say themselves what is to be on.
+# Tests switch these on themselves.
 os.environ.pop("DNNH_BFLOAT16", None)
 os.environ.pop("DNNH_ONEDNN", None)
 

@@ -1,21 +1,25 @@
-"""What the speed tables are made with: each program runs, on the nets as they are now."""
+"""The benchmarks: each program runs, on the nets as they are now."""
 
+import argparse
 import importlib.util
 import sys
 
 import numpy as np
 import pytest
 
-from dnnh import nets, paths
+from dnnh import paths
 from dnnh.errors import UserError
+from dnnh.nets import specs
+from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 
-sys.path.append(str(paths.ROOT / "benchmarks"))        # for what they share
+sys.path.append(str(paths.ROOT / "benchmarks"))  # for what they share
 
 
 def benchmark(name):
     """A benchmark as a module; a tool may have the same name."""
     spec = importlib.util.spec_from_file_location(
-        f"benchmark_{name}", paths.ROOT / "benchmarks" / f"{name}.py")
+        f"benchmark_{name}", paths.ROOT / "benchmarks" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -25,49 +29,66 @@ collages, search, steps = map(benchmark, ("collages", "search", "steps"))
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
-def test_a_step_and_coding_in_caffe(name):
-    spec = nets.net_spec(*steps.NETS[name])
+def test_a_step_and_encoding_in_caffe(name):
+    spec = specs.net_spec(*steps.NETS[name])
     net = steps.CaffeNet(spec, 2)
     forward, step = net.step()
     assert 0 < forward < step
     blobs = net.net.blobs
     assert blobs["images"].shape[0] == 6 and np.isfinite(blobs["loss"].data)
     for place, member in enumerate(("query", "similar", "dissimilar")):
-        assert (blobs[member].data == blobs["codes"].data[2 * place:2 * place + 2]).all()
+        assert (blobs[member].data == blobs["codes"].data[2 * place : 2 * place + 2]).all()
     assert {"pixels", "conv1", "loss"} <= set(net.layers(1))
-    net.prepare_coding()
-    assert net.code() > 0 and list(net.net.blobs[net.net.outputs[0]].shape) == [6, 48]
+    net.prepare_encoding()
+    assert net.encode() > 0 and list(net.net.blobs[net.net.outputs[0]].shape) == [6, 48]
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
 def test_pytorchs_net_has_the_same_weights(name, monkeypatch):
     pytest.importorskip("torch")
-    spec = nets.net_spec(*steps.NETS[name])
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")         # as figures.in_child does
+    spec = specs.net_spec(*steps.NETS[name])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as harness.in_child does
     ours, theirs = steps.CaffeNet(spec, 2), steps.TorchNet(spec, 2)
 
     def sizes(shapes):
         return sorted(shape for shape in shapes if len(shape) == 4)
+
     assert sizes(tuple(weights.shape) for weights in theirs.net.parameters()) == sizes(
-        tuple(blob.shape) for blobs in ours.net.params.values() for blob in blobs)
+        tuple(blob.shape) for blobs in ours.net.params.values() for blob in blobs
+    )
     assert all(seconds > 0 for seconds in theirs.step())
-    theirs.prepare_coding()
-    assert theirs.code() > 0
+    theirs.prepare_encoding()
+    assert theirs.encode() > 0
 
 
-def test_drawing_codes_is_no_time_of_an_engines(monkeypatch):
+def test_drawing_codes_does_not_count_as_building(monkeypatch):
     clock = iter(np.arange(1000.0))
 
     def generate(count, bits, seed):
         for _ in range(3):
-            next(clock)                                           # a second each
+            next(clock)  # a second each
             yield np.zeros((count, bits // 8), np.uint8)
+
     monkeypatch.setattr(search, "generate", generate)
     monkeypatch.setattr(search.time, "perf_counter", lambda: next(clock))
-    arguments = type("Arguments", (), {"bits": 48, "codes": 10, "lists": 1})
-    with search.made("numpy", arguments) as (index, seconds, _):
+    arguments = argparse.Namespace(bits=48, size=10, nlist=1)
+    with search.build("numpy", arguments) as built:
         # Two readings of the clock for each of three blocks, and for the first search.
-        assert len(index) == 30 and seconds == 4
+        assert len(built.engine) == 30
+        assert built.seconds == 4
+
+
+@pytest.mark.parametrize("name", search.FAISS_IVF)
+def test_faiss_ivf_has_all_codes_in_exact_lists(name):
+    pytest.importorskip("faiss")
+    arguments = argparse.Namespace(bits=48, size=20_000, nlist=16)
+    exact = NumpyEngine(48)
+    exact.add(next(search.generate(20_000, 48, seed=0)))
+    queries = next(search.generate(20, 48, seed=1))
+    with search.build(name, arguments) as built:
+        built.engine.nprobe = 16
+        distances = built.engine.search(queries, 10).distances
+    assert np.array_equal(distances, exact.search(queries, 10).distances)
 
 
 def test_collages_replace_nothing(tmp_path, monkeypatch):

@@ -9,17 +9,18 @@ import subprocess
 import numpy as np
 import pytest
 import scipy.io
-from PIL import Image
-
 import test_mnist
 import test_nuswide
-from dnnh import datasets, paths, splits
-from dnnh.datasets import folder, mnist, nuswide, svhn
+from PIL import Image
+
 from conftest import ROOT
+from dnnh import paths
+from dnnh.data import datasets, folder, mnist, nuswide, splits, svhn
+from dnnh.nets.specs import net_spec
 
 RNG = np.random.default_rng(0)
 COUNT, CLASSES, CONCEPTS = 140, 10, 4
-QUERIES, TRAINING = 2, 7         # of a class
+QUERIES, TRAINING = 2, 7  # of a class
 # What an image looks like is of its class alone: nets can learn it, and pixels tell it.
 COLOURS = RNG.integers(30, 225, (CLASSES, 3))
 LABELS = np.arange(COUNT) % CLASSES
@@ -41,9 +42,13 @@ def of_svhn(place, monkeypatch):
     monkeypatch.setattr(svhn, "COUNTS", parts)
     for name, count in parts.items():
         labels = np.arange(count) % CLASSES
-        scipy.io.savemat(place / name, {
-            "X": np.stack([picture(label, 32) for label in labels], axis=3),
-            "y": (labels + 1).astype(np.uint8)[:, np.newaxis]})
+        scipy.io.savemat(
+            place / name,
+            {
+                "X": np.stack([picture(label, 32) for label in labels], axis=3),
+                "y": (labels + 1).astype(np.uint8)[:, np.newaxis],
+            },
+        )
     return svhn.prepare_svhn(place)
 
 
@@ -60,17 +65,30 @@ def of_mnist(place, monkeypatch):
 
 def of_nuswide(place, monkeypatch):
     for module, name, value in (
-            (nuswide, "IMAGES", COUNT), (nuswide, "CONCEPTS", CONCEPTS + 1),
-            (nuswide, "FREQUENT", CONCEPTS),
-            (nuswide, "WORDS", 7), (test_nuswide, "WORDS", RNG.integers(0, 9, (COUNT, 7))),
-            (test_nuswide, "NAMES", [f"a\\{i:04}_{i}.jpg" for i in range(COUNT)]),
-            # The first concept is the rarest, and none of the four; some have two.
-            (test_nuswide, "LABELS", np.array(
-                [[i == 0, *(c in (i % CONCEPTS, i % 7) for c in range(CONCEPTS))]
-                 for i in range(COUNT)], np.uint8))):
+        (nuswide, "IMAGES", COUNT),
+        (nuswide, "CONCEPTS", CONCEPTS + 1),
+        (nuswide, "FREQUENT", CONCEPTS),
+        (nuswide, "WORDS", 7),
+        (test_nuswide, "WORDS", RNG.integers(0, 9, (COUNT, 7))),
+        (test_nuswide, "NAMES", [f"a\\{i:04}_{i}.jpg" for i in range(COUNT)]),
+        # The first concept is the rarest, and none of the four; some have two.
+        (
+            test_nuswide,
+            "LABELS",
+            np.array(
+                [
+                    [i == 0, *(c in (i % CONCEPTS, i % 7) for c in range(CONCEPTS))]
+                    for i in range(COUNT)
+                ],
+                np.uint8,
+            ),
+        ),
+    ):
         monkeypatch.setattr(module, name, value)
-    test_nuswide.write(place, files={
-        f"images/a/{i:04}_{i}.jpg": jpeg(picture(i % CONCEPTS, 40)) for i in range(COUNT)})
+    test_nuswide.write(
+        place,
+        files={f"images/a/{i:04}_{i}.jpg": jpeg(picture(i % CONCEPTS, 40)) for i in range(COUNT)},
+    )
     return nuswide.prepare_nuswide(place)
 
 
@@ -82,36 +100,43 @@ def of_folder(place, monkeypatch):
     return folder.prepare_folder(place, "photos", 32)
 
 
-@pytest.mark.parametrize("prepare, variant, iterations", [
-    (of_svhn, "short", 3), (of_mnist, "two", 3), (of_nuswide, "short", 1),
-    (of_folder, "fc", 3)])
-def test_from_files_to_a_report(home, monkeypatch, capsys, prepare, variant, iterations):
+@pytest.mark.parametrize(
+    ("prepare", "method", "iterations"),
+    [
+        (of_svhn, "dnnh", 3),
+        (of_mnist, "dnnh_two_towers", 3),
+        (of_nuswide, "dnnh", 1),
+        (of_folder, "dnnh_fc", 3),
+    ],
+)
+def test_from_files_to_a_report(home, monkeypatch, capsys, prepare, method, iterations):
     monkeypatch.setattr(paths, "ROOT", home)
     monkeypatch.setattr(paths, "PROTOTXT", home / "prototxt")
     (home / "snapshots").mkdir()
     (home / "official").mkdir()
     dataset = prepare(home / "official", monkeypatch)
     classes = len(dataset.classes)
-    monkeypatch.setitem(splits.PER_CLASS, dataset.name,
-                        (QUERIES, TRAINING * CLASSES // classes))
+    per_class = (QUERIES, TRAINING * CLASSES // classes)
+    monkeypatch.setitem(splits.PER_CLASS, dataset.name, per_class)
     assert datasets.save(dataset) == [] and len(dataset.labels) == COUNT
 
     def run(tool, *arguments):
-        monkeypatch.setattr("sys.argv", [tool, "--dataset", dataset.name,
-                                         *map(str, arguments)])
+        command = [tool, "--dataset", dataset.name, *map(str, arguments)]
+        monkeypatch.setattr("sys.argv", command)
         importlib.import_module(tool).main()
         return capsys.readouterr().out
 
+    net = ("--method", method, "--schedule", "short", "--bits", 12)
     run("make_triplets")
-    run("make_prototxt", "--variant", variant, "--bits", 12)
-    solver = home / f"prototxt/{dataset.name}_{variant}_12bit_solver.prototxt"
-    solver.write_text(re.sub(r"max_iter: \d+", f"max_iter: {iterations}",
-                             solver.read_text()))
-    trained = subprocess.run([ROOT / ".venv/bin/caffe", "train", "-solver", solver],
-                             cwd=home, capture_output=True, text=True)
+    run("make_prototxt", *net)
+    spec = net_spec(dataset.name, method, 12, "short")
+    solver = spec.files["solver"]
+    solver.write_text(re.sub(r"max_iter: \d+", f"max_iter: {iterations}", solver.read_text()))
+    command = [ROOT / ".venv/bin/caffe", "train", "-solver", solver]
+    trained = subprocess.run(command, cwd=home, capture_output=True, text=True)
     assert "Optimization Done" in trained.stderr, trained.stderr[-2000:]
-    said = run("evaluate", "--variant", variant, "--bits", 12)
-    assert f"{dataset.name}_{variant}_12bit_iter_{iterations}.caffemodel" in said
+    said = run("evaluate", *net)
+    assert f"{spec.name}_iter_{iterations}.caffemodel" in said
     result = json.loads(next((home / "results").glob("*/result.json")).read_text())
     queries = QUERIES * classes
     assert result["queries"] == queries and result["database"] == COUNT - queries

@@ -28,9 +28,12 @@ def add_apt(machine, body):
 
 def fetch(machine):
     done = subprocess.run(
-        [SCRIPT, machine / "work", machine / "caffe"], text=True,
-        env={"PATH": str(machine / "bin")}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
+        [SCRIPT, machine / "work", machine / "caffe"],
+        text=True,
+        env={"PATH": str(machine / "bin")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 1
     assert not (machine / "caffe").exists()
     assert "CAFFE_SOURCE_DIR=/path/to/caffe" in done.stdout
@@ -48,24 +51,33 @@ def test_no_archive_named(machine):
 
 @pytest.mark.parametrize("fails", ["update", "source"])
 def test_no_network_or_no_such_package(machine, fails):
-    add_apt(machine, f"""
+    add_apt(
+        machine,
+        f"""
         case "$*" in
           indextargets*) echo "http://archive.invalid/ main" ;;
           *{fails}*) echo "no route to archive.invalid"; exit 100 ;;
-        esac""")
+        esac""",
+    )
     said = fetch(machine)
     assert "no archive of this machine's apt sources gave the source package" in said
     assert "no route" in (machine / "work/apt/log").read_text()
 
 
 def test_what_an_interruption_leaves_is_not_taken_for_the_whole(machine):
-    add_apt(machine, f"""
+    add_apt(
+        machine,
+        f"""
         case "$*" in
           indextargets*) echo "http://archive.invalid/ main" ;;
           *" source --download-only "*) echo "a part" > {TARBALL}; kill -INT $PPID; exit 100 ;;
-        esac""")
-    subprocess.run([SCRIPT, machine / "work", machine / "caffe"],
-                   env={"PATH": str(machine / "bin")}, capture_output=True)
+        esac""",
+    )
+    subprocess.run(
+        [SCRIPT, machine / "work", machine / "caffe"],
+        env={"PATH": str(machine / "bin")},
+        capture_output=True,
+    )
     assert list((machine / "work").rglob(TARBALL))
     add_apt(machine, 'case "$*" in indextargets*) echo "http://archive.invalid/ main" ;; esac')
     assert "no archive of this machine's apt sources gave" in fetch(machine)

@@ -1,4 +1,4 @@
-"""The order of the modules that the package's docstring gives."""
+"""The order of the package's parts that its docstring gives."""
 
 import ast
 import re
@@ -9,8 +9,8 @@ from dnnh import paths
 FOLDER = paths.ROOT / "python/dnnh"
 
 
-def imported(path):
-    """Modules of the package that a file imports."""
+def imported_parts(path):
+    """Parts of the package that a file imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "dnnh":
             yield from (name.name for name in node.names)
@@ -18,14 +18,39 @@ def imported(path):
             yield node.module.split(".")[1]
 
 
-def test_modules_know_only_those_before_them():
-    order = [name for line in re.findall(r"^    (\w[\w, ]*?)  ", dnnh.__doc__, re.M)
-             for name in line.split(", ")]
-    there = {path.stem for path in FOLDER.iterdir()
-             if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert sorted(order) == sorted(there - {"__init__"})
+def test_parts_know_only_those_before_them():
+    lines = re.findall(r"^    (\w[\w, ]*?)  ", dnnh.__doc__, re.MULTILINE)
+    order = [name for line in lines for name in line.split(", ")]
+    parts = {
+        path.stem
+        for path in FOLDER.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert sorted(order) == sorted(parts - {"__init__"})
     for place, name in enumerate(order):
-        inside = (FOLDER / name).rglob("*.py") if (FOLDER / name).is_dir() else [
-            FOLDER / f"{name}.py"]
+        folder = FOLDER / name
+        inside = folder.rglob("*.py") if folder.is_dir() else [FOLDER / f"{name}.py"]
         for path in inside:
-            assert set(imported(path)) <= set(order[:place + 1]), path
+            assert set(imported_parts(path)) <= set(order[: place + 1]), path
+
+
+def test_modules_of_a_part_do_not_import_each_other_in_circles():
+    for folder in FOLDER.iterdir():
+        if not (folder / "__init__.py").exists():
+            continue
+        imports = {}
+        for path in folder.glob("*.py"):
+            imports[path.stem] = set(imported_modules(path, f"dnnh.{folder.name}"))
+        while imports:
+            known = {name for name, others in imports.items() if not others & set(imports)}
+            assert known, f"these import each other: {sorted(imports)}"
+            imports = {name: others for name, others in imports.items() if name not in known}
+
+
+def imported_modules(path, package):
+    """Modules of a sub-package that a file imports when it is loaded."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
+            yield node.module.split(".")[2]

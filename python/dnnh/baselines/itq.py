@@ -1,19 +1,23 @@
-"""ITQ and ITQ-CCA: projections, turned so that little is lost when they are cut.
+"""ITQ and ITQ-CCA: projections, rotated so that quantization loses little.
 
 Gong, Lazebnik, "Iterative quantization: a Procrustean approach to learning binary
 codes", CVPR 2011.
 """
 
+from typing import Any
+
 import numpy as np
 import scipy.linalg
 
-from dnnh.baselines.base import Hasher, one_hot, principal_directions
+from dnnh.baselines.base import Floats, Hasher, one_hot, principal_directions
 
-ROTATIONS = 50             # their section 2.2
-REGULARIZATION = 1e-4      # their code, of both covariances of the CCA
+ROTATIONS = 50  # their section 2.2
+REGULARIZATION = 1e-4  # their code, of both covariances of the CCA
 
 
-def rotate(projected, rng, losses=None):
+def rotate(
+    projected: Floats, rng: np.random.Generator, losses: list[float] | None = None
+) -> Floats:
     """The rotation that brings projections close to the corners of a cube.
 
     Minimizes |sign(V R) - V R|^2 in turn over the signs and over R (their eq. 2).
@@ -23,7 +27,7 @@ def rotate(projected, rng, losses=None):
     projected : float64 array of shape (n, q)
         V.
     losses : list, optional
-        Gets the loss after each turn.
+        The loss after each iteration is appended.
 
     Returns
     -------
@@ -36,35 +40,35 @@ def rotate(projected, rng, losses=None):
         left, _, right = np.linalg.svd(projected.T @ signs)
         rotation = left @ right
         if losses is not None:
-            losses.append(np.sum((signs - projected @ rotation)**2))
+            losses.append(float(np.sum((signs - projected @ rotation) ** 2)))
     return rotation
 
 
 class ITQ(Hasher):
-    """Principal directions, turned."""
+    """Principal directions, rotated."""
 
-    name = "ITQ"
+    name = "itq"
 
-    def _fit(self, x, labels, rng):
+    def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:
         directions = principal_directions(x, self.bits)
         self.projection = directions @ rotate(x @ directions, rng)
 
-    def _project(self, x):
+    def _project(self, x: Floats) -> Floats:
         return x @ self.projection
 
 
 class ITQCCA(Hasher):
     """The directions most correlated with the labels, weighted by the correlation,
-    turned.
+    rotated.
 
-    c classes have at most c - 1 such directions. Codes that are longer are those
-    coordinates and zeros, turned all together: more hyperplanes in the same space.
+    c classes have at most c - 1 such directions. Longer codes are those coordinates and
+    zeros, rotated together: more hyperplanes in the same space.
     """
 
-    name = "ITQ-CCA"
+    name = "itq_cca"
     supervised = True
 
-    def _fit(self, x, labels, rng):
+    def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:
         y = one_hot(labels)
         y -= y.mean(axis=0)
         within = x.T @ x / len(x) + REGULARIZATION * np.eye(x.shape[1])
@@ -79,5 +83,5 @@ class ITQCCA(Hasher):
         padded[:, :count] = directions
         self.projection = padded @ rotate(x @ padded, rng)
 
-    def _project(self, x):
+    def _project(self, x: Floats) -> Floats:
         return x @ self.projection

@@ -1,0 +1,84 @@
+"""What all benchmarks share: the machine's name, turns, and the files they write."""
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+from dnnh import files, paths
+from dnnh.errors import UserError
+
+FOLDER = paths.ROOT / "results" / "benchmarks"
+
+
+def machine():
+    """What the figures depend on, in one line."""
+    model, flags = platform.machine(), set()
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            model = value.strip()
+        elif key.strip() == "flags":
+            flags = set(value.split())
+    vectors = [
+        name
+        for name, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2"), ("SSE", "sse2"))
+        if flag in flags
+    ][:1]
+    vectors += ["bfloat16"] if "avx512_bf16" in flags else []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{model} ({', '.join(vectors)}), {os.cpu_count()} cores, {memory / 2**30:.0f} GiB"
+
+
+def in_child(script, words, settings, threads):
+    """What ``script --child words`` prints as JSON, in a process of its own.
+
+    It has its own settings in the environment, and none of the caller's.
+
+    Raises
+    ------
+    UserError
+        If it fails, with the end of what it said.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DNNH_", "TORCH_"))
+    }
+    done = subprocess.run(
+        [sys.executable, script, "--child", *map(str, words)],
+        env={
+            **kept,
+            **settings,
+            "OMP_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": str(threads),
+        },
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise UserError(
+            f"{script} --child {' '.join(map(str, words))} failed with "
+            f"{settings}:\n{done.stderr[-2000:]}"
+        )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(columns, rows):
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def publish(name, text, figures):
+    """Print the text; write it as Markdown, and the figures behind it as JSON."""
+    text = f"{text}\n\nMachine: {machine()}."
+    print(f"\n{text}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with files.write_atomically(FOLDER / f"{name}.md") as partial:
+        partial.write_text(text + "\n")
+    with files.write_atomically(FOLDER / f"{name}.json") as partial:
+        partial.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
+    print(f"\nWritten to {FOLDER.relative_to(paths.ROOT)}/{name}.md and .json")

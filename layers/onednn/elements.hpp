@@ -1,0 +1,54 @@
+#ifndef DNNH_LAYERS_ONEDNN_ELEMENTS_HPP_
+#define DNNH_LAYERS_ONEDNN_ELEMENTS_HPP_
+
+#include <algorithm>
+#include <cstdint>
+
+/**
+ * Put before a function whose loop is compiled for AVX2 as well; the version is
+ * selected at run time. (Wider vectors are no faster there: such loops are
+ * bound by memory bandwidth.)
+ */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define DNNH_WITH_AVX2 __attribute__((target_clones("avx2", "default")))
+#else
+#define DNNH_WITH_AVX2
+#endif
+
+namespace caffe {
+
+/**
+ * @brief The upper 16 bits of a float: its range, and 8 bits of precision.
+ *
+ * In oneDNN's format. Written so that compilers vectorize loops over it.
+ */
+struct Bfloat16 {
+  /// Rounds to the nearest, ties to even; a NaN stays a NaN.
+  Bfloat16& operator=(float value) {
+    const uint32_t whole = __builtin_bit_cast(uint32_t, value);
+    const uint32_t rounded = whole + 0x7fff + (whole >> 16 & 1);
+    bits = static_cast<uint16_t>((value == value ? rounded : whole | 0x400000)
+                                 >> 16);
+    return *this;
+  }
+  operator float() const {
+    return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16);
+  }
+
+  uint16_t bits;
+};
+
+/// Calls loop(begin, length) for ranges that partition [0, count), on all
+/// threads.
+template <typename Loop>
+void ForRanges(int64_t count, const Loop& loop) {
+  const int64_t kLength = 1 << 14;
+#pragma omp parallel for
+  for (int64_t begin = 0; begin < count; begin += kLength) {
+    loop(begin, std::min(kLength, count - begin));
+  }
+}
+
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_ONEDNN_ELEMENTS_HPP_

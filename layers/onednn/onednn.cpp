@@ -1,0 +1,204 @@
+#include "layers/onednn/onednn.hpp"
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+namespace caffe {
+namespace onednn {
+
+using dnnl::memory;
+
+namespace {
+
+// A setting from the environment; empty if it is not set.
+std::string Setting(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+class BlockedValues : public AlternateLayout {
+ public:
+  explicit BlockedValues(const memory& values) : values_(values) {}
+  const memory& values() const { return values_; }
+  void CopyTo(void* plain) const override {
+    const memory::desc layout = values_.get_desc();
+    Reorder(values_, Wrap(layout.dims(), static_cast<float*>(plain)));
+  }
+
+ private:
+  const memory values_;
+};
+
+// Null if the values are plain, or are blocked in another shape: a blob can be
+// reshaped without its values being touched.
+const BlockedValues* BlockedOf(const SyncedMemory& values,
+                               const memory::dims& dims) {
+  const BlockedValues* blocked =
+      dynamic_cast<const BlockedValues*>(values.alternate_layout().get());
+  return blocked && blocked->values().get_desc().dims() == dims ? blocked
+                                                                : NULL;
+}
+
+}  // namespace
+
+const dnnl::engine& Engine() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+void Run(const dnnl::primitive& primitive,
+         const std::unordered_map<int, memory>& arguments) {
+  static thread_local dnnl::stream stream(Engine());
+  primitive.execute(stream, arguments);
+  stream.wait();
+}
+
+memory::dims Dims(const Blob<float>& blob) {
+  return memory::dims(blob.shape().begin(), blob.shape().end());
+}
+
+memory::desc Plain(const memory::dims& dims, memory::data_type type) {
+  memory::dims strides(dims.size(), 1);
+  for (int i = static_cast<int>(dims.size()) - 2; i >= 0; --i) {
+    strides[i] = strides[i + 1] * dims[i + 1];
+  }
+  return memory::desc(dims, type, strides);
+}
+
+memory::desc Any(const memory::dims& dims, memory::data_type type) {
+  return memory::desc(dims, type, memory::format_tag::any);
+}
+
+memory::desc WithType(memory::desc layout, memory::data_type type) {
+  layout.data.data_type = memory::convert_to_c(type);
+  return layout;
+}
+
+memory Wrap(const memory::dims& dims, const float* values) {
+  return memory(Plain(dims), Engine(), const_cast<float*>(values));
+}
+
+memory::desc BlockedLayoutOf(const Blob<float>& blob) {
+  const memory::dims dims = Dims(blob);
+  const BlockedValues* blocked = BlockedOf(*blob.data(), dims);
+  if (blocked) { return blocked->values().get_desc(); }
+  // What oneDNN's fast code reads: one vector of the processor a block.
+  static const bool wide = Has(dnnl::cpu_isa::avx512_core);
+  return memory::desc(
+      dims, memory::data_type::f32,
+      wide ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
+}
+
+memory Values(const Blob<float>& blob) {
+  const memory::dims dims = Dims(blob);
+  const BlockedValues* blocked = BlockedOf(*blob.data(), dims);
+  return blocked ? blocked->values() : Wrap(dims, blob.cpu_data());
+}
+
+memory Read(SyncedMemory* values, const memory::dims& dims,
+            const memory::desc& wanted, memory* scratch) {
+  const BlockedValues* blocked = BlockedOf(*values, dims);
+  if (blocked && blocked->values().get_desc() == wanted) {
+    return blocked->values();
+  }
+  const bool from_blocked =
+      blocked && values->plain_is_stale() && wanted != Plain(dims);
+  memory source = from_blocked
+      ? blocked->values()
+      : Wrap(dims, static_cast<const float*>(values->cpu_data()));
+  if (source.get_desc() == wanted) { return source; }
+  // The copy is not kept with the blob: Caffe's layers and pycaffe may write
+  // through a pointer that they hold, which would go unnoticed.
+  Fit(wanted, scratch);
+  Reorder(source, *scratch);
+  return *scratch;
+}
+
+memory Overwrite(SyncedMemory* values, const memory& source) {
+  if (source.get_desc() == Plain(source.get_desc().dims())) {
+    values->mutable_cpu_data();
+  } else {
+    Put(values, source);
+  }
+  return source;
+}
+
+memory Write(SyncedMemory* values, const memory::desc& layout, memory* buffer) {
+  if (layout == Plain(layout.dims())) {
+    return Wrap(layout.dims(),
+                static_cast<const float*>(values->mutable_cpu_data()));
+  }
+  Fit(layout, buffer);
+  Put(values, *buffer);
+  return *buffer;
+}
+
+memory WriteAs(const memory& source, bool in_place, SyncedMemory* values,
+               memory* buffer) {
+  return in_place ? Overwrite(values, source)
+                  : Write(values, source.get_desc(), buffer);
+}
+
+void Put(SyncedMemory* values, const memory& written) {
+  values->write_alternate_layout(std::make_shared<BlockedValues>(written));
+}
+
+void Fit(const memory::desc& layout, memory* fitted) {
+  if (*fitted && fitted->get_desc() == layout) { return; }
+  *fitted = memory();  // free the old one first
+  try {
+    *fitted = memory(layout, Engine());
+  } catch (const dnnl::error& error) {
+    LOG(FATAL) << "cannot allocate " << layout.get_size() << " bytes for the"
+               << " values of a layer (" << error.what()
+               << "); decrease the batch size";
+  }
+}
+
+memory Scratch(const memory::desc& layout) {
+  static thread_local memory scratch;
+  const int64_t bytes = layout.get_size();
+  if (!scratch || int64_t(scratch.get_desc().get_size()) < bytes) {
+    Fit(Plain({bytes}, memory::data_type::u8), &scratch);
+  }
+  return memory(layout, Engine(), scratch.get_data_handle());
+}
+
+void Reorder(memory from, memory to) {
+  Run(dnnl::reorder(from, to), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+}
+
+void AddToDiff(const memory& gradient, Blob<float>* blob) {
+  dnnl::primitive_attr add;
+  dnnl::post_ops sum;
+  sum.append_sum();
+  add.set_post_ops(sum);
+  const memory diff =
+      Wrap(gradient.get_desc().dims(), blob->mutable_cpu_diff());
+  Run(dnnl::reorder(gradient, diff, add),
+      {{DNNL_ARG_FROM, gradient}, {DNNL_ARG_TO, diff}});
+}
+
+void LogFallback(const LayerParameter& param, const std::string& reason) {
+  LOG(INFO) << param.type() << " layer '" << param.name()
+            << "' uses Caffe's own code: " << reason;
+}
+
+bool IsOn() {
+  return Caffe::mode() == Caffe::CPU && Setting("DNNH_ONEDNN") != "0";
+}
+
+memory::data_type Arithmetic() {
+  const std::string setting = Setting("DNNH_BFLOAT16");
+  if (setting.empty() || setting == "0") { return memory::data_type::f32; }
+  if (Has(dnnl::cpu_isa::avx512_core_bf16)) { return memory::data_type::bf16; }
+  LOG_FIRST_N(WARNING, 1)
+      << "DNNH_BFLOAT16 has no effect: this processor has no"
+      << " instructions for bfloat16 (AVX512_BF16)";
+  return memory::data_type::f32;
+}
+
+}  // namespace onednn
+}  // namespace caffe

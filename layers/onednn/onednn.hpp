@@ -1,0 +1,236 @@
+#ifndef DNNH_LAYERS_ONEDNN_ONEDNN_HPP_
+#define DNNH_LAYERS_ONEDNN_ONEDNN_HPP_
+
+#include <dnnl.hpp>
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/layer_factory.hpp"
+#include "caffe/proto/caffe.pb.h"
+#include "caffe/syncedmem.hpp"
+
+#include "layers/cudnn_engines.hpp"
+#include "layers/onednn/elements.hpp"
+
+namespace caffe {
+
+/**
+ * What the layers of this folder share. They replace Caffe's layers of the same
+ * types, in float on the CPU, and compute the same with oneDNN.
+ *
+ * Between them values stay in oneDNN's own layout, blocked by channels; see
+ * cmake/patches/syncedmem.patch. Each layer keeps the memory that it writes to,
+ * so that no blob is allocated once the shapes are known.
+ *
+ * A pointer to a blob's plain values is valid until the next pass. In blobs
+ * between these layers, a pointer that is kept longer sees stale values, unless
+ * the blob is asked again.
+ *
+ * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own. `engine:
+ * CAFFE` selects Caffe's own for one layer, if its parameters have an engine.
+ * With DNNH_BFLOAT16=1, convolutions multiply in bfloat16 if the processor has
+ * instructions for it, and values between these layers have that type too;
+ * weights, their gradients and all plain values stay float.
+ */
+namespace onednn {
+
+using dnnl::memory;
+
+const dnnl::engine& Engine();
+
+/// Runs a primitive and waits for it.
+void Run(const dnnl::primitive& primitive,
+         const std::unordered_map<int, memory>& arguments);
+
+memory::dims Dims(const Blob<float>& blob);
+
+/// The layout of Caffe's blobs: the last axis is dense.
+memory::desc Plain(const memory::dims& dims,
+                   memory::data_type type = memory::data_type::f32);
+
+/// The layout that oneDNN chooses, for the descriptions of primitives.
+memory::desc Any(const memory::dims& dims,
+                 memory::data_type type = memory::data_type::f32);
+
+/// The same layout for values of another type.
+memory::desc WithType(memory::desc layout, memory::data_type type);
+
+/// Calls `use` with a value of the C++ type of the elements: float or Bfloat16.
+template <typename Use>
+void WithElements(const memory::desc& layout, const Use& use) {
+  layout.data_type() == memory::data_type::bf16 ? use(Bfloat16())
+                                                : use(float());
+}
+
+/// Plain values in place, without a copy.
+memory Wrap(const memory::dims& dims, const float* values);
+
+/// The current layout of a batch of images if that is a blocked one, otherwise
+/// the one with which oneDNN is fastest.
+memory::desc BlockedLayoutOf(const Blob<float>& blob);
+
+/// The values in their current layout.
+memory Values(const Blob<float>& blob);
+
+/**
+ * @brief The values in the wanted layout.
+ *
+ * @param scratch memory of the caller, used if they must be reordered
+ */
+memory Read(SyncedMemory* values, const memory::dims& dims,
+            const memory::desc& wanted, memory* scratch);
+
+/**
+ * @brief Where to write values in the given layout, all of them.
+ *
+ * @param buffer memory of the caller, used if the layout is not plain
+ */
+memory Write(SyncedMemory* values, const memory::desc& layout, memory* buffer);
+
+/// Where to overwrite values in place: `memory`, which Read or Values returned.
+memory Overwrite(SyncedMemory* values, const memory& memory);
+
+/// Where to write the results of a pass over `source`, in its layout: over it
+/// if the pass is in place, otherwise as by Write.
+memory WriteAs(const memory& source, bool in_place, SyncedMemory* values,
+               memory* buffer);
+
+/// Declares that `memory` holds the values now.
+void Put(SyncedMemory* values, const memory& memory);
+
+/// Allocates `memory` in the given layout, unless it has it.
+void Fit(const memory::desc& layout, memory* memory);
+
+/// Temporary memory of the calling thread, valid until the next call. All
+/// layers share it.
+memory Scratch(const memory::desc& layout);
+
+/// Copies from one layout to another.
+void Reorder(memory from, memory to);
+
+/// Adds gradients in memory, in any layout, to those of a blob: Caffe
+/// accumulates the gradients of weights, and the solver clears them.
+void AddToDiff(const memory& gradient, Blob<float>* blob);
+
+/// Whether a processor has an instruction set. The values of cpu_isa are sets
+/// of bits, not an order: AVX2 with VNNI is greater than any of AVX-512.
+inline bool Includes(dnnl::cpu_isa processor, dnnl::cpu_isa wanted) {
+  const int bits = static_cast<int>(wanted);
+  return (static_cast<int>(processor) & bits) == bits;
+}
+
+/// Whether this processor has an instruction set and oneDNN may use it.
+inline bool Has(dnnl::cpu_isa wanted) {
+  return Includes(dnnl::get_effective_cpu_isa(), wanted);
+}
+
+/// Whether layers created now use oneDNN: on the CPU, and not switched off.
+bool IsOn();
+
+/// The type in which layers created now compute: bf16 if it is switched on and
+/// the processor has it, otherwise f32.
+memory::data_type Arithmetic();
+
+/// Logs why a layer uses Caffe's own code.
+void LogFallback(const LayerParameter& param, const std::string& reason);
+
+/// Whether a primitive is oneDNN's reference code, which is slower than
+/// Caffe's.
+template <typename PrimitiveDesc>
+bool IsReference(const PrimitiveDesc& desc) {
+  return std::string(desc.impl_info_str()).find("ref") != std::string::npos;
+}
+
+/// The reason to use Caffe's code if IsReference is true.
+const char* const kReferenceOnly = "oneDNN has only reference code for it here";
+
+/**
+ * @brief A layer that uses oneDNN if it can, and Caffe's code otherwise.
+ *
+ * @tparam Stock Caffe's own layer
+ */
+template <typename Stock>
+class OnednnLayer : public Stock {
+ public:
+  explicit OnednnLayer(const LayerParameter& param)
+      : Stock(param), uses_onednn_(false), logged_(false) {}
+
+  void Reshape(const vector<Blob<float>*>& bottom,
+               const vector<Blob<float>*>& top) override {
+    Stock::Reshape(bottom, top);
+    if (is_shape_known_ && bottom[0]->shape() == shape_) { return; }
+    is_shape_known_ = true;
+    shape_ = bottom[0]->shape();
+    const std::string reason = bottom[0]->count() == 0
+        ? "its bottom is empty"
+        : UnsupportedReason(bottom, top);
+    uses_onednn_ = reason.empty();
+    if (!uses_onednn_) { FallBack(reason); }
+  }
+
+ protected:
+  /// Why oneDNN cannot compute this layer for these shapes; empty if it can.
+  virtual std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
+                                        const vector<Blob<float>*>& top) = 0;
+
+  /// Makes the primitives. False if oneDNN has none; Caffe's code runs then.
+  template <typename Make>
+  bool Prepare(const Make& make) {
+    try {
+      if (make()) { return true; }
+      FallBack(onednn::kReferenceOnly);
+    } catch (const dnnl::error& error) { FallBack(error.what()); }
+    return false;
+  }
+
+  bool uses_onednn() const { return uses_onednn_; }
+
+ private:
+  void FallBack(const std::string& reason) {
+    uses_onednn_ = false;
+    if (!logged_) { LogFallback(this->layer_param_, reason); }
+    logged_ = true;
+  }
+
+  bool uses_onednn_, logged_;
+  bool is_shape_known_ = false;
+  vector<int> shape_;  // of the bottom for which uses_onednn_ was set
+};
+
+/**
+ * @brief Registers a layer in place of Caffe's of the same type, for float.
+ *
+ * @tparam Replacement is created if IsOn() and Replacement::IsRequested(param),
+ *         Caffe's own otherwise
+ */
+template <typename Replacement>
+class ReplaceLayer {
+ public:
+  explicit ReplaceLayer(const char* type) {
+    LayerRegistry<float>::Creator& creator =
+        LayerRegistry<float>::Registry()[type];
+    StockCreator() = creator;
+    creator = &Create;
+  }
+
+ private:
+  static LayerRegistry<float>::Creator& StockCreator() {
+    static LayerRegistry<float>::Creator creator;
+    return creator;
+  }
+  static shared_ptr<Layer<float>> Create(const LayerParameter& param) {
+    return IsOn() && Replacement::IsRequested(param)
+        ? shared_ptr<Layer<float>>(new Replacement(param))
+        : StockCreator()(ChooseEngine(param));
+  }
+};
+
+}  // namespace onednn
+
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_ONEDNN_ONEDNN_HPP_

@@ -1,0 +1,141 @@
+"""Features of images, for the shallow hashing methods.
+
+``gist`` (dnnh.baselines.gist, kept under ``data/features/`` once computed), ``pixels``, ``bow`` (the
+bag of words that NUS-WIDE publishes, each image's counts divided by their sum), or any
+array from a file: one row for each image of the data set, in its order.
+"""
+
+import hashlib
+import pathlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh import files, paths
+from dnnh.baselines import gist
+from dnnh.data.dataset import Dataset, EncodedImages
+from dnnh.errors import UserError
+
+KINDS = ("gist", "pixels", "bow")
+MAX_PIXELS = 3072  # values of an image that can be features: 32x32 in color
+
+
+def load(kind: str, dataset: Dataset) -> NDArray[np.float32]:
+    """Features of all images of a data set.
+
+    Parameters
+    ----------
+    kind : str
+        One of KINDS, or the path of a .npy file or of an HDF5 file with one data set
+        ``features``, of shape (n, d).
+    dataset : Dataset
+
+    Returns
+    -------
+    float32 array of shape (n, d)
+
+    Raises
+    ------
+    UserError
+        If there is no such kind, or the file does not have a finite row for each image.
+    """
+    if kind == "gist":
+        return _gist(dataset)
+    if kind == "pixels":
+        if np.prod(dataset.images.shape[1:]) > MAX_PIXELS:
+            raise UserError(
+                f"{dataset.name} has images of the shape "
+                f"{dataset.images.shape[1:]}: too many pixels to be features; "
+                "pass others with --features"
+            )
+        return dataset.images[:].reshape(len(dataset.images), -1).astype(np.float32) / 255
+    if kind == "bow":
+        if "bow" not in dataset.features:
+            raise UserError(
+                f"{dataset.name} ({dataset.source}) has no bag of words; NUS-WIDE "
+                "has, if BoW_int.dat was there when it was prepared"
+            )
+        counts = check(dataset.features["bow"], len(dataset.images), dataset.name)
+        return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    path = pathlib.Path(kind)
+    if not path.is_file():
+        raise UserError(
+            f"there are no features '{kind}'; known ones: {', '.join(KINDS)}, "
+            "or the path of a .npy or HDF5 file"
+        )
+    return check(_read(path), len(dataset.images), path)
+
+
+def check(features: NDArray, count: int, where: files.StrPath) -> NDArray[np.float32]:
+    """``features`` as float32, if they are one finite row for each of ``count`` images.
+
+    Raises
+    ------
+    UserError
+        If they are not.
+    """
+    if features.ndim != 2 or len(features) != count or not features.shape[1]:
+        raise UserError(
+            f"{where} has an array of shape {features.shape}; {count} rows are "
+            "needed, one for each image of the data set"
+        )
+    if features.dtype.kind not in "fiub":
+        raise UserError(f"{where} has values of type {features.dtype}, not numbers")
+    features = features.astype(np.float32)
+    broken = ~np.isfinite(features).all(axis=1)
+    if broken.any():
+        raise UserError(
+            f"{where}: {broken.sum()} of {count} rows have values that are not "
+            f"finite, the first is row {broken.argmax()}; replace them"
+        )
+    return features
+
+
+def _read(path: pathlib.Path) -> NDArray:
+    problem = "has no features that can be read"
+    remedy = "give a .npy file, or an HDF5 file with a data set 'features'"
+    if path.suffix == ".npy":
+        try:
+            return np.load(path, allow_pickle=False)
+        except (*files.HDF5_ERRORS, EOFError) as error:  # numpy's are as many
+            raise UserError(f"{path} {problem} ({error}); {remedy}") from error
+    with files.read_hdf5(path, problem, remedy) as file:
+        stored: Any = file["features"]
+        return stored[:]
+
+
+def _gist(dataset: Dataset) -> NDArray[np.float32]:
+    path = paths.DATA / "features" / f"{dataset.name}_gist.h5"
+    digest = _digest(dataset.images)
+    cached = _cached(path, digest)
+    if cached is not None:
+        return check(cached, len(dataset.images), path)
+    features = gist.describe(dataset.images)
+    with files.write_hdf5_atomically(path) as file:
+        file["features"] = features
+        file.attrs["images"] = digest
+    return features
+
+
+def _cached(path: pathlib.Path, digest: str) -> NDArray | None:
+    """The features in the file; None if it does not exist, is damaged, or is of other images."""
+    try:
+        with files.read_hdf5(path, "is no file of features", "they are computed again") as file:
+            if file.attrs["images"] != digest:
+                return None
+            stored: Any = file["features"]
+            return stored[:]
+    except UserError:
+        return None
+
+
+def _digest(images: Any) -> str:
+    """The SHA-256 of the images."""
+    if not isinstance(images, EncodedImages):
+        pixels: Any = np.ascontiguousarray(images)
+        return hashlib.sha256(pixels).hexdigest()
+    digest = hashlib.sha256()
+    for row in range(len(images)):
+        digest.update(images.encoded(row))
+    return digest.hexdigest()

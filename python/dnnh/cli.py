@@ -1,0 +1,175 @@
+"""What the commands in tools/ share: options that mean the same in all of them.
+
+Options have no defaults in the parser, so that a tool can tell which of them a user gave;
+the functions here fill them in.
+"""
+
+import argparse
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from dnnh.data import splits
+from dnnh.nets import specs, weights
+from dnnh.nets.specs import NetSpec
+from dnnh.retrieval import spark_session
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser that describes a tool by the docstring of its file."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_net_options(parser: argparse.ArgumentParser, many_lengths: bool = False) -> None:
+    """Add --dataset, --method, --bits and --schedule: which net."""
+    add_dataset_option(parser)
+    parser.add_argument("--method", help=f"of the net (default: {specs.DEFAULT_METHOD})")
+    add_bits_option(parser, many_lengths)
+    parser.add_argument(
+        "--schedule",
+        help="training schedule: paper, short or a number of iterations (default: the method's "
+        "own; paper for dnnh)",
+    )
+
+
+def add_dataset_option(parser: argparse.ArgumentParser) -> None:
+    """Add --dataset."""
+    parser.add_argument("--dataset", help=f"(default: {specs.DEFAULT_DATASET})")
+
+
+def add_bits_option(parser: argparse.ArgumentParser, many_lengths: bool = False) -> None:
+    """Add --bits, one or many."""
+    parser.add_argument(
+        "--bits",
+        type=int,
+        nargs="+" if many_lengths else None,
+        help=f"code length{'s' * many_lengths} (default: {specs.DEFAULT_BITS})",
+    )
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """Add --model: trained weights."""
+    parser.add_argument(
+        "--model",
+        type=pathlib.Path,
+        help=f"weights, a .caffemodel file (default: {weights.DEFAULT_CHOICE})",
+    )
+
+
+def add_split_option(parser: argparse.ArgumentParser) -> None:
+    """Add --split: what is trained on, and what is evaluated."""
+    parser.add_argument(
+        "--split",
+        choices=specs.SPLITS,
+        help="test: train on all training images, evaluate the protocol's queries (default); "
+        "validation: train on four fifths of the training images, evaluate the others among "
+        "themselves",
+    )
+
+
+def add_sampling_option(parser: argparse.ArgumentParser) -> None:
+    """Add --sampling: where the triplets of a batch come from."""
+    parser.add_argument(
+        "--sampling",
+        choices=specs.TRIPLET_SAMPLINGS,
+        help="of triplets, see above (default: online)",
+    )
+
+
+def add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    """Add --protocol and --split-seed: which images are queries, training set and database."""
+    parser.add_argument(
+        "--protocol",
+        choices=splits.PROTOCOLS,
+        help="how queries, training set and database are drawn (default: paper)",
+    )
+    parser.add_argument("--split-seed", type=int, help="of that draw (default: 0)")
+
+
+def add_method_seed_option(parser: argparse.ArgumentParser) -> None:
+    """Add --method-seed: what is random in a method other than a net's training."""
+    parser.add_argument("--method-seed", type=int, help="random seed of the method (default: 0)")
+
+
+def add_map_at_option(parser: argparse.ArgumentParser) -> None:
+    """Add --map-at: the cut of MAP."""
+    parser.add_argument(
+        "--map-at",
+        type=int,
+        metavar="N",
+        help="MAP within the first N results (default: 5000 for nuswide, else all)",
+    )
+
+
+def add_index_options(parser: argparse.ArgumentParser, engines: Sequence[str]) -> None:
+    """Add --index, --model, --engine, --address and, for Spark, --master: what is searched."""
+    parser.add_argument(
+        "--index", type=pathlib.Path, required=True, help="an index of encoded images"
+    )
+    parser.add_argument(
+        "--model",
+        type=pathlib.Path,
+        help="the weights that the index was encoded with (default: found in snapshots/ and "
+        "models/)",
+    )
+    parser.add_argument(
+        "--engine",
+        default="numpy",
+        choices=engines,
+        help="what searches (default: numpy, which is exact and needs no other package)",
+    )
+    parser.add_argument(
+        "--address", help="of Milvus: http://host:19530, or a file for Milvus Lite, codes.db"
+    )
+    if "spark" in engines:
+        parser.add_argument(
+            "--master",
+            help=f"of Spark (default: {spark_session.MASTER}; spark://host:port is a cluster)",
+        )
+
+
+def given(arguments: argparse.Namespace, options: Iterable[str]) -> list[str]:
+    """Those of the options that the user gave, as on the command line: ``--split-seed``."""
+    return [
+        f"--{name.replace('_', '-')}"
+        for name in options
+        if getattr(arguments, name) is not None and getattr(arguments, name) is not False
+    ]
+
+
+def fill_in(arguments: argparse.Namespace, **defaults: object) -> None:
+    """Give options that the user left out their defaults."""
+    for name, value in defaults.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+
+
+# Defaults of the options above, for fill_in.
+DEFAULTS: dict[str, object] = {
+    "dataset": specs.DEFAULT_DATASET,
+    "method": specs.DEFAULT_METHOD,
+    "bits": specs.DEFAULT_BITS,
+    "split": "test",
+    "protocol": "paper",
+    "split_seed": 0,
+    "method_seed": 0,
+}
+
+
+def fill_in_defaults(arguments: argparse.Namespace) -> None:
+    """Give all options of this module that the user left out their defaults."""
+    present = {name: value for name, value in DEFAULTS.items() if hasattr(arguments, name)}
+    fill_in(arguments, **present)
+
+
+def net_spec(arguments: argparse.Namespace) -> NetSpec:
+    """The net of --dataset, --method, --bits and --schedule, and of --split if the tool has it."""
+    fill_in_defaults(arguments)
+    return specs.net_spec(
+        arguments.dataset,
+        arguments.method,
+        arguments.bits,
+        arguments.schedule,
+        getattr(arguments, "split", "test"),
+    )

@@ -1,0 +1,253 @@
+"""Folders, tar and zip archives, read alike. All of them are hostile until checked.
+
+Nothing is written to disk, so the name of a member (``../../x``, a link) can reach nowhere.
+Compressed archives can grow a thousandfold: members and a tar's headers have limits, which
+are checked before anything larger is decompressed.
+"""
+
+import abc
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import pathlib
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Container, Iterator
+from typing import Self
+
+from dnnh import files
+from dnnh.errors import UserError
+
+# What the readers of archives raise on damaged or unusual ones.
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+)
+
+# Of one member of a tar: long names and other extensions belong to its header.
+MAX_HEADER_BYTES = 1_000_000
+# Of all members of a tar. CIFAR-10 as 60,000 image files has 31 to 125 MB, by the tar's format.
+MAX_HEADERS_BYTES = 200_000_000
+
+# Compressed tars, by their first bytes.
+_DECOMPRESSORS = (
+    (b"\x1f\x8b", gzip.GzipFile),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\x00", lzma.LZMAFile),
+)
+
+
+class Archive(abc.ABC):
+    """The files of a folder, or of a tar or zip archive, read without unpacking.
+
+    A context manager, closed at its end.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    members : list of str
+        Names of the files, in the archive's own order. Of two files with one name the last
+        one counts.
+    """
+
+    path: pathlib.Path
+    members: list[str]
+
+    @abc.abstractmethod
+    def read(self, member: str) -> bytes:
+        """Read a member.
+
+        Raises
+        ------
+        UserError
+            If the archive is damaged there, or the member is larger than files.MAX_BYTES.
+        """
+
+    def read_all(self, members: Container[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (member, bytes) for the given members, in the archive's own order."""
+        for member in self.members:
+            if member in members:
+                yield member, self.read(member)
+
+    def close(self) -> None:  # noqa: B027 (a folder has nothing to close)
+        """Close the archive's files, if any are open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def open_archive(path: files.StrPath) -> Archive:
+    """Open a folder, a tar (gz, bz2, xz) or a zip archive for reading.
+
+    Raises
+    ------
+    UserError
+        If it is none of them, is damaged, or claims to be larger than any data set.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return _Folder(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    if not path.is_file():
+        raise UserError(f"{path} is a device or a pipe; name a folder or an archive")
+    try:
+        return _Zip(path) if zipfile.is_zipfile(path) else _Tar(path)
+    except DAMAGED as error:
+        raise UserError(
+            f"{path} is neither a folder nor a whole tar or zip archive: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def refuse_damaged(path: files.StrPath) -> Iterator[None]:
+    """Turn what a damaged archive raises inside the block into one sentence."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise UserError(f"{path} is damaged ({error}); fetch it again") from error
+
+
+class _Folder(Archive):
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self._files = {
+            file.relative_to(path).as_posix(): file
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+        }
+        self.members = list(self._files)
+
+    def read(self, member: str) -> bytes:
+        path = self._files[member]
+        with path.open("rb") as stream:
+            return files.read_bounded(path, stream)
+
+
+class _Zip(Archive):
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self._zip = zipfile.ZipFile(path)
+        names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
+        self.members = list(dict.fromkeys(names))  # each once; ZipFile.open takes the last one
+
+    def read(self, member: str) -> bytes:
+        with refuse_damaged(self.path), self._zip.open(member) as stream:
+            return files.read_bounded(f"{self.path}: {member}", stream)
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+class _Tar(Archive):
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self._stream = _TarStream(path)
+        try:
+            self._tar = tarfile.open(fileobj=self._stream, mode="r:")  # noqa: SIM115
+            self._members: dict[str, tarfile.TarInfo] = {}
+            for member in self._tar:
+                _check_size(path, member)
+                self._stream.begin_header()
+                if member.isfile():
+                    self._members[member.name] = member
+        except BaseException:
+            self._stream.close()
+            raise
+        self._stream.is_listing = False
+        self.members = list(self._members)
+
+    def read(self, member: str) -> bytes:
+        with refuse_damaged(self.path):
+            stream = self._tar.extractfile(self._members[member])
+            assert stream is not None  # as for all regular files
+            with stream:
+                return files.read_bounded(f"{self.path}: {member}", stream)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _check_size(path: pathlib.Path, member: tarfile.TarInfo) -> None:
+    """Refuse a size at once: what follows the member is reached only by unpacking it."""
+    if member.size < 0:
+        raise tarfile.ReadError(f"{member.name} has the size {member.size}")
+    if member.size > files.MAX_BYTES:
+        raise files.too_large(f"{path}: {member.name}")
+
+
+def _open_decompressed(path: pathlib.Path) -> io.BufferedIOBase:
+    with path.open("rb") as file:
+        start = file.read(6)
+    for magic, open_compressed in _DECOMPRESSORS:
+        if start.startswith(magic):
+            return open_compressed(path, "rb")
+    return path.open("rb")
+
+
+class _TarStream(io.RawIOBase):
+    """A tar file, decompressed; while its members are listed, reads and seeks have limits.
+
+    tarfile itself believes every size in a header. It reads a long name at once, however
+    large, and goes back to where it was if a size is negative, for ever.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__()
+        self._stream = _open_decompressed(path)
+        self.is_listing = True
+        self._header_bytes = 0  # of the member that is being listed
+        self._headers_bytes = 0  # of all members
+
+    def begin_header(self) -> None:
+        """Another member is listed from here on."""
+        self._header_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        if self.is_listing:
+            self._count(size)
+        return self._stream.read(size)
+
+    def _count(self, size: int) -> None:
+        if size < 0:
+            raise tarfile.ReadError("a header has a negative size")
+        self._header_bytes += size
+        self._headers_bytes += size
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a member has a header of {self._header_bytes:,} bytes")
+        if self._headers_bytes > MAX_HEADERS_BYTES:
+            raise tarfile.ReadError(
+                f"its headers have more than {MAX_HEADERS_BYTES:,} bytes, more members than "
+                "any data set has"
+            )
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if self.is_listing and not 0 <= offset - self.tell() <= files.MAX_BYTES + tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("a header has an impossible size")
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

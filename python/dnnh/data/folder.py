@@ -1,0 +1,135 @@
+"""A user's own images: a folder of class folders, or a CSV file with their labels."""
+
+import os
+import pathlib
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh import files
+from dnnh.data import image_folders, tables
+from dnnh.data.dataset import Dataset, ImageFiles
+from dnnh.errors import UserError, printable
+
+SIDES = (32, 256)  # what there are nets for
+MAX_CLASSES = 10_000
+LONGEST_NAME = 150  # letters, of a class or of the source
+
+
+def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[ImageFiles]:
+    """A user's own images, of any size, in one of image_files.FORMATS.
+
+    Parameters
+    ----------
+    source : path
+        A folder that has a folder of images for each class; or a CSV file whose rows
+        have an image's path, relative to the file's folder, and its labels, one or more.
+    name : str
+        What the data set is called from then on: letters and digits.
+    side : int
+        Height and width that all images get; one of SIDES.
+
+    Raises
+    ------
+    UserError
+        If the name cannot be one, or there are not two classes of images.
+    """
+    source = pathlib.Path(source)
+    check_name(name)
+    if side not in SIDES:
+        raise UserError(f"size {side}: there are nets for " + " and ".join(map(str, SIDES)))
+    if source.is_dir():
+        image_paths, image_labels = _of_folders(source)
+    elif source.is_file():
+        image_paths, image_labels = _of_table(source)
+    else:
+        raise UserError(
+            f"{source} is neither a folder nor a file; name a folder of class "
+            "folders, or a CSV file of paths and labels"
+        )
+    classes = tuple(sorted({label for labels in image_labels for label in labels}))
+    for word in (source.name, *classes):
+        if printable(word) != word or len(word) > LONGEST_NAME:
+            raise UserError(
+                f"'{printable(word)[:LONGEST_NAME]}' is no name that can be "
+                f"written, in one line of at most {LONGEST_NAME} letters; rename it"
+            )
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise UserError(
+            f"{source} has images of {len(classes)} classes; from 2 to {MAX_CLASSES:,} are needed"
+        )
+    return Dataset(
+        name=name,
+        images=ImageFiles(image_paths, side),
+        labels=_label_array(image_labels, classes),
+        classes=classes,
+        source=f"{source.name}, resized to {side}x{side}",
+    )
+
+
+def _label_array(
+    image_labels: list[tuple[str, ...]], classes: tuple[str, ...]
+) -> NDArray[np.integer]:
+    """Indices into the classes; multi-hot if an image has several labels."""
+    index = {label: i for i, label in enumerate(classes)}
+    if all(len(labels) == 1 for labels in image_labels):
+        return np.array([index[labels[0]] for labels in image_labels], np.int64)
+    array = np.zeros((len(image_labels), len(classes)), np.uint8)
+    for row, labels in enumerate(image_labels):
+        array[row, [index[label] for label in labels]] = 1
+    return array
+
+
+def check_name(name: str) -> None:
+    """Raise UserError if a user's own data set cannot have this name."""
+    from dnnh.data import datasets
+
+    if not re.fullmatch(r"[a-z][a-z0-9]*", name):
+        raise UserError(
+            f"'{name}' cannot be the name of a data set; take small letters and "
+            "digits, for example 'photos'"
+        )
+    if name in datasets.PREPARERS:
+        raise UserError(f"'{name}' is the name of another data set; take one of your own")
+
+
+def _of_folders(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[str, ...]]]:
+    """The paths and the labels of the images in class folders."""
+    image_paths: list[files.StrPath] = []
+    image_labels: list[tuple[str, ...]] = []
+    for folder in sorted(source.iterdir()):
+        if folder.is_dir() and source.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"{folder} is a link to {folder.resolve()}, which it lies in; remove it"
+            )
+        if folder.is_dir() and not image_folders.is_hidden(folder.name):
+            for path in image_folders.walk(folder):
+                if path.is_file():
+                    image_paths.append(path)
+                    image_labels.append(image_folders.labels_of(path.relative_to(source)))
+    if not image_paths:
+        raise UserError(f"{source} has no folder with images; each class needs one")
+    return image_paths, image_labels
+
+
+def _of_table(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[str, ...]]]:
+    """The paths and the labels of the images that a CSV file lists."""
+    image_paths: list[files.StrPath] = []
+    image_labels: list[tuple[str, ...]] = []
+    for row in tables.table_rows(source):
+        if not row.labels:
+            raise UserError(
+                f"{source}, row {row.number} has no label for {row.name}; a path and at "
+                "least one label are needed"
+            )
+        image_paths.append(source.parent / row.name)
+        image_labels.append(row.labels)
+    if not image_paths:
+        raise UserError(f"{source} is empty; a path and at least one label are needed in each row")
+    first = image_paths[0]
+    if not pathlib.Path(first).suffix and not os.path.exists(first):
+        raise UserError(
+            f"{source}, row 1: there is no {first}; that row seems to name the columns: take it out"
+        )
+    return image_paths, image_labels

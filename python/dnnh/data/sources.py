@@ -1,0 +1,185 @@
+"""A user's images one by one, wherever they are kept, however many there are.
+
+A folder, a CSV file (each row a path and labels, if any), or an LMDB of Caffe's Datums.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dnnh import files
+from dnnh.data import datums, image_files, image_folders, tables
+from dnnh.errors import UserError
+
+HEXADECIMAL = "0x"  # begins the names of keys that are not text
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """An image that has not been read yet.
+
+    Attributes
+    ----------
+    name : str
+        Its path relative to the folder (or the CSV file's folder), or its key.
+    labels : tuple of str
+    read : function
+        Returns the image, uint8 of shape (height, width, 3); raises UserError if there is none.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    read: Callable[[], NDArray[np.uint8]]
+
+
+class InputSize(Protocol):
+    """What :func:`fitted` needs to know of a net's input."""
+
+    @property
+    def stored_size(self) -> int:
+        """Height and width of the images of the net's data set."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        ...
+
+
+def items(source: files.StrPath) -> Iterator[Item]:
+    """Yield an Item for each image of a source, always in the same order.
+
+    Parameters
+    ----------
+    source : path
+        A folder, whose images are labelled with the one of its folders that they lie
+        in, however deep; a CSV file; or the folder of an LMDB, with encoded images or
+        with planes of red, green and blue, as ours have them (those that Caffe's
+        convert_imageset writes without --encoded are in the order blue, green, red, and
+        their codes would be of images with red and blue exchanged). Names
+        that begin with a dot are passed over; whatever else is no file (a link to a
+        folder, or to nothing, a pipe) is yielded as an image that cannot be read.
+
+    Raises
+    ------
+    UserError
+        If it is none of these.
+    """
+    source = pathlib.Path(source)
+    if (source / "data.mdb").is_file():
+        return _of_lmdb(source)
+    if source.is_dir():
+        return _of_folder(source)
+    if source.is_file():
+        return _of_table(source)
+    raise UserError(f"{source} is no folder, CSV file or LMDB; name where the images are")
+
+
+def item(source: files.StrPath, name: str, labels: tuple[str, ...]) -> Item:
+    """The Item that :func:`items` yields under that name, without going through the others."""
+    source = pathlib.Path(source)
+    if (source / "data.mdb").is_file():
+        where = f"{source}: image '{name}'"
+        return Item(name, labels, lambda: datums.pixels(datums.parse(_record(source, name)), where))
+    root = source if source.is_dir() else source.parent
+    return _file_item(root / name, name, labels)
+
+
+def fitted(image: NDArray[np.uint8], net_input: InputSize) -> NDArray[np.uint8]:
+    """An image as the data set of a net has them; its aspect ratio is not kept.
+
+    Parameters
+    ----------
+    image : uint8 array of shape (height, width, 3)
+    net_input : InputSize, as the InputConfig of a net is one
+
+    Returns
+    -------
+    uint8 array of shape (stored_size, stored_size, channels)
+    """
+    side = net_input.stored_size
+    if image.shape[:2] != (side, side):
+        image = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
+    if net_input.channels == 1:
+        image = np.asarray(Image.fromarray(image).convert("L"))[..., np.newaxis]
+    return image
+
+
+def _file_item(path: pathlib.Path, name: str, labels: tuple[str, ...]) -> Item:
+    text = name.encode("utf-8", "backslashreplace").decode()
+
+    def read() -> NDArray[np.uint8]:
+        if text != name:
+            raise UserError(f"{path.parent} has a name that is no text: '{text}'; rename it")
+        return image_files.decode_image(files.read_regular_file(path), path)
+
+    return Item(text, labels, read)
+
+
+def _of_folder(root: pathlib.Path) -> Iterator[Item]:
+    for path in image_folders.walk(root):
+        relative = path.relative_to(root)
+        yield _file_item(path, relative.as_posix(), image_folders.labels_of(relative))
+
+
+def _of_table(table: pathlib.Path) -> Iterator[Item]:
+    for row in tables.table_rows(table):
+        yield _file_item(table.parent / row.name, row.name, row.labels)
+
+
+def _of_lmdb(folder: pathlib.Path) -> Iterator[Item]:
+    try:
+        with _open(folder) as database, database.begin() as transaction:
+            for key, record in transaction.cursor():
+                name, datum = _key_name(key), datums.parse(record)
+                read = functools.partial(datums.pixels, datum, f"{folder}: image '{name}'")
+                yield Item(name, datums.labels_of(datum), read)
+    except lmdb.Error as error:
+        raise UserError(f"{folder} is no LMDB that can be read ({error})") from error
+
+
+def _open(folder: pathlib.Path) -> lmdb.Environment:
+    database = lmdb.open(str(folder), readonly=True, lock=False, create=False)
+    full_size = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+    size = (folder / "data.mdb").stat().st_size
+    if size < full_size:  # reading what is missing would end the process
+        raise UserError(
+            f"{folder} is cut off: data.mdb has {size:,} bytes of {full_size:,}; copy it again"
+        )
+    return database
+
+
+def _key_name(key: bytes) -> str:
+    """A key as text; in hexadecimal if it is not text, as a number in four bytes is not."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        text = ""
+    return text if text.isprintable() and text else HEXADECIMAL + key.hex()
+
+
+_opening = threading.Lock()
+_open_once = functools.cache(_open)
+
+
+def _record(folder: pathlib.Path, name: str) -> bytes:
+    """The record of a name; empty if there is none."""
+    # A process may open an LMDB only once; the cache alone lets two threads do so.
+    with _opening:
+        database = _open_once(folder)
+    try:
+        with database.begin() as transaction:
+            record = transaction.get(name.encode())
+            if record is None and name.startswith(HEXADECIMAL):
+                record = transaction.get(bytes.fromhex(name.removeprefix(HEXADECIMAL)))
+            return record or b""
+    except (lmdb.Error, ValueError) as error:
+        raise UserError(f"{folder} has no image '{name}' ({error})") from error

@@ -1,0 +1,95 @@
+"""The folder of a result: codes, JSON, CSV, plots and page."""
+
+import pathlib
+
+from dnnh import files, paths
+from dnnh.data.dataset import Dataset
+from dnnh.errors import UserError
+from dnnh.evaluation import codes as codes_files
+from dnnh.evaluation import report
+from dnnh.evaluation.codes import Codes
+from dnnh.evaluation.gallery import gallery
+from dnnh.evaluation.results import Result, read_result, write_result
+
+
+def default_folder(dataset: str, method: str, bits: int, protocol: str, seed: int) -> pathlib.Path:
+    """``results/<dataset>_<method>_<protocol>[_seed<split seed>]_<bits>bit``."""
+    name = f"{dataset}_{method}_{protocol}"
+    if seed:
+        name += f"_seed{seed}"
+    # Methods of others' codes files may have any name.
+    name = "".join(c if c.isalnum() else "_" for c in name.replace("*", "star"))
+    return paths.RESULTS / f"{name.replace('__', '_').strip('_')}_{bits}bit"
+
+
+def folder_of(result: Result) -> pathlib.Path:
+    """The default folder of a result."""
+    return default_folder(result.dataset, result.method, result.bits, result.protocol, result.seed)
+
+
+def write(
+    codes: Codes,
+    result: Result,
+    dataset: Dataset | None = None,
+    folder: pathlib.Path | None = None,
+    json_copy: pathlib.Path | None = None,
+    with_codes: bool = True,
+) -> pathlib.Path:
+    """Write everything about a result: all files, or none if something fails.
+
+    Parameters
+    ----------
+    codes : Codes
+    result : Result
+        As dnnh.evaluation.results.measure returns it.
+    dataset : Dataset, optional
+        The page shows images of it.
+    folder : path, optional
+        By default :func:`folder_of` the result.
+    json_copy : path, optional
+        Another file for the JSON.
+    with_codes : bool
+        Write the codes, too.
+
+    Returns
+    -------
+    path of the page
+    """
+    folder = folder or folder_of(result)
+    figures = report.draw(result, _other_lengths(result))
+    rows = [] if dataset is None else gallery(codes, dataset)
+    page = report.page(result, figures, rows)
+    with files.write_files_atomically(folder) as partial:
+        if with_codes:
+            codes_files.save(partial / "codes.h5", codes)
+        write_result(partial / "result.json", result)
+        report.write_csv(partial / "curves.csv", result)
+        for name, figure in figures.items():
+            figure.savefig(partial / f"{name}.png", dpi=160)
+            figure.savefig(partial / f"{name}.pdf")
+        (partial / "report.html").write_text(page)
+        if json_copy:
+            write_result(json_copy, result)
+    return folder / "report.html"
+
+
+def _other_lengths(result: Result) -> list[Result]:
+    """Results under results/ without a note that differ from this one in length alone."""
+    others = []
+    for path in paths.RESULTS.glob("*/result.json"):
+        try:
+            other = read_result(path)
+        except UserError as error:
+            print(f"{error}; it is not plotted")
+            continue
+        if result.note or other.note:
+            continue
+        if (other.dataset, other.method, other.protocol, other.source, other.seed) == (
+            result.dataset,
+            result.method,
+            result.protocol,
+            result.source,
+            result.seed,
+        ):
+            others.append(other)
+    return others

@@ -1,0 +1,238 @@
+"""Results: what an evaluation measures, and the JSON file that keeps it."""
+
+import dataclasses
+import json
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh import files, packed_codes
+from dnnh.errors import UserError
+from dnnh.evaluation import metrics
+from dnnh.evaluation.codes import Codes, is_text
+from dnnh.evaluation.metrics import Metrics, PrecisionRecall
+
+# The data sets whose MAP the paper measures within the first items of the ranking.
+MAP_AT = {"nuswide": 5000}
+
+
+@dataclasses.dataclass(kw_only=True)
+class Result:
+    """What was evaluated, and its metrics; in the order of the result file.
+
+    Attributes
+    ----------
+    dataset, method : str
+    bits : int
+    seed : int
+        Of the split.
+    source : str
+        What the images were read from.
+    protocol : str
+    note : str, or None
+        One sentence about a result that is not to be compared with others.
+    model, model_sha256 : str, or None
+        File name and hash of the weights, of a net.
+    features : str, or None
+        Of a baseline: what it hashes. Its seed is ``method_seed``; ``fit_seconds`` are the
+        seconds of fitting and encoding.
+    metrics : Metrics
+    seconds : float
+        Of the ranking; None in a result file that lacks it.
+    """
+
+    dataset: str
+    method: str
+    bits: int
+    seed: int
+    source: str
+    protocol: str
+    note: str | None = None
+    model: str | None = None
+    model_sha256: str | None = None
+    features: str | None = None
+    method_seed: int | None = None
+    fit_seconds: float | None = None
+    metrics: Metrics
+    seconds: float | None = None
+
+
+def default_map_at(dataset: str) -> int | None:
+    """MAP of a data set is within the first so many of a ranking; None: the whole ranking."""
+    return MAP_AT.get(dataset)
+
+
+def measure(
+    codes: Codes, *, source: str, protocol: str, note: str | None = None, map_at: int | None = None
+) -> Result:
+    """Rank the database for every query and measure the rankings.
+
+    Parameters
+    ----------
+    codes : Codes
+    source, protocol, note : see :class:`Result`
+    map_at : int, optional
+        MAP within the first so many (default: :func:`default_map_at`).
+
+    Raises
+    ------
+    UserError
+        If ``map_at`` is below 1, or some queries are in the database and others are not.
+    """
+    if map_at is not None and map_at < 1:
+        raise UserError(f"--map-at {map_at}: MAP needs at least the first 1 of a ranking")
+    query_rows = _query_rows(codes)
+    if query_rows is not None:
+        print("each query is in the database and is excluded from its own ranking")
+    start = time.perf_counter()
+    measured = metrics.evaluate(
+        codes.query_codes,
+        codes.database_codes,
+        codes.query_labels,
+        codes.database_labels,
+        codes.bits,
+        top=default_map_at(codes.dataset) if map_at is None else map_at,
+        query_rows=query_rows,
+        progress=True,
+    )
+    return Result(
+        dataset=codes.dataset,
+        method=codes.method,
+        bits=codes.bits,
+        seed=codes.seed,
+        source=source,
+        protocol=protocol,
+        note=note,
+        metrics=measured,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _query_rows(codes: Codes) -> NDArray[np.int64] | None:
+    """The row of each query in the database; None if no query is there."""
+    if codes.query_ids is None or codes.database_ids is None:
+        return None
+    row_of = {image: row for row, image in enumerate(codes.database_ids.tolist())}
+    rows = [row_of[image] for image in codes.query_ids.tolist() if image in row_of]
+    if len(rows) == len(codes.query_ids):
+        return np.array(rows, np.int64)
+    if rows:
+        raise UserError(
+            "some queries are in the database and some are not; either every query must be "
+            "in it, and is then excluded from its own ranking, or none"
+        )
+    return None
+
+
+# --- the file -----------------------------------------------------------------------
+
+
+def write_result(path: files.StrPath, result: Result) -> None:
+    """Write a result as JSON, atomically."""
+    with files.write_atomically(path) as partial:
+        partial.write_text(json.dumps(_as_json(result), indent=1) + "\n")
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    """The fields of the file, in their order; absent ones are omitted."""
+    fields = {}
+    for name, value in dataclasses.asdict(result).items():
+        if name == "metrics":
+            fields |= value
+        else:
+            fields[name] = value
+    fields["note"] = result.note or ""
+    return {name: value for name, value in fields.items() if value is not None or name == "top"}
+
+
+def read_result(path: files.StrPath) -> Result:
+    """Read a result and check it: its texts and numbers go into plots and pages.
+
+    Raises
+    ------
+    UserError
+        If the file is no result.
+    """
+    try:
+        return _from_json(json.loads(files.read_regular_file(path)))
+    except (
+        UserError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise UserError(
+            f"{path} is not a result of tools/evaluate.py ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _from_json(fields: dict[str, Any]) -> Result:
+    for name in ("dataset", "method", "protocol", "source", "note"):
+        if not is_text(fields[name]):
+            raise TypeError(f"{name} is no text that can be written")
+    curve, precision_at = fields["pr_curve"], fields["precision_at"]
+    recall, precision = curve["recall"], curve["precision"]
+    if not (
+        isinstance(recall, list) and isinstance(precision, list) and len(recall) == len(precision)
+    ):
+        raise TypeError("pr_curve has no two lists of equal length")
+    for number in precision_at:
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise TypeError(f"precision_at has the number {number!r:.40}")
+    for value in (*recall, *precision, *precision_at.values()):
+        _check_share("a value", value)
+    measured = Metrics(
+        map=_check_share("map", fields["map"]),
+        precision_radius2=_check_share("precision_radius2", fields["precision_radius2"]),
+        precision_at={int(number): value for number, value in precision_at.items()},
+        pr_curve=PrecisionRecall(recall=recall, precision=precision),
+        top=_optional(fields, "top", int),
+        queries=_optional(fields, "queries", int),
+        database=_optional(fields, "database", int),
+        map_tie_aware=_optional(fields, "map_tie_aware", int, float),
+        map_random=_optional(fields, "map_random", int, float),
+        relevant_share=_optional(fields, "relevant_share", int, float),
+        queries_without_relevant=_optional(fields, "queries_without_relevant", int),
+        queries_without_radius2=_optional(fields, "queries_without_radius2", int),
+    )
+    return Result(
+        dataset=fields["dataset"],
+        method=fields["method"],
+        bits=_check_whole("bits", fields["bits"], 1, packed_codes.MAX_BITS),
+        seed=_check_whole("seed", fields["seed"], 0, 2**63),
+        source=fields["source"],
+        protocol=fields["protocol"],
+        note=fields["note"] or None,
+        model=_optional(fields, "model", str),
+        model_sha256=_optional(fields, "model_sha256", str),
+        features=_optional(fields, "features", str),
+        method_seed=_optional(fields, "method_seed", int),
+        fit_seconds=_optional(fields, "fit_seconds", int, float),
+        metrics=measured,
+        seconds=_optional(fields, "seconds", int, float),
+    )
+
+
+def _check_share(name: str, value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise TypeError(f"{name} is {value!r:.40}, not from 0 to 1")
+    return value
+
+
+def _check_whole(name: str, value: Any, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise TypeError(f"{name} is {value!r:.40}, not a whole number from {low} to {high}")
+    return value
+
+
+def _optional(fields: dict[str, Any], name: str, *types: type) -> Any:
+    """A field that may be missing, or null."""
+    value = fields.get(name)
+    if value is not None and type(value) not in types:
+        raise TypeError(f"{name} is {value!r:.40}, not of type {types[-1].__name__}")
+    return value

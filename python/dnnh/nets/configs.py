@@ -1,0 +1,180 @@
+"""How each net is trained: what the paper leaves open, and the sizes.
+
+What the paper states (Lai et al., CVPR 2015, section 4.1): SGD with momentum 0.9 and weight
+decay 0.0005, mini-batches of 64 images, margin 1, and a threshold whose epsilon starts at 0.5
+and decays by a fifth every 20,000 iterations. The other hyperparameters are ours.
+"""
+
+from dataclasses import replace
+
+from dnnh.data import datasets
+from dnnh.errors import UserError
+from dnnh.nets import towers
+from dnnh.nets.net_config import (
+    TWO_TOWERS,
+    Augmentation,
+    Head,
+    ImagesPerClass,
+    ImagesWithTargetCodes,
+    InputConfig,
+    Loss,
+    NetConfig,
+    Schedule,
+    Solver,
+    Triplets,
+    TripletsAmongImages,
+    linear_decay,
+)
+
+# Long enough for epsilon to decay three times, at 20,000, 40,000 and 60,000; and an 80-minute
+# training of the same net, in which it decays four times, to 0.2.
+_PAPER = Schedule(linear_decay(0.03, 70_000))
+_SHORT = Schedule(linear_decay(0.03, 9_000), epsilon_stepsize=1_800)
+_PAPER_AND_SHORT = {"paper": _PAPER, "short": _SHORT}
+
+_MINIMAL = NetConfig(
+    input=InputConfig(channels=3, size=32, stored_size=32, pixel_mean=120, pixel_scale=0.015625),
+    architecture=towers.nin,
+    batch=Triplets(21),
+    augmentation=Augmentation(mirror=True, pad=4),
+    schedules={"paper": Schedule(Solver(0.001, 70_000, lr_policy="fixed"))},
+)
+# 64 images a batch, as the paper states; how many triplets they form it does not.
+_DNNH = replace(
+    _MINIMAL,
+    batch=TripletsAmongImages(images=64, triplets=6_400),
+    augmentation=Augmentation(mirror=True, pad=4, color_jitter=0.2, cutout=8),
+    head=Head(beta=1.4, bit_bias=0.5),
+    batch_norm=True,
+    schedules=_PAPER_AND_SHORT,
+)
+_PLUS = replace(
+    _MINIMAL,
+    architecture=towers.plain,
+    batch=ImagesPerClass(classes=10, images_per_class=12),
+    augmentation=Augmentation(
+        mirror=True, pad=4, random_affine=0.15, color_jitter=0.25, cutout=12, off_for=500
+    ),
+    head=Head(beta=1),
+    loss=Loss(margin=3, classification_weight=1),
+    batch_norm=True,
+    joint_lengths=(12, 24, 32, 48),
+    schedules={"12000": Schedule(linear_decay(0.05, 12_000), epsilon_stepsize=4_000)},
+)
+# What the paper calls CNNH* has a tower "comparable" to its own, so ours has our tower.
+_CNNH_STAR = replace(
+    _DNNH,
+    batch=ImagesWithTargetCodes(images=64),
+    schedules={"3000": Schedule(linear_decay(0.05, 3_000))},  # 38 epochs; ours
+)
+_DIGITS = NetConfig(
+    input=InputConfig(channels=1, size=8, stored_size=8, pixel_mean=80, pixel_scale=0.01),
+    architecture=towers.digits,
+    batch=Triplets(64),
+    augmentation=Augmentation(mirror=False),
+    schedules={
+        "500": Schedule(
+            Solver(
+                0.01,
+                500,
+                lr_policy="multistep",
+                gamma=0.1,
+                stepvalue=(400,),
+                display=20,
+                snapshot=250,
+            )
+        )
+    },
+)
+# House numbers and digits are not the same when mirrored.
+_SVHN = replace(_DNNH, augmentation=replace(_DNNH.augmentation, mirror=False))
+_MNIST = replace(
+    _SVHN,
+    input=replace(_DNNH.input, channels=1, size=28, stored_size=28, pixel_mean=33),
+    architecture=towers.mnist,
+    augmentation=replace(_SVHN.augmentation, pad=2, color_jitter=0),
+)
+_NUSWIDE = replace(
+    _DNNH,
+    input=replace(_DNNH.input, size=224, stored_size=256),
+    architecture=towers.table1,
+    augmentation=replace(_DNNH.augmentation, pad=0, cutout=0),
+    schedules={"paper": Schedule(linear_decay(0.03, 70_000, display=20)), "short": _SHORT},
+)
+
+
+def _with_ablations(config: NetConfig) -> dict[str, NetConfig]:
+    """The paper's net of a data set and its ablations: tables 3 and 4."""
+    return {
+        "dnnh": config,
+        "dnnh_fc": replace(config, head=replace(config.head, divide_and_encode=False)),
+        "dnnh_two_towers": replace(config, towers=TWO_TOWERS),
+    }
+
+
+# By data set, then by method.
+CONFIGS: dict[str, dict[str, NetConfig]] = {
+    "cifar10": {
+        **_with_ablations(_DNNH),
+        "dnnh_minimal": _MINIMAL,  # nothing that the paper does not state
+        "dnnh_lai": replace(_MINIMAL, architecture=towers.lai),
+        "dnnh_plus": _PLUS,
+        "cnnh": replace(_CNNH_STAR, architecture=towers.xia),
+        "cnnh_star": _CNNH_STAR,
+    },
+    "digits": {"dnnh": _DIGITS},
+    "mnist": _with_ablations(_MNIST),
+    "nuswide": _with_ablations(_NUSWIDE),
+    "svhn": _with_ablations(_SVHN),
+}
+
+# A user's own data set takes the methods below with the configuration of one of these, by the
+# side of its images.
+OWN_DATASETS = {32: "cifar10", 256: "nuswide"}
+OWN_METHODS = ("dnnh", "dnnh_fc", "dnnh_two_towers")
+
+
+def net_config(dataset: str, method: str) -> NetConfig:
+    """The configuration of a data set's net.
+
+    Raises
+    ------
+    UserError
+        If there is no such data set, or it has no such net.
+    """
+    methods = CONFIGS.get(dataset)
+    if methods is None:
+        # Own images of other sizes have no nets: image_side names unknown data sets.
+        of_same_size = OWN_DATASETS.get(datasets.image_side(dataset))
+        methods = (
+            {name: CONFIGS[of_same_size][name] for name in OWN_METHODS} if of_same_size else {}
+        )
+    if method not in methods:
+        raise UserError(
+            f"data set '{dataset}' has no net of the method '{method}'; its methods: "
+            + (", ".join(sorted(methods)) or "none")
+        )
+    return methods[method]
+
+
+def schedule_of(config: NetConfig, schedule: str, method: str) -> Schedule:
+    """A schedule by its name, or stretched to a number of iterations.
+
+    ``schedule`` is one of ``config.schedules`` or a number as text. A number stretches the
+    last of them: ``short`` where there is one.
+
+    Raises
+    ------
+    UserError
+        If it is neither, or cannot be stretched.
+    """
+    if schedule in config.schedules:
+        return config.schedules[schedule]
+    if not (schedule.isascii() and schedule.isdigit()):
+        raise UserError(
+            f"unknown schedule '{schedule}' of {method}: give "
+            + ", ".join(f"'{name}'" for name in config.schedules)
+            + " or a number of iterations"
+        )
+    last = list(config.schedules.values())[-1]
+    return last.stretched(int(schedule), method)

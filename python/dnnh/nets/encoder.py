@@ -1,0 +1,177 @@
+"""Images to codes with a trained net, through pycaffe."""
+
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from dnnh import packed_codes
+from dnnh.errors import UserError
+from dnnh.nets import pycaffe
+
+BATCH = 100
+
+
+class Encoder:
+    """A trained net that encodes images.
+
+    Bit i of an image is 1 where output i is above 0.5 (Lai et al., CVPR 2015, section 3.4).
+
+    Parameters
+    ----------
+    deploy : str
+        The text of a deploy prototxt with an input ``images`` and one output, the relaxed
+        codes; for example from dnnh.nets.prototxt.deploy_text.
+    weights : path of a .caffemodel
+
+    Attributes
+    ----------
+    bits : int
+        q, the length of the codes.
+
+    Raises
+    ------
+    UserError
+        If the prototxt is none, the net does not have one output, or the weights are not a
+        model file or belong to another net.
+    """
+
+    def __init__(self, deploy: str, weights: pathlib.Path | str) -> None:
+        self._weights = pathlib.Path(weights)
+        self._net = _build(deploy)
+        _load_weights(self._net, self._weights)
+        if len(self._net.outputs) != 1:
+            raise UserError(
+                "a net that encodes images has one output, the codes; this one has "
+                + (", ".join(self._net.outputs) or "none")
+            )
+        self._output = self._net.outputs[0]
+        self.bits: int = self._net.blobs[self._output].shape[1]
+
+    def outputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The relaxed codes of a batch of images.
+
+        Parameters
+        ----------
+        images : uint8 array of shape (n, height, width, channels)
+            As large as the net's input, or larger: then the centre is cropped.
+
+        Returns
+        -------
+        float32 array of shape (n, q), in [0, 1]
+
+        Raises
+        ------
+        UserError
+            If the images do not fit the net, or the outputs are not finite.
+        """
+        blob = self._net.blobs["images"]
+        _, channels, height, width = blob.shape
+        if (
+            images.ndim != 4
+            or images.shape[3] != channels
+            or images.shape[1] < height
+            or images.shape[2] < width
+        ):
+            raise UserError(
+                f"images of shape {images.shape[1:]} (height, width, channels) do not fit a net "
+                f"for {height, width, channels}"
+            )
+        top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+        images = images[:, top : top + height, left : left + width]
+        if blob.shape[0] != len(images):
+            blob.reshape(len(images), channels, height, width)
+        blob.data[...] = images.transpose(0, 3, 1, 2)
+        outputs = self._net.forward()[self._output].copy()
+        if not np.isfinite(outputs).all():
+            raise UserError(
+                f"{self._weights} gives outputs that are not finite: its training diverged; take "
+                "an earlier snapshot, and train with a lower learning rate"
+            )
+        return outputs
+
+    def encode(
+        self,
+        images: Any,
+        description: str = "encoding",
+        rows: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Packed codes of any number of images, a batch at a time.
+
+        Parameters
+        ----------
+        images : uint8 array of shape (n, height, width, channels), or
+            dnnh.data.dataset.EncodedImages
+        description : str
+            Of the progress bar.
+        rows : int64 array, optional
+            Which of the images; all by default.
+
+        Returns
+        -------
+        uint8 array of shape (n, ceil(q / 8)), see dnnh.packed_codes
+        """
+        rows = np.arange(len(images)) if rows is None else rows
+        codes = np.empty((len(rows), packed_codes.code_bytes(self.bits)), np.uint8)
+        with tqdm(total=len(rows), unit="image", desc=description) as progress:
+            for start in range(0, len(rows), BATCH):
+                batch = images[rows[start : start + BATCH]]
+                codes[start : start + BATCH] = packed_codes.pack(self.outputs(batch) > 0.5)
+                progress.update(len(batch))
+        return codes
+
+
+def _build(deploy: str) -> Any:
+    """The net of a prototxt, which is parsed first: Caffe ends the process where it cannot."""
+    from google.protobuf import text_format
+
+    caffe = pycaffe.load()
+    try:
+        text_format.Parse(deploy, pycaffe.messages().NetParameter())
+    except text_format.ParseError as error:
+        raise UserError(f"the deploy prototxt cannot be parsed ({error}); mend it") from error
+    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+        file.write(deploy)
+        file.flush()
+        return caffe.Net(file.name, caffe.TEST)
+
+
+def _load_weights(net: Any, weights: pathlib.Path) -> None:
+    """Give a net the weights of a model file; each is checked before it is taken.
+
+    Caffe's own reading ends the whole process on a file that it cannot parse and on a
+    blob of another shape or size, and says nothing when no layer's name matches.
+    """
+    from google.protobuf.message import DecodeError
+
+    message = pycaffe.messages().NetParameter()
+    try:
+        message.ParseFromString(weights.read_bytes())
+    except (DecodeError, OSError) as error:
+        raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
+    for name, blobs in net.params.items():
+        expected = [tuple(blob.shape) for blob in blobs]
+        stored = [layer.blobs for layer in message.layer if layer.name == name and layer.blobs]
+        if len(stored) > 1:
+            raise UserError(
+                f"{weights} is damaged: it has the layer '{name}' {len(stored)} times; take "
+                "another snapshot"
+            )
+        shapes = [tuple(blob.shape.dim) for blob in stored[0]] if stored else "no weights"
+        if shapes != expected:
+            raise UserError(
+                f"{weights} does not fit the net: its layer '{name}' has {shapes}, the net's has "
+                f"{expected}. Is it of another length or method? Try another --bits, --method "
+                "or --model"
+            )
+        for blob, stored_blob in zip(blobs, stored[0]):
+            values = np.array(stored_blob.double_data or stored_blob.data, np.float32)
+            if values.size != blob.data.size:
+                raise UserError(
+                    f"{weights} is damaged: layer '{name}' has {values.size} weights for the "
+                    f"shape {tuple(blob.shape)}; take another snapshot"
+                )
+            blob.data[...] = values.reshape(blob.data.shape)

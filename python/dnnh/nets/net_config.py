@@ -1,0 +1,199 @@
+"""What a net is made from: input, batch, augmentation, tower, head, loss, schedules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from dnnh.errors import UserError
+from dnnh.nets.towers import Architecture
+
+MOMENTUM, WEIGHT_DECAY = 0.9, 0.0005  # the paper, section 4.1
+
+# One sub-network for all images, or one for queries and one for positives and negatives (P and Q
+# of the paper's section 3.2). The names of a sub-network's layers begin with its prefix.
+ONE_TOWER = ("",)
+TWO_TOWERS = ("query_", "database_")
+
+# The longest code whose bits are 1 as often as 0. Half of the bits of any two images differ
+# then, which in longer codes is so many that a margin of 1 pulls positives no nearer.
+LONGEST_BALANCED = 32
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """The images that a net sees. Pixels become (pixel - pixel_mean) * pixel_scale."""
+
+    channels: int
+    size: int  # height and width that the net sees
+    stored_size: int  # height and width of the data set's images
+    pixel_mean: int
+    pixel_scale: float
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Data augmentation in training, as TripletData has it (layers/dnnh.proto)."""
+
+    mirror: bool
+    pad: int = 0  # added on each side for random crops, by reflection
+    random_affine: float = 0
+    color_jitter: float = 0
+    cutout: int = 0  # side of the square
+    # The last iterations train on images that are only mirrored, so that the running statistics
+    # of batch normalization, which look back over 50, match those of images to be encoded.
+    off_for: int = 0
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """A batch is so many random triplets, three images each."""
+
+    triplets: int
+
+    def __str__(self) -> str:
+        return f"{self.triplets} triplets, {self.images} images"
+
+    @property
+    def images(self) -> int:
+        return 3 * self.triplets
+
+
+@dataclass(frozen=True)
+class TripletsAmongImages:
+    """A batch is so many random images, and random triplets drawn among them."""
+
+    images: int
+    triplets: int
+
+    def __str__(self) -> str:
+        return f"{self.images} images, and {self.triplets} triplets drawn among them"
+
+
+@dataclass(frozen=True)
+class ImagesPerClass:
+    """A batch is so many images of each of some classes; the loss is over all triplets in it."""
+
+    classes: int
+    images_per_class: int
+
+    def __str__(self) -> str:
+        return f"{self.images_per_class} images of each class, {self.images} in all"
+
+    @property
+    def images(self) -> int:
+        return self.classes * self.images_per_class
+
+
+@dataclass(frozen=True)
+class ImagesWithTargetCodes:
+    """A batch is so many random images with codes made beforehand, which are learned (CNNH)."""
+
+    images: int
+
+    def __str__(self) -> str:
+        return f"{self.images} images, each with a code made beforehand"
+
+
+Batch = Triplets | TripletsAmongImages | ImagesPerClass | ImagesWithTargetCodes
+
+
+@dataclass(frozen=True)
+class Head:
+    """From features to codes.
+
+    With batch normalization each bit's values get mean 0 and variance 1 over the batch, are
+    scaled by ``beta`` (eq. 5) and, in codes longer than LONGEST_BALANCED, lowered by
+    ``bit_bias`` standard deviations, which makes codes sparser: bits are 1 less often than 0.
+    """
+
+    divide_and_encode: bool = True  # figure 2a; False: fully connected, figure 2b
+    beta: float = 0.5
+    bit_bias: float = 0
+
+    def shift(self, bits: int) -> float:
+        """What is added to a normalized bit times beta."""
+        return -self.beta * self.bit_bias if bits > LONGEST_BALANCED else 0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The margin of the triplet ranking loss, and the weight of a classification loss beside it.
+
+    Over all triplets of a batch, the margin is for 48 bits and grows with the length.
+    """
+
+    margin: float = 1
+    classification_weight: float = 0
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Fields of Caffe's SolverParameter, by their names there; None is not set."""
+
+    base_lr: float
+    max_iter: int
+    lr_policy: str = "poly"  # with power 1: linear decay to 0
+    power: float | None = None
+    gamma: float | None = None
+    stepvalue: tuple[int, ...] = ()
+    display: int = 100
+    snapshot: int = 1000
+
+
+def linear_decay(base_lr: float, max_iter: int, display: int = 100) -> Solver:
+    """A solver whose learning rate decays linearly to 0."""
+    return Solver(base_lr, max_iter, power=1, display=display)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a net is trained, and after how many iterations its epsilon decays."""
+
+    solver: Solver
+    epsilon_stepsize: int = 20_000
+
+    def stretched(self, iterations: int, method: str) -> "Schedule":
+        """The same schedule over so many iterations.
+
+        Raises
+        ------
+        UserError
+            If the learning rate does not decay linearly: steps are not stretched.
+        """
+        if self.solver.lr_policy != "poly":
+            raise UserError(
+                f"the learning rate of {method} decays in steps of its own and is not stretched; "
+                "edit max_iter and the steps in its solver prototxt"
+            )
+        # A short training logs as often as a long one.
+        display = max(1, min(self.solver.display, iterations // 50))
+        stepsize = max(1, self.epsilon_stepsize * iterations // self.solver.max_iter)
+        return Schedule(replace(self.solver, max_iter=iterations, display=display), stepsize)
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """All that one data set's net of one method is made from.
+
+    ``schedules`` are by name, the default first: ``paper`` and ``short``, or the number of
+    iterations as text where the method has one schedule.
+    """
+
+    input: InputConfig
+    architecture: Architecture
+    batch: Batch  # what is in a batch, by which the losses go, too
+    augmentation: Augmentation
+    schedules: Mapping[str, Schedule]
+    head: Head = field(default_factory=Head)
+    loss: Loss = field(default_factory=Loss)
+    batch_norm: bool = False  # behind convolutions and before the sigmoid of the bits
+    towers: tuple[str, ...] = ONE_TOWER
+    joint_lengths: tuple[int, ...] = ()  # bits of codes that are trained together, on one tower
+
+    @property
+    def default_schedule(self) -> str:
+        return next(iter(self.schedules))
+
+    @property
+    def learns_target_codes(self) -> bool:
+        """Whether the net is the second stage of CNNH: its features are the bits."""
+        return isinstance(self.batch, ImagesWithTargetCodes)

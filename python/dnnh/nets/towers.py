@@ -1,0 +1,254 @@
+"""Architectures: stacks of convolutions from an image's pixels to its 50 q features.
+
+Each is a function that adds layers to a Tower. The paper gives one, for 256x256 images,
+and how it is made: as Network in Network, with 1x1 convolutions behind those with larger
+filters and an average pooling at the end.
+
+Sources: Lai, Pan, Liu, Yan, CVPR 2015 (here "the paper"), section 3.2 and table 1;
+Lin, Chen, Yan, "Network in Network", ICLR 2014.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dnnh.nets import pycaffe
+
+Message = Any  # a message of caffe_pb2, which is built with Caffe
+
+# The members of a triplet, as layers and blobs are called. Those names are in released weights
+# and snapshots, and do not change; elsewhere the last two are the positive and the negative.
+QUERY, POSITIVE, NEGATIVE = MEMBERS = ("query", "similar", "dissimilar")
+
+# Learning-rate and weight-decay factors of weights and of biases.
+WEIGHTS_AND_BIASES = (
+    {"lr_mult": 1, "decay_mult": 1},
+    {"lr_mult": 2, "decay_mult": 0},
+)
+# The running mean and variance look back over some 50 iterations.
+BATCH_NORM: Mapping[str, float] = {"moving_average_fraction": 0.98}
+
+
+def layer(
+    name: str, type: str, bottom: Sequence[str], top: Sequence[str], **fields: Any
+) -> Message:
+    """A LayerParameter; ``fields`` are its other fields, messages among them as dicts."""
+    return pycaffe.messages().LayerParameter(name=name, type=type, bottom=bottom, top=top, **fields)
+
+
+class Tower:
+    """Stacks layers, each on the one before.
+
+    Parameters
+    ----------
+    bottom : str
+        The blob with the pixels.
+    heads : dict of str to int
+        Number of features by prefix: one tower may end in features for codes of several
+        lengths, a head for each.
+    batch_norm : bool
+        Put a batch normalization between each convolution and its ReLU (Ioffe and Szegedy,
+        ICML 2015).
+    prefix : str
+        Comes before the name of each layer.
+    relu_features : bool
+        Whether a ReLU follows the last convolution.
+
+    Attributes
+    ----------
+    layers : list of LayerParameter
+    features_of : dict of str to str
+        The blob with the features of each head.
+    """
+
+    def __init__(
+        self,
+        bottom: str,
+        heads: Mapping[str, int],
+        batch_norm: bool = False,
+        prefix: str = "",
+        relu_features: bool = True,
+    ) -> None:
+        self.layers: list[Message] = []
+        self.features_of: dict[str, str] = {}
+        self._top = bottom
+        self._heads = heads
+        self._batch_norm = batch_norm
+        self._prefix = prefix
+        self._relu_features = relu_features
+
+    def _add(self, name: str, type: str, in_place: bool = False, **fields: Any) -> None:
+        name = self._prefix + name
+        top = self._top if in_place else name
+        self.layers.append(layer(name, type, [self._top], [top], **fields))
+        self._top = top
+
+    def convolution(
+        self,
+        name: str,
+        outputs: int,
+        kernel: int,
+        pad: int = 0,
+        stride: int = 1,
+        pool: int = 0,
+        relu: bool = True,
+    ) -> None:
+        """Add a convolution and its ReLU (which the paper's table 1 leaves out).
+
+        ``pool`` above 0: max pooling with that kernel and stride comes before the batch
+        normalization, which then has fewer values to normalize.
+        """
+        convolution_param: dict[str, Any] = {
+            "num_output": outputs,
+            "kernel_size": [kernel],
+            "weight_filler": {"type": "msra"},
+            "bias_filler": {"type": "constant"},
+        }
+        if pad:
+            convolution_param["pad"] = [pad]
+        if stride > 1:
+            convolution_param["stride"] = [stride]
+        self._add(
+            name, "Convolution", param=WEIGHTS_AND_BIASES, convolution_param=convolution_param
+        )
+        if pool:
+            self.pool(f"pool_{name}", "MAX", pool, pool)
+        if self._batch_norm:
+            self._add(f"bn_{name}", "BatchNorm", in_place=True, batch_norm_param=BATCH_NORM)
+            self._add(
+                f"scale_{name}",
+                "Scale",
+                in_place=True,
+                param=[{"decay_mult": 0}, {"decay_mult": 0}],
+                scale_param={"bias_term": True},
+            )
+        if relu:
+            self._add(f"relu_{name}", "ReLU", in_place=True)
+
+    def pool(self, name: str, method: str, kernel: int, stride: int = 1) -> None:
+        """Add a pooling layer; ``method`` is MAX or AVE."""
+        pooling_param = {"pool": method, "kernel_size": kernel, "stride": stride}
+        self._add(name, "Pooling", pooling_param=pooling_param)
+
+    def dropout(self, name: str, ratio: float) -> None:
+        """Add dropout, in place."""
+        self._add(name, "Dropout", in_place=True, dropout_param={"dropout_ratio": ratio})
+
+    def features(self, name: str, size: int) -> None:
+        """End with a 1x1 convolution and the average over its size x size outputs, for each head."""
+        trunk = self._top
+        for head, features in self._heads.items():
+            self._top = trunk
+            self.convolution(head + name, features, 1, relu=self._relu_features)
+            if size > 1:
+                self.pool(f"{head}features", "AVE", size)
+            self.features_of[head] = self._top
+
+
+Architecture = Callable[[Tower], None]
+
+
+def nin(tower: Tower) -> None:
+    """Network in Network's CIFAR-10 net with 50 q outputs, for 32x32 images."""
+    tower.convolution("conv1", 192, 5, pad=2)
+    tower.convolution("cccp1", 160, 1)
+    tower.convolution("cccp2", 96, 1)
+    tower.pool("pool1", "MAX", 3, 2)  # 16x16
+    tower.dropout("drop1", 0.2)
+    tower.convolution("conv2", 192, 5, pad=2)
+    tower.convolution("cccp3", 192, 1)
+    tower.convolution("cccp4", 192, 1)
+    tower.pool("pool2", "AVE", 3, 2)  # 8x8
+    tower.dropout("drop2", 0.2)
+    tower.convolution("conv3", 192, 3, pad=1)
+    tower.convolution("cccp5", 192, 1)
+    tower.features("cccp6", 8)
+
+
+def lai(tower: Tower) -> None:
+    """The architecture that a public reimplementation attributes to the authors' code."""
+    tower.convolution("conv1", 96, 5, pad=2)
+    tower.convolution("cccp1", 96, 1)
+    tower.pool("pool1", "MAX", 3, 2)  # 16x16
+    tower.dropout("drop1", 0.2)
+    tower.convolution("conv2", 256, 5, pad=2)
+    tower.convolution("cccp2", 256, 1)
+    tower.pool("pool2", "MAX", 3, 2)  # 8x8
+    tower.convolution("conv3", 384, 3, pad=1)
+    tower.convolution("cccp3", 384, 1)
+    tower.pool("pool3", "AVE", 3, 2)  # 4x4
+    tower.dropout("drop3", 0.2)
+    tower.convolution("conv4", 1024, 3, pad=1)
+    tower.features("cccp4", 4)
+
+
+def xia(tower: Tower) -> None:
+    """CNNH's own architecture (Xia et al., AAAI 2014), for 32x32 images.
+
+    32, 64 and 128 filters of 5x5, a fully connected layer and dropout of 0.5 are that
+    paper's; the width of that layer is ours.
+    """
+    tower.convolution("conv1", 32, 5, pad=2)
+    tower.pool("pool1", "MAX", 3, 2)  # 16x16
+    tower.convolution("conv2", 64, 5, pad=2)
+    tower.pool("pool2", "MAX", 3, 2)  # 8x8
+    tower.convolution("conv3", 128, 5, pad=2)
+    tower.pool("pool3", "MAX", 3, 2)  # 4x4
+    tower.convolution("full4", 500, 4)  # 1x1
+    tower.dropout("drop4", 0.5)
+    tower.features("bits", 1)
+
+
+def plain(tower: Tower) -> None:
+    """3x3 convolutions for 32x32 images: 0.6 times the MACs per image of `nin`.
+
+    After Simonyan and Zisserman, ICLR 2015; widths and the place of the pooling (before
+    the batch normalization) after Jordan, "94% on CIFAR-10 in 3.29 seconds on a single
+    GPU", 2024.
+    """
+    tower.convolution("conv1_1", 32, 3, pad=1)
+    tower.convolution("conv1_2", 64, 3, pad=1, pool=2)  # 16x16
+    tower.convolution("conv2_1", 64, 3, pad=1)
+    tower.convolution("conv2_2", 256, 3, pad=1, pool=2)  # 8x8
+    tower.convolution("conv3_1", 256, 3, pad=1)
+    tower.convolution("conv3_2", 256, 3, pad=1, pool=2)  # 4x4
+    tower.convolution("conv4", 256, 3, pad=1, pool=4)  # 1x1
+    tower.features("features", 1)
+
+
+def table1(tower: Tower) -> None:
+    """Table 1 of the paper, for 224x224 crops of 256x256 images."""
+    tower.convolution("conv1", 96, 11, stride=4)  # 54x54
+    tower.convolution("cccp1", 96, 1)
+    tower.pool("pool1", "MAX", 3, 2)  # 27x27
+    # The table's "5x5/2" keeps 27x27: it is read as pad 2, stride 1.
+    tower.convolution("conv2", 256, 5, pad=2)
+    tower.convolution("cccp2", 256, 1)
+    tower.pool("pool2", "MAX", 3, 2)  # 13x13
+    tower.convolution("conv3", 384, 3, pad=1)
+    tower.convolution("cccp3", 384, 1)
+    tower.pool("pool3", "MAX", 3, 2)  # 6x6
+    tower.convolution("conv4", 1024, 3, pad=1)
+    tower.features("cccp4", 6)
+
+
+def mnist(tower: Tower) -> None:
+    """A net in the manner of `nin`, for 28x28 grey images."""
+    tower.convolution("conv1", 64, 5, pad=2)
+    tower.convolution("cccp1", 48, 1)
+    tower.pool("pool1", "MAX", 2, 2)  # 14x14
+    tower.dropout("drop1", 0.2)
+    tower.convolution("conv2", 96, 5, pad=2)
+    tower.convolution("cccp2", 96, 1)
+    tower.pool("pool2", "AVE", 2, 2)  # 7x7
+    tower.dropout("drop2", 0.2)
+    tower.convolution("conv3", 96, 3, pad=1)
+    tower.features("cccp3", 7)
+
+
+def digits(tower: Tower) -> None:
+    """A small net in the manner of `nin`, for 8x8 digits."""
+    tower.convolution("conv1", 32, 3, pad=1)
+    tower.convolution("cccp1", 32, 1)
+    tower.pool("pool1", "MAX", 2, 2)  # 4x4
+    tower.convolution("conv2", 64, 3, pad=1)
+    tower.features("cccp2", 4)

@@ -1,0 +1,145 @@
+"""Which trained weights there are of a net."""
+
+import pathlib
+import re
+from dataclasses import dataclass, replace
+
+from dnnh import paths
+from dnnh.errors import UserError
+from dnnh.nets.specs import DEFAULT_TRAIN_SEED, NetSpec
+
+# What tools say of their --model, as find_weights chooses.
+DEFAULT_CHOICE = (
+    "the newest snapshot of the net, else the released model, else the newest snapshot of the "
+    "net's trainings with another schedule or seed"
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A .caffemodel file, and what it is in words."""
+
+    path: pathlib.Path
+    description: str
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    path: pathlib.Path
+    training: str
+    # Seconds first: a new training begins again at small iterations.
+    age: tuple[float, int]
+
+
+def all_weights(spec: NetSpec) -> list[Weights]:
+    """The weights that there are of a net, whatever schedule and seed they were trained with.
+
+    Returns
+    -------
+    list of Weights
+        Snapshots of this very training, the newest first; released models, that of the same
+        schedule first; snapshots of the net's other trainings, the newest first.
+    """
+    snapshots = sorted(_snapshots(spec), key=lambda snapshot: snapshot.age, reverse=True)
+    own = [snapshot for snapshot in snapshots if snapshot.training == spec.training_name]
+    others = [snapshot for snapshot in snapshots if snapshot.training != spec.training_name]
+    return [
+        *_described(own, "snapshot"),
+        *_released(spec),
+        *_described(others, "snapshot of another training of this net"),
+    ]
+
+
+def _snapshots(spec: NetSpec) -> list[_Snapshot]:
+    schedules = "|".join(map(re.escape, spec.config.schedules))
+    head = re.escape(f"{spec.dataset}_{spec.method}")
+    sampling = "" if spec.sampling == "online" else f"_{spec.sampling}"
+    split = "_validation" if spec.split == "validation" else ""
+    bits = "" if len(spec.lengths) > 1 else f"_{spec.bits}bit"
+    name = re.compile(
+        rf"({head}(?:_(?:{schedules}|\d+iterations))?{sampling}{split}(?:_seed\d+)?{bits})"
+        r"_iter_(\d+)\.caffemodel"
+    )
+    snapshots = []
+    for path in (paths.ROOT / spec.snapshot_prefix).parent.glob("*.caffemodel"):
+        if match := name.fullmatch(path.name):
+            age = path.stat().st_mtime, int(match[2])
+            snapshots.append(_Snapshot(path, match[1], age))
+    return snapshots
+
+
+def _described(snapshots: list[_Snapshot], what: str) -> list[Weights]:
+    weights = []
+    for i, snapshot in enumerate(snapshots):
+        which = "an older" if i else "the newest"
+        name = snapshot.path.relative_to(paths.ROOT)
+        weights.append(Weights(snapshot.path, f"{name}, {which} {what}"))
+    return weights
+
+
+def _released(spec: NetSpec) -> list[Weights]:
+    config = spec.config
+    schedules = dict.fromkeys([spec.schedule, *config.schedules])
+    weights = []
+    for schedule in schedules:
+        if schedule not in config.schedules:
+            continue
+        released = replace(spec, schedule=schedule, train_seed=DEFAULT_TRAIN_SEED)
+        path = paths.MODELS / f"{released.training_name}.caffemodel"
+        if path.is_file():
+            description = f"{path.relative_to(paths.ROOT)}, the released model"
+            if schedule != spec.schedule:
+                description += f" (schedule {schedule})"
+            weights.append(Weights(path, description))
+    return weights
+
+
+def find_weights(spec: NetSpec, model: pathlib.Path | None = None) -> Weights:
+    """Choose the weights of a net.
+
+    Parameters
+    ----------
+    spec : NetSpec
+    model : path, optional
+        Weights that the user names; by default the first of :func:`all_weights`.
+
+    Raises
+    ------
+    UserError
+        If there are none.
+    """
+    if model is not None:
+        if not model.is_file():
+            raise UserError(
+                f"{model} does not exist; give a .caffemodel file, or leave --model out for "
+                + DEFAULT_CHOICE
+            )
+        return Weights(model, f"{model}, as given")
+    if weights := all_weights(spec):
+        return weights[0]
+    raise UserError(
+        f"there is no trained net '{spec.training_name}': no snapshot "
+        f"{spec.snapshot_prefix}_iter_*.caffemodel and no released model. Train it with "
+        f"{_how_to_train(spec)}, or name weights with --model"
+    )
+
+
+def _how_to_train(spec: NetSpec) -> str:
+    path = spec.files["solver"]
+    train = f"'caffe train -solver {path.relative_to(paths.ROOT)}'"
+    return train if path.exists() else f"'{make_command(spec)}' and {train}"
+
+
+def make_command(spec: NetSpec) -> str:
+    """The command that writes the prototxt files of a net."""
+    words = [
+        "python tools/make_prototxt.py",
+        f"--dataset {spec.dataset}",
+        f"--method {spec.method}",
+        f"--bits {spec.bits}",
+    ]
+    if spec.schedule != spec.config.default_schedule:
+        words.append(f"--schedule {spec.schedule}")
+    if spec.split != "test":
+        words.append(f"--split {spec.split}")
+    return " ".join(words)

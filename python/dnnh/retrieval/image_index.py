@@ -1,0 +1,60 @@
+"""An index of encoded images: their codes, with names and labels, in the order of the images.
+
+:mod:`dnnh.retrieval.index_files` reads it, :mod:`dnnh.retrieval.index_writer` and
+:mod:`dnnh.retrieval.spark_encoding` write it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = int | slice | Sequence[int] | NDArray[np.int64]
+Labels = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetInfo:
+    """Which net encoded the images.
+
+    Attributes
+    ----------
+    bits : int
+        q, the length of the codes.
+    dataset, method, schedule : str
+        As in dnnh.nets.specs.NetSpec: they say which deploy prototxt encodes queries.
+    weights : str
+        SHA-256 of the .caffemodel, in hexadecimal.
+    """
+
+    bits: int
+    dataset: str
+    method: str
+    schedule: str
+    weights: str
+
+
+@dataclasses.dataclass
+class ImageIndex:
+    """An index of encoded images; names and labels are read when they are asked for.
+
+    Attributes
+    ----------
+    net : NetInfo
+        The net that encoded the images.
+    source : str
+        Path of the images, as dnnh.data.sources has it.
+    skipped : int
+        How many images could not be read.
+    codes : uint8 array of shape (n, ceil(q / 8)), or None where they are in Spark
+    names : function of a row, a slice or an array of rows, returns a list of str
+    labels : likewise, returns a list of tuples of str
+    """
+
+    net: NetInfo
+    source: str
+    skipped: int
+    codes: NDArray[np.uint8] | None
+    names: Callable[[Rows], list[str]]
+    labels: Callable[[Rows], list[Labels]]

@@ -1,0 +1,118 @@
+"""Reading an index of encoded images.
+
+Two kinds of files hold one. tools/encode.py writes an HDF5 file with ``codes`` (uint8,
+(n, ceil(q / 8)), packed as dnnh.packed_codes says), ``names`` (text, (n,)) and ``labels``
+(text, (n,): a JSON list each), and the attributes ``bits``, ``dataset``, ``method`` and ``schedule``
+(of the net), ``weights`` (SHA-256 of its .caffemodel), ``source`` and ``skipped`` (how many images
+could not be read). On Spark it writes a folder of Parquet files: see dnnh.retrieval.parquet.
+"""
+
+import contextlib
+import json
+import pathlib
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dnnh import files, packed_codes
+from dnnh.errors import UserError
+from dnnh.files import StrPath
+from dnnh.retrieval import parquet
+from dnnh.retrieval.image_index import ImageIndex, Labels, NetInfo, Rows
+
+ARRAYS = ("codes", "names", "labels")
+NET_TEXTS = ("dataset", "method", "schedule", "weights")
+ATTRIBUTES = ("bits", *NET_TEXTS, "source", "skipped")
+REMEDY = "make one with 'python tools/encode.py'"
+
+
+def load(path: StrPath) -> ImageIndex:
+    """Read an index of encoded images: HDF5, or a folder of Parquet files.
+
+    An HDF5 file stays open as long as the index is used.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return parquet.load(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; make an index with 'python tools/encode.py'")
+    with contextlib.ExitStack() as stack:
+        # Whatever is wrong in here is wrong with the file, and becomes one sentence.
+        problem = "is not an index of encoded images"
+        file = stack.enter_context(files.read_hdf5(path, problem, REMEDY))
+        text = _StoredText(file, path)
+        index = _read(file, text)
+        text.keeps_open = stack.pop_all()
+    return index
+
+
+def _read(file: Any, text: "_StoredText") -> ImageIndex:
+    missing = [name for name in ARRAYS if name not in file]
+    missing += [name for name in ATTRIBUTES if name not in file.attrs]
+    if missing:
+        raise ValueError("it has no " + ", ".join(missing))
+    bits = int(file.attrs["bits"])
+    try:
+        packed_codes.check_bits(bits)
+        codes = packed_codes.check(file["codes"][:], bits, "codes")
+    except UserError as error:  # which does not name the file
+        raise ValueError(str(error)) from error
+    for name in ("names", "labels"):
+        if file[name].shape != (len(codes),) or h5py.check_string_dtype(file[name].dtype) is None:
+            raise ValueError(
+                f"{name} is {file[name].dtype} of shape {file[name].shape} for {len(codes)} codes"
+            )
+
+    texts = {name: str(file.attrs[name]) for name in NET_TEXTS}
+    return ImageIndex(
+        net=NetInfo(bits=bits, **texts),
+        source=str(file.attrs["source"]),
+        skipped=int(file.attrs["skipped"]),
+        codes=codes,
+        names=text.names,
+        labels=text.labels,
+    )
+
+
+class _StoredText:
+    """Names and labels, which stay in the file: it is open as long as they are in use."""
+
+    def __init__(self, file: Any, path: pathlib.Path) -> None:
+        self._file, self._path = file, path
+        self.keeps_open: contextlib.ExitStack | None = None
+
+    def names(self, rows: Rows) -> list[str]:
+        return _text(self._file["names"], rows)
+
+    def labels(self, rows: Rows) -> list[Labels]:
+        return [_labels(text, self._path) for text in _text(self._file["labels"], rows)]
+
+
+def _text(dataset: Any, rows: Rows) -> list[str]:
+    """Text of a row, a slice of rows or an array of rows, in its order."""
+    if isinstance(rows, slice):
+        values = dataset[rows]
+    else:
+        # HDF5 reads each row once, in increasing order.
+        increasing, places = np.unique(rows, return_inverse=True)
+        values = dataset[increasing][places.ravel()]
+    return [value.decode("utf-8", "replace") for value in values.tolist()]
+
+
+def _labels(text: str, path: StrPath) -> Labels:
+    try:
+        labels = json.loads(text)
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise ValueError("not a list of text")
+        return tuple(labels)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} has labels that cannot be read, {text[:40]!r} ({error}); make it again "
+            "with 'python tools/encode.py'"
+        ) from error

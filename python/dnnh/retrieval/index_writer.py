@@ -1,0 +1,279 @@
+"""Encoding images into an index, with what is needed to resume after an interruption."""
+
+import fcntl
+import itertools
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh import files, packed_codes
+from dnnh.data import sources
+from dnnh.errors import UserError
+from dnnh.files import StrPath
+from dnnh.retrieval.image_index import NetInfo
+
+GROUP = 100  # images that are encoded, and then never lost, at once
+ROWS = 100_000  # that are copied at a time
+TEXT = h5py.string_dtype()
+STRING_BYTES = 80  # that HDF5 adds to the texts of an image, two
+
+# Of images, uint8 (k, height, width, channels), the relaxed codes (k, q).
+Outputs = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class EncodedGroup:
+    """A group of images, encoded.
+
+    Attributes
+    ----------
+    codes : uint8 array of shape (k, ceil(q / 8)), of the images that can be read
+    reasons : list with None for each of these, and why it was skipped for each of the others
+    """
+
+    codes: NDArray[np.uint8]
+    reasons: list[str | None]
+
+
+def encode_group(
+    group: list[sources.Item], net_input: sources.InputSize, outputs: Outputs
+) -> EncodedGroup:
+    """Encode a group of images, and skip those that cannot be read.
+
+    Parameters
+    ----------
+    group : list of dnnh.data.sources.Item
+    net_input : InputConfig of the net: how large its images are
+    outputs : function of images, uint8 (k, height, width, channels), to relaxed codes (k, q)
+    """
+    images, reasons = [], []
+    for item in group:
+        try:
+            images.append(sources.fitted(item.read(), net_input))
+            reasons.append(None)
+        except UserError as error:
+            reasons.append(" ".join(str(error).split()))
+    if not images:
+        return EncodedGroup(np.zeros((0, 0), np.uint8), reasons)
+    return EncodedGroup(packed_codes.pack(outputs(np.stack(images)) > 0.5), reasons)
+
+
+# What an index is made from, in the folder beside it: codes, names and labels (a JSON list a
+# line), and why images were skipped (a sentence a line).
+FILES = ("codes", "entries", "skipped")
+
+
+@dataclass
+class State:
+    """How far an index is complete: the content of state.json, replaced atomically.
+
+    Attributes
+    ----------
+    about : dict
+        The net and the source; others cannot go on here.
+    seen : int
+        Images of the source that are done, encoded or skipped.
+    last : str
+        The name of the last one.
+    encoded, skipped : int
+    codes_bytes, entries_bytes, skipped_bytes : int
+        How much of each of FILES is complete.
+    """
+
+    about: dict[str, Any]
+    seen: int = 0
+    last: str = ""
+    encoded: int = 0
+    skipped: int = 0
+    codes_bytes: int = 0
+    entries_bytes: int = 0
+    skipped_bytes: int = 0
+
+    def complete_bytes(self, name: str) -> int:
+        """How much of one of FILES is complete."""
+        return getattr(self, f"{name}_bytes")
+
+
+class IndexWriter:
+    """Encodes images into an index, group by group; resumes where it was interrupted.
+
+    What is done so far lies in a folder beside the index, ``<name>.partial``: codes, names and
+    labels as they come, and up to where all of them are complete. One process at a time writes
+    there.
+
+    Parameters
+    ----------
+    path : path of the index
+    net : NetInfo
+        The net that encodes; with another one than before it cannot resume.
+    source : str
+        Path of the images; likewise.
+
+    Raises
+    ------
+    UserError
+        If another process writes there, or what is there is damaged or of another net or source.
+    """
+
+    def __init__(self, path: StrPath, net: NetInfo, source: str) -> None:
+        self.path, self.net, self.source = pathlib.Path(path), net, source
+        self.folder = self.path.with_name(f"{self.path.name}.partial")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._claim = (self.folder / "claim").open("w")
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another process is writing to {self.folder}; wait for it, or name another "
+                "--output"
+            ) from error
+        self.state = self._read_state()
+        self._files = {}
+        for name in FILES:
+            file = (self.folder / name).open("ab")
+            # Behind what is complete there may be a part of a group.
+            file.truncate(self.state.complete_bytes(name))
+            self._files[name] = file
+
+    @property
+    def _state_path(self) -> pathlib.Path:
+        return self.folder / "state.json"
+
+    def _read_state(self) -> State:
+        """The state in the folder, checked; a new one if there is none."""
+        path = self._state_path
+        start = State({**asdict(self.net), "source": self.source})
+        if not path.exists():
+            return start
+        try:
+            content = json.loads(path.read_text())
+            types = {name: type(value) for name, value in asdict(start).items()}
+            if {name: type(value) for name, value in content.items()} != types:
+                raise ValueError("it has other entries")
+            state = State(**content)
+            for name in FILES:
+                complete = state.complete_bytes(name)
+                size = (self.folder / name).stat().st_size
+                if not 0 <= complete <= size:
+                    raise ValueError(f"'{name}' has {size} bytes, not {complete}")
+        except (OSError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{path} cannot be read ({error}); delete {self.folder} to start again"
+            ) from error
+        if state.about != start.about:
+            raise UserError(
+                f"{self.folder} is of another net or other images ({state.about}); delete it to "
+                "start again, or name another --output"
+            )
+        return state
+
+    @property
+    def seen(self) -> int:
+        """Images of the source that are done: encoded or skipped."""
+        return self.state.seen
+
+    def advance(self, images: Iterator[sources.Item]) -> None:
+        """Go past the images that are done; the last one must be the same as before.
+
+        Raises
+        ------
+        UserError
+            If it is not: images were added or taken away.
+        """
+        last = None
+        for image in itertools.islice(images, self.seen):
+            last = image
+        if self.seen and (last is None or last.name != self.state.last):
+            raise UserError(
+                f"{self.source} has other images than when {self.folder} was started: image "
+                f"{self.seen:,} was '{self.state.last}'; delete that folder to start again"
+            )
+
+    def add(
+        self, group: list[sources.Item], net_input: sources.InputSize, outputs: Outputs
+    ) -> None:
+        """Encode a group of images; those that cannot be read are listed and skipped.
+
+        Parameters as of :func:`encode_group`; there are GROUP images but for the last group.
+        """
+        encoded = encode_group(group, net_input, outputs)
+        entries, skipped = [], []
+        for item, reason in zip(group, encoded.reasons):
+            if reason is None:
+                entries.append(json.dumps([item.name, item.labels]) + "\n")
+            else:
+                skipped.append(f"{reason}\n")
+        self._append("codes", encoded.codes.tobytes())
+        self._append("entries", "".join(entries).encode())
+        self._append("skipped", "".join(skipped).encode())
+        self.state.seen += len(group)
+        self.state.last = group[-1].name
+        self.state.encoded += len(encoded.codes)
+        self.state.skipped += len(skipped)
+        with files.write_atomically(self._state_path) as partial:
+            partial.write_text(json.dumps(asdict(self.state)))
+
+    def _append(self, name: str, data: bytes) -> None:
+        file = self._files[name]
+        file.write(data)
+        file.flush()
+        setattr(self.state, f"{name}_bytes", file.tell())
+
+    def finish(self) -> int:
+        """Write the index, and delete what it was made from.
+
+        Returns the number of images that were skipped; the reasons are then beside the index,
+        in ``<name>.skipped.txt``.
+
+        Raises
+        ------
+        UserError
+            If nothing could be encoded.
+        """
+        for file in self._files.values():
+            file.close()
+        if not self.state.encoded:
+            first_reason = (self.folder / "skipped").read_text().partition("\n")[0]
+            shutil.rmtree(self.folder)
+            raise UserError(
+                f"{self.source} has no image that can be read"
+                + (f"; the first: {first_reason}" if first_reason else "")
+            )
+        text_bytes = self.state.entries_bytes + STRING_BYTES * self.state.encoded
+        size = self.state.codes_bytes + text_bytes
+        with files.write_hdf5_atomically(self.path, size) as file:
+            self._write_codes(file)
+            self._write_text(file)
+            for name, value in self.state.about.items():
+                file.attrs[name] = value
+            file.attrs["skipped"] = self.state.skipped
+        reasons = self.path.with_name(f"{self.path.name}.skipped.txt")
+        reasons.unlink(missing_ok=True)
+        if self.state.skipped:
+            shutil.copy(self.folder / "skipped", reasons)
+        shutil.rmtree(self.folder)
+        self._claim.close()
+        return self.state.skipped
+
+    def _write_codes(self, file: h5py.File) -> None:
+        shape = self.state.encoded, packed_codes.code_bytes(self.net.bits)
+        codes = np.memmap(self.folder / "codes", np.uint8, "r", shape=shape)
+        file["codes"] = codes
+
+    def _write_text(self, file: h5py.File) -> None:
+        count = self.state.encoded
+        names = file.create_dataset("names", (count,), TEXT)
+        labels = file.create_dataset("labels", (count,), TEXT)
+        with (self.folder / "entries").open(encoding="utf-8") as entries:
+            for start in range(0, count, ROWS):
+                rows = slice(start, min(start + ROWS, count))
+                part = [json.loads(next(entries)) for _ in range(rows.start, rows.stop)]
+                names[rows] = [name for name, _ in part]
+                labels[rows] = [json.dumps(of_image) for _, of_image in part]

@@ -1,0 +1,178 @@
+"""From an image to the most similar images of an index."""
+
+import contextlib
+import pathlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh import files, packed_codes
+from dnnh.data import sources
+from dnnh.errors import UserError
+from dnnh.files import StrPath
+from dnnh.nets import prototxt, specs
+from dnnh.nets import weights as net_weights
+from dnnh.nets.encoder import Encoder
+from dnnh.retrieval import index_files, spark_session
+from dnnh.retrieval.engines import spark, storage
+from dnnh.retrieval.engines.base import Engine
+from dnnh.retrieval.engines.milvus import MilvusEngine
+from dnnh.retrieval.image_index import ImageIndex, Labels
+
+# Those of this process, and those that are servers or clusters.
+ENGINES = (*storage.ENGINES, "milvus", "spark")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An image of the index: its row, name, labels, and Hamming distance to the query."""
+
+    row: int
+    name: str
+    labels: Labels
+    distance: int
+
+
+class Retriever:
+    """An index of encoded images and an engine with its codes: returns hits with names.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    engine : Engine
+        With the codes of the index: ids are rows.
+    """
+
+    def __init__(self, index: ImageIndex, engine: Engine) -> None:
+        self.index, self.engine = index, engine
+
+    def nearest(self, codes: NDArray[np.uint8], k: int) -> list[list[Hit]]:
+        """The k nearest images of each code, (m, bytes): m lists."""
+        distances, rows = self.engine.search(codes, k)
+        return self._hits(distances, rows)
+
+    def within(self, code: NDArray[np.uint8], radius: int, k: int) -> list[Hit]:
+        """Up to k images within a radius of a code, (bytes,), nearest first."""
+        distances, rows = self.engine.within(code, radius)
+        return self._hits(distances[np.newaxis, :k], rows[np.newaxis, :k])[0]
+
+    def _hits(self, distances: NDArray[np.int64], rows: NDArray[np.int64]) -> list[list[Hit]]:
+        """The hits of each query; both arrays are (m, k), row -1 stands for none."""
+        wanted = np.unique(rows[rows >= 0])  # names are read once for each image
+        names, labels = {}, {}
+        if len(wanted):
+            names = dict(zip(wanted.tolist(), self.index.names(wanted)))
+            labels = dict(zip(wanted.tolist(), self.index.labels(wanted)))
+        hits = []
+        for distances_of_query, rows_of_query in zip(distances.tolist(), rows.tolist()):
+            hits_of_query = []
+            for distance, row in zip(distances_of_query, rows_of_query):
+                if row >= 0:
+                    hits_of_query.append(Hit(row, names[row], labels[row], distance))
+            hits.append(hits_of_query)
+        return hits
+
+    def image(self, name: str) -> NDArray[np.uint8]:
+        """An image of the index, uint8 (height, width, 3), read from the source.
+
+        Raises
+        ------
+        UserError
+            If it is no longer there.
+        """
+        return sources.item(self.index.source, name, ()).read()
+
+
+class QueryEncoder:
+    """The net that an index was encoded with, for queries. Any number of threads may use it.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    model : path of the net's weights; by default those in snapshots/ and models/ that the
+        index was encoded with
+
+    Raises
+    ------
+    UserError
+        If there are no weights, or not those that the index was encoded with.
+    """
+
+    def __init__(self, index: ImageIndex, model: pathlib.Path | None = None) -> None:
+        net = index.net
+        self.spec = specs.net_spec(net.dataset, net.method, net.bits, net.schedule)
+        weights = self._find_weights(index, model)
+        # The first sub-network encodes queries, where there are two (section 4.4).
+        deploy = prototxt.deploy_text(self.spec, self.spec.config.towers[0])
+        self._encoder = Encoder(deploy, weights)
+        self._encoding = threading.Lock()  # Caffe's nets are for one thread at a time
+
+    def _find_weights(self, index: ImageIndex, model: pathlib.Path | None) -> pathlib.Path:
+        if model is None:
+            candidates = net_weights.all_weights(self.spec)
+        else:
+            candidates = [net_weights.find_weights(self.spec, model)]
+        for weights in candidates:
+            if files.sha256(weights.path) == index.net.weights:
+                return weights.path
+        net = f"{self.spec.method} of {self.spec.dataset} at {self.spec.bits} bits"
+        others = f"any of {net} here" if model is None else str(model)
+        raise UserError(
+            f"the index of {index.source} was encoded with other weights than {others}; name "
+            "those with --model, or encode the images again"
+        )
+
+    def encode(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The packed code, uint8 (1, bytes), of an image, uint8 (height, width, 3)."""
+        image = sources.fitted(image, self.spec.config.input)
+        with self._encoding:
+            outputs = self._encoder.outputs(image[np.newaxis])
+        return packed_codes.pack(outputs > 0.5)
+
+
+@contextlib.contextmanager
+def open_index(
+    path: StrPath, engine: str = "numpy", address: str | None = None, master: str | None = None
+) -> Iterator[Retriever]:
+    """Yield a Retriever of an index of encoded images, with an engine that has its codes.
+
+    Parameters
+    ----------
+    path : path of an index, as tools/encode.py writes it
+    engine : str
+        One of ENGINES.
+    address : str, optional
+        Of Milvus: see MilvusEngine.
+    master : str, optional
+        Of Spark: see dnnh.retrieval.spark_session.session.
+
+    Raises
+    ------
+    UserError
+        If there is no index, or the engine cannot have it.
+    """
+    for name, value, option in (("milvus", address, "--address"), ("spark", master, "--master")):
+        if value is not None and engine != name:
+            raise UserError(f"{option} is for the engine '{name}'; this is '{engine}'")
+    if engine == "spark":
+        with spark_session.session(master or spark_session.MASTER) as session:
+            yield Retriever(*spark.load(session, path))
+        return
+    index = index_files.load(path)
+    assert index.codes is not None
+    if engine == "milvus":
+        if not address:
+            raise UserError(
+                "the engine 'milvus' needs --address: http://host:19530, or a file for Milvus "
+                "Lite, codes.db"
+            )
+        milvus = MilvusEngine(index.codes, index.net.bits, address)
+        with contextlib.closing(milvus):
+            yield Retriever(index, milvus)
+        return
+    local = storage.make_engine(engine, index.net.bits)
+    local.add(index.codes)
+    yield Retriever(index, local)

@@ -1,0 +1,158 @@
+#ifndef DNNH_TESTS_LAYERS_ONEDNN_ONEDNN_TEST_HPP_
+#define DNNH_TESTS_LAYERS_ONEDNN_ONEDNN_TEST_HPP_
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "caffe/net.hpp"
+
+#include "layers/layer_test.hpp"
+#include "layers/onednn/onednn.hpp"
+
+namespace caffe {
+
+// Compares each layer with Caffe's own of the same type, in nets that differ in
+// nothing else. Chains of layers matter most: there, values stay in oneDNN's
+// layout.
+class OnednnLayersTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    Caffe::set_mode(Caffe::CPU);
+    ASSERT_TRUE(onednn::IsOn());
+  }
+
+  // A net from `layers`, which read the blob "x" and end in "y".
+  static std::unique_ptr<Net<float>> Make(const std::string& layers,
+                                          bool use_onednn,
+                                          const std::vector<int>& shape,
+                                          Phase phase) {
+    setenv("DNNH_ONEDNN", use_onednn ? "1" : "0", 1);
+    Caffe::set_random_seed(7);
+    NetParameter param;
+    std::string dims;
+    for (int dim : shape) { dims += " dim: " + std::to_string(dim); }
+    const std::string text =
+        "force_backward: true layer { name: 'x' type:"
+        " 'Input' top: 'x' input_param { shape {"
+        + dims + " } } } " + layers;
+    CHECK(google::protobuf::TextFormat::ParseFromString(text, &param)) << text;
+    param.mutable_state()->set_phase(phase);
+    std::unique_ptr<Net<float>> net(new Net<float>(param));
+    unsetenv("DNNH_ONEDNN");
+    return net;
+  }
+
+  static void Fill(Blob<float>* blob, bool diff, unsigned seed) {
+    Caffe::set_random_seed(seed);
+    float* values = diff ? blob->mutable_cpu_diff() : blob->mutable_cpu_data();
+    caffe_rng_gaussian<float>(blob->count(), 0, 1, values);
+  }
+
+  // `tolerance` is relative to the greatest value. The default is for sums of
+  // some thousand products in another order.
+  static void ExpectNear(const Blob<float>& a, const Blob<float>& b, bool diff,
+                         const std::string& what, double tolerance = 2e-5) {
+    ASSERT_EQ(a.shape(), b.shape()) << what;
+    const float* values = diff ? a.cpu_diff() : a.cpu_data();
+    const float* expected = diff ? b.cpu_diff() : b.cpu_data();
+    double scale = 0, worst = 0;
+    for (int i = 0; i < a.count(); ++i) {
+      scale = std::max(scale, std::abs(double(expected[i])));
+      worst = std::max(worst, std::abs(double(values[i]) - expected[i]));
+      ASSERT_TRUE(std::isfinite(values[i])) << what;
+    }
+    EXPECT_LE(worst, tolerance * scale) << what << ", greatest value " << scale;
+  }
+
+  static void Pass(Net<float>* net, bool backward, unsigned seed) {
+    Fill(net->blob_by_name("x").get(), false, seed);
+    net->Forward();
+    if (!backward) { return; }
+    Fill(net->blob_by_name("y").get(), true, seed + 1);
+    net->Backward();
+  }
+
+  // Two passes, so that gradients accumulate, on the shape and then on another.
+  static void Compare(const std::string& layers, std::vector<int> shape,
+                      Phase phase = TRAIN, bool backward = true) {
+    const auto onednn_net = Make(layers, true, shape, phase);
+    const auto stock = Make(layers, false, shape, phase);
+    for (size_t i = 0; i < onednn_net->params().size(); ++i) {
+      Fill(onednn_net->params()[i].get(), false, 50 + i);
+      if (i == 2 && layers.find("'BatchNorm'") != std::string::npos) {
+        onednn_net->params()[i]->mutable_cpu_data()[0] =
+            3;  // a count of batches
+      }
+      if (layers.find("'BatchNorm'") != std::string::npos && i == 1) {
+        caffe_abs(onednn_net->params()[i]->count(),
+                  onednn_net->params()[i]->cpu_data(),
+                  onednn_net->params()[i]->mutable_cpu_data());  // variances
+      }
+      stock->params()[i]->CopyFrom(*onednn_net->params()[i]);
+    }
+    for (unsigned pass = 0; pass < 4; ++pass) {
+      if (pass == 2) {
+        shape[0] += 1;
+        for (Net<float>* net : {onednn_net.get(), stock.get()}) {
+          net->blob_by_name("x")->Reshape(shape);
+          net->Reshape();
+        }
+      }
+      if (pass % 2 == 0) {
+        onednn_net->ClearParamDiffs();
+        stock->ClearParamDiffs();
+      }
+      Pass(onednn_net.get(), backward, 100 * pass + 1);
+      Pass(stock.get(), backward, 100 * pass + 1);
+      const std::string where = layers + ", pass " + std::to_string(pass);
+      ExpectNear(*onednn_net->blob_by_name("y"), *stock->blob_by_name("y"),
+                 false, "y of " + where);
+      for (size_t i = 0; i < onednn_net->params().size(); ++i) {
+        ExpectNear(*onednn_net->params()[i], *stock->params()[i], false,
+                   "blob " + std::to_string(i) + " of " + where);
+        if (backward) {
+          ExpectNear(*onednn_net->params()[i], *stock->params()[i], true,
+                     "gradient " + std::to_string(i) + " of " + where);
+        }
+      }
+      if (backward) {
+        ExpectNear(*onednn_net->blob_by_name("x"), *stock->blob_by_name("x"),
+                   true, "gradient of x of " + where);
+      }
+    }
+  }
+
+  // A layer from "c" to "y" uses oneDNN if it leaves its values in oneDNN's
+  // layout after a convolution that does. Otherwise Compare would compare
+  // Caffe's code with itself. (On older processors oneDNN's convolutions are
+  // plain.)
+  static void ExpectOnednn(const std::string& layer) {
+    if (!onednn::Has(dnnl::cpu_isa::avx2)) { return; }
+    const auto net = Make(
+        "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+        " convolution_param { num_output: 16 kernel_size: 3 } } "
+            + layer,
+        true, {2, 16, 9, 8}, TRAIN);
+    net->Forward();
+    EXPECT_TRUE(net->blob_by_name("y")->data()->plain_is_stale()) << layer;
+  }
+
+  static std::string Convolution(const std::string& options) {
+    return "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'y'"
+           " convolution_param { weight_filler { type: 'gaussian' std: 0.1 }"
+           " bias_filler { type: 'gaussian' std: 1 } "
+        + options + " } } ";
+  }
+  static std::string Pooling(const std::string& options) {
+    return "layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'y'"
+           " pooling_param { "
+        + options + " } } ";
+  }
+};
+
+}  // namespace caffe
+
+#endif  // DNNH_TESTS_LAYERS_ONEDNN_ONEDNN_TEST_HPP_

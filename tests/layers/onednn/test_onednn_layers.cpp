@@ -1,0 +1,180 @@
+#include <string>
+#include <vector>
+
+#include "caffe/layers/conv_layer.hpp"
+
+#include "layers/onednn/onednn_test.hpp"
+
+namespace caffe {
+
+TEST_F(OnednnLayersTest, ReplaceCaffesOwn) {
+  LayerParameter param;
+  for (const char* type :
+       {"Convolution", "ReLU", "Pooling", "BatchNorm", "Scale", "Dropout"}) {
+    param.set_type(type);
+    param.clear_bottom();
+    param.add_bottom("x");
+    param.mutable_convolution_param()->set_num_output(1);
+    const auto replacement = LayerRegistry<float>::CreateLayer(param);
+    setenv("DNNH_ONEDNN", "0", 1);
+    const auto stock = LayerRegistry<float>::CreateLayer(param);
+    unsetenv("DNNH_ONEDNN");
+    EXPECT_NE(typeid(*replacement), typeid(*stock)) << type;
+  }
+  param.set_type("Convolution");
+  param.mutable_convolution_param()->set_engine(
+      ConvolutionParameter_Engine_CAFFE);
+  const auto stock = LayerRegistry<float>::CreateLayer(param);
+  EXPECT_EQ(typeid(*stock), typeid(ConvolutionLayer<float>));
+}
+
+TEST_F(OnednnLayersTest, InstructionSets) {
+  using dnnl::cpu_isa;
+  EXPECT_TRUE(
+      onednn::Includes(cpu_isa::avx512_core_bf16, cpu_isa::avx512_core));
+  EXPECT_TRUE(onednn::Includes(cpu_isa::avx512_core, cpu_isa::avx2));
+  EXPECT_FALSE(
+      onednn::Includes(cpu_isa::avx512_core, cpu_isa::avx512_core_bf16));
+  EXPECT_TRUE(onednn::Includes(cpu_isa::avx2_vnni, cpu_isa::avx2));
+  EXPECT_FALSE(onednn::Includes(cpu_isa::avx2_vnni, cpu_isa::avx512_core));
+  EXPECT_FALSE(onednn::Includes(cpu_isa::sse41, cpu_isa::avx2));
+}
+
+TEST_F(OnednnLayersTest, Convolutions) {
+  const char* cases[] = {
+      "num_output: 16 kernel_size: 3",
+      "num_output: 5 kernel_size: 1",
+      "num_output: 192 kernel_size: 5 pad: 2",
+      "num_output: 20 kernel_size: 3 stride: 2 pad: 1",
+      "num_output: 7 kernel_h: 2 kernel_w: 3 pad_h: 1 stride_h: 1 stride_w: 2",
+      "num_output: 9 kernel_size: 3 dilation: 2 pad: 2",
+      "num_output: 8 kernel_size: 3 bias_term: false",
+      "num_output: 32 kernel_size: 3 axis: 1",
+  };
+  for (const char* options : cases) {
+    for (int channels : {1, 3, 16, 21}) {
+      Compare(Convolution(options), {2, channels, 9, 8});
+    }
+    ExpectOnednn(
+        "layer { name: 'c2' type: 'Convolution' bottom: 'c' top: 'y'"
+        " convolution_param { "
+        + std::string(options) + " } }");
+  }
+  Compare(Convolution("num_output: 32 kernel_size: 3 group: 4"), {3, 16, 7, 7});
+  Compare(Convolution("num_output: 6 kernel_size: 3 group: 3"), {3, 6, 7, 7});
+}
+
+TEST_F(OnednnLayersTest, Poolings) {
+  for (const char* method : {"pool: MAX ", "pool: AVE "}) {
+    for (const char* options :
+         {"kernel_size: 2 stride: 2", "kernel_size: 3 stride: 2",
+          "kernel_size: 3 stride: 1 pad: 1", "kernel_size: 3 stride: 2 pad: 1",
+          "kernel_size: 2 stride: 3 round_mode: FLOOR",
+          "kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 1 pad_w: 0",
+          "kernel_size: 3 stride: 2 round_mode: FLOOR",
+          "global_pooling: true"}) {
+      for (int size : {6, 7, 8}) {
+        for (int channels : {3, 16, 21}) {
+          Compare(Pooling(std::string(method) + options),
+                  {2, channels, size, size + 1});
+        }
+      }
+    }
+    ExpectOnednn(
+        "layer { name: 'p' type: 'Pooling' bottom: 'c' top: 'y'"
+        " pooling_param { kernel_size: 3 stride: 2 "
+        + std::string(method) + "} }");
+  }
+}
+
+TEST_F(OnednnLayersTest, ReLUs) {
+  for (const char* options : {"", "relu_param { negative_slope: 0.1 }",
+                              "relu_param { negative_slope: -0.5 }"}) {
+    const std::string relu = std::string("type: 'ReLU' ") + options;
+    Compare("layer { name: 'r' bottom: 'x' top: 'y' " + relu + " }",
+            {2, 3, 4, 5});
+    Compare("layer { name: 'r' bottom: 'x' top: 'y' " + relu + " }", {4, 9});
+    if (std::string(options).find('-') != std::string::npos) { continue; }
+    // The larger one is split into ranges (elements.hpp).
+    for (int size : {6, 40}) {
+      Compare(Convolution("num_output: 20 kernel_size: 3 ")
+                  + "layer { name: 'r' bottom: 'y' top: 'y' " + relu + " }",
+              {2, 8, size, size});
+    }
+    ExpectOnednn("layer { name: 'r' bottom: 'c' top: 'y' " + relu + " }");
+  }
+}
+
+// The masks are those of Caffe's own layer, as the seed is the same.
+TEST_F(OnednnLayersTest, Dropouts) {
+  const std::string dropout =
+      " type: 'Dropout' dropout_param { dropout_ratio: 0.3 } } ";
+  for (Phase phase : {TRAIN, TEST}) {
+    Compare("layer { name: 'd' bottom: 'x' top: 'y'" + dropout, {2, 3, 4, 5},
+            phase);
+    Compare("layer { name: 'd' bottom: 'x' top: 'y'" + dropout, {700, 90},
+            phase);
+    for (int outputs : {32, 20}) {
+      Compare(
+          Convolution("kernel_size: 3 num_output: " + std::to_string(outputs))
+              + "layer { name: 'd' bottom: 'y' top: 'y'" + dropout,
+          {2, 8, 30, 30}, phase);
+    }
+  }
+  // In place there is nothing to do in TEST; values must stay in their layout.
+  const auto net =
+      Make(Convolution("num_output: 32 kernel_size: 3")
+               + "layer { name: 'd' bottom: 'y' top: 'y'" + dropout,
+           true, {2, 8, 6, 6}, TEST);
+  net->Forward();
+  EXPECT_TRUE(net->blob_by_name("y")->data()->plain_is_stale()
+              || !onednn::Has(dnnl::cpu_isa::avx2));
+}
+
+TEST_F(OnednnLayersTest, BatchNormsAndScales) {
+  const std::string batch_norm = "layer { name: 'n' type: 'BatchNorm'";
+  const std::string scale = "layer { name: 's' type: 'Scale'";
+  for (int channels : {3, 16, 21}) {
+    const std::vector<int> shape = {4, channels, 5, 6};
+    Compare(batch_norm + " bottom: 'x' top: 'y' }", shape);
+    Compare(batch_norm + " bottom: 'x' top: 'y' }", shape, TEST);
+    Compare(batch_norm + " bottom: 'x' top: 'y' batch_norm_param {"
+            " use_global_stats: true } }", shape);
+    for (const char* bias : {"true", "false"}) {
+      const std::string options =
+          std::string(" scale_param { bias_term: ") + bias + " } }";
+      Compare(scale + " bottom: 'x' top: 'y'" + options, shape);
+      Compare(batch_norm + " bottom: 'x' top: 'y' batch_norm_param {"
+              " moving_average_fraction: 0.9 } } "
+              + scale + " bottom: 'y' top: 'y'" + options, shape);
+    }
+  }
+  ExpectOnednn(batch_norm + " bottom: 'c' top: 'y' }");
+  ExpectOnednn(scale
+               + " bottom: 'c' top: 'y' scale_param { bias_term: true } }");
+  // Caffe's own code runs if the bottom is not a batch of images.
+  Compare(batch_norm + " bottom: 'x' top: 'y' }", {8, 12});
+  Compare(scale + " bottom: 'x' top: 'y' scale_param { axis: 1 } }", {8, 12});
+  Compare(scale + " bottom: 'x' top: 'y' scale_param { axis: 2 } }",
+          {8, 3, 4, 5});
+}
+
+TEST_F(OnednnLayersTest, NoGradientUnlessRequested) {
+  const auto net = Make(Convolution("num_output: 16 kernel_size: 3"), true,
+                        {2, 16, 6, 6}, TRAIN);
+  Pass(net.get(), false, 1);
+  Layer<float>* layer = net->layer_by_name("c").get();
+  layer->set_param_propagate_down(0, false);
+  layer->set_param_propagate_down(1, true);
+  net->ClearParamDiffs();
+  Fill(net->blob_by_name("x").get(), true, 3);
+  const float before = net->blob_by_name("x")->asum_diff();
+  Fill(net->blob_by_name("y").get(), true, 2);
+  layer->Backward({net->blob_by_name("y").get()}, {false},
+                  {net->blob_by_name("x").get()});
+  EXPECT_EQ(net->blob_by_name("x")->asum_diff(), before);
+  EXPECT_EQ(net->params()[0]->asum_diff(), 0);
+  EXPECT_GT(net->params()[1]->asum_diff(), 0);
+}
+
+}  // namespace caffe

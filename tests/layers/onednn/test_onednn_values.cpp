@@ -1,0 +1,217 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "layers/onednn/onednn_test.hpp"
+
+namespace caffe {
+
+// A chain as in our nets, in place, with Caffe's own layers in between.
+TEST_F(OnednnLayersTest, ChainsWithCaffesOwnLayers) {
+  const auto block = [](int i, const std::string& bottom, int outputs) {
+    const std::string n = std::to_string(i);
+    const std::string in_place =
+        " bottom: 'conv" + n + "' top: 'conv" + n + "'";
+    return "layer { name: 'conv" + n + "' type: 'Convolution' bottom: '"
+        + bottom + "' top: 'conv" + n + "' convolution_param { num_output: "
+        + std::to_string(outputs) + " kernel_size: 3 pad: 1"
+        + " weight_filler { type: 'msra' } } }" + " layer { name: 'bn" + n
+        + "' type: 'BatchNorm'" + in_place + " }" + " layer { name: 'scale" + n
+        + "' type: 'Scale'" + in_place + " scale_param { bias_term: true } }"
+        + " layer { name: 'relu" + n + "' type: 'ReLU'" + in_place + " } ";
+  };
+  const std::string net =
+      block(1, "x", 24)
+      + "layer { name: 'pool' type: 'Pooling' bottom: 'conv1' top: 'pool'"
+        " pooling_param { pool: MAX kernel_size: 3 stride: 2 } }"
+        " layer { name: 'power' type: 'Power' bottom: 'pool' top: 'pool'"
+        " power_param { scale: 2 shift: 0.5 } } "
+      + block(2, "pool", 20) + block(3, "pool", 20)     // the blob is split
+      + "layer { name: 'sum' type: 'Eltwise' bottom: 'conv2' bottom: 'conv3'"
+        " top: 'sum' }"
+        " layer { name: 'ave' type: 'Pooling' bottom: 'sum' top: 'y'"
+        " pooling_param { pool: AVE kernel_size: 4 } }";
+  const auto onednn_net = Make(net, true, {3, 3, 9, 9}, TRAIN);
+  const auto stock = Make(net, false, {3, 3, 9, 9}, TRAIN);
+  for (int pass = 0; pass < 3; ++pass) {
+    onednn_net->ClearParamDiffs();
+    stock->ClearParamDiffs();
+    Pass(onednn_net.get(), true, 10 * pass);
+    Pass(stock.get(), true, 10 * pass);
+    // Reads plain values of blobs on the way.
+    for (const char* name : {"conv1", "pool", "conv2", "sum", "y"}) {
+      ExpectNear(*onednn_net->blob_by_name(name), *stock->blob_by_name(name),
+                 false, name);
+    }
+    EXPECT_NEAR(onednn_net->blob_by_name("conv1")->asum_diff(),
+                stock->blob_by_name("conv1")->asum_diff(),
+                1e-4 * stock->blob_by_name("conv1")->asum_diff());
+    for (size_t i = 0; i < onednn_net->params().size(); ++i) {
+      const double sum = stock->params()[i]->sumsq_diff();
+      EXPECT_NEAR(onednn_net->params()[i]->sumsq_diff(), sum, 1e-3 * sum + 1e-6)
+          << "param " << i;
+    }
+  }
+}
+
+// Changes of plain values from outside take effect.
+TEST_F(OnednnLayersTest, PlainValuesMayBeChangedInBetween) {
+  const std::string layers =
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+      " convolution_param { num_output: 16 kernel_size: 1 } }"
+      " layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'y' }";
+  const auto net = Make(layers, true, {2, 16, 4, 4}, TEST);
+  Fill(net->blob_by_name("x").get(), false, 1);
+  net->Forward();
+  Blob<float>* middle = net->blob_by_name("c").get();
+  EXPECT_TRUE(middle->data()->plain_is_stale()) << "no values stay blocked";
+  caffe_set(middle->count(), 3.f, middle->mutable_cpu_data());
+  net->ForwardFrom(2);
+  for (int i = 0; i < middle->count(); ++i) {
+    ASSERT_EQ(net->blob_by_name("y")->cpu_data()[i], 3);
+  }
+  // And a smaller batch in the same memory.
+  net->blob_by_name("x")->Reshape({1, 16, 4, 4});
+  net->Reshape();
+  caffe_set(net->blob_by_name("c")->count(), 5.f,
+            net->blob_by_name("c")->mutable_cpu_data());
+  net->ForwardFrom(2);
+  EXPECT_EQ(net->blob_by_name("y")->cpu_data()[255], 5);
+}
+
+// A smaller batch in the memory of a larger one, whose values are still in
+// oneDNN's layout, keeps its values.
+TEST_F(OnednnLayersTest, ABlobMayBecomeSmallerWithoutBeingTouched) {
+  const std::string layers =
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+      " convolution_param { num_output: 16 kernel_size: 1"
+      " weight_filler { type: 'gaussian' std: 0.3 } } }"
+      " layer { name: 'r' type: 'Convolution' bottom: 'c' top: 'y'"
+      " convolution_param { num_output: 16 kernel_size: 1"
+      " weight_filler { type: 'gaussian' std: 0.3 } } }";
+  const auto net = Make(layers, true, {2, 16, 4, 4}, TEST);
+  Fill(net->blob_by_name("x").get(), false, 1);
+  net->Forward();
+  const Blob<float>& y = *net->blob_by_name("y");
+  const std::vector<float> first(y.cpu_data(), y.cpu_data() + 256);
+  ASSERT_TRUE(net->blob_by_name("c")->data()->plain_is_stale())
+      << "no values stay blocked";
+  net->blob_by_name("x")->Reshape({1, 16, 4, 4});
+  net->Reshape();
+  net->ForwardFrom(2);
+  ASSERT_EQ(y.count(), 256);
+  for (int i = 0; i < 256; ++i) {
+    ASSERT_NEAR(y.cpu_data()[i], first[i], 1e-5) << i;
+    ASSERT_NE(first[i], 0) << "the comparison is void";
+  }
+}
+
+// A pointer to the values of an input stays valid.
+TEST_F(OnednnLayersTest, InputsMayBeWrittenThroughAPointerThatWasKept) {
+  for (const std::string& layer :
+       {Convolution("num_output: 16 kernel_size: 1"),
+        std::string("layer { name: 's' type: 'Scale' bottom: 'x' top: 'y' }"),
+        std::string("layer { name: 'n' type: 'BatchNorm' bottom: 'x'"
+                    " top: 'y' }")}) {
+    const auto onednn_net = Make(layer, true, {2, 16, 3, 3}, TRAIN);
+    const auto stock = Make(layer, false, {2, 16, 3, 3}, TRAIN);
+    float* kept[2] = {onednn_net->blob_by_name("x")->mutable_cpu_data(),
+                      stock->blob_by_name("x")->mutable_cpu_data()};
+    for (int pass = 0; pass < 3; ++pass) {
+      for (float* values : kept) {
+        for (int i = 0; i < 288; ++i) { values[i] = (i * 37 + pass * i) % 11; }
+      }
+      onednn_net->Forward();
+      stock->Forward();
+      ExpectNear(*onednn_net->blob_by_name("y"), *stock->blob_by_name("y"),
+                 false, layer);
+    }
+  }
+}
+
+// A net that has diverged must not look healthy.
+TEST_F(OnednnLayersTest, NaNStaysNaN) {
+  const std::string relu =
+      "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' }";
+  for (const std::string& layers :
+       {std::string("layer { name: 'r' type: 'ReLU' bottom: 'x' top: 'y' }"),
+        Convolution("num_output: 16 kernel_size: 1") + relu}) {
+    const auto net = Make(layers, true, {2, 16, 3, 3}, TRAIN);
+    Fill(net->blob_by_name("x").get(), false, 1);
+    net->blob_by_name("x")->mutable_cpu_data()[0] = NAN;
+    net->Forward();
+    EXPECT_TRUE(std::isnan(net->blob_by_name("y")->cpu_data()[0])) << layers;
+  }
+}
+
+TEST_F(OnednnLayersTest, Bfloat16RoundsToTheNearest) {
+  const auto round = [](float value) {
+    Bfloat16 rounded;
+    rounded = value;
+    return static_cast<float>(rounded);
+  };
+  // 8 bits: between 1 and 2 in steps of 1/128.
+  EXPECT_EQ(round(1 + 1 / 128.f), 1 + 1 / 128.f);
+  EXPECT_EQ(round(1 + 1.1f / 256), 1 + 1 / 128.f);
+  EXPECT_EQ(round(1 + 0.9f / 256), 1);
+  EXPECT_EQ(round(1 + 1 / 256.f), 1) << "to even, down";
+  EXPECT_EQ(round(1 + 3 / 256.f), 1 + 2 / 128.f) << "to even, up";
+  EXPECT_EQ(round(-3.f), -3.f);
+  EXPECT_TRUE(std::isinf(round(std::numeric_limits<float>::max())));
+  EXPECT_TRUE(std::isnan(round(NAN)));
+  EXPECT_TRUE(std::isnan(round(__builtin_bit_cast(float, 0x7f800001u))));
+  EXPECT_TRUE(std::isnan(round(__builtin_bit_cast(float, 0xffffffffu))));
+}
+
+// All layers in bfloat16: equal to its 8 bits, except where rounding changes
+// the sign of a value near 0 before ReLU. Weights and their gradients are
+// float.
+TEST_F(OnednnLayersTest, Bfloat16IsNearCaffesOwn) {
+  if (!onednn::Has(dnnl::cpu_isa::avx512_core_bf16)) {
+    GTEST_SKIP() << "this processor has no instructions for bfloat16";
+  }
+  const std::string layers =
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+      " convolution_param { num_output: 32 kernel_size: 3 pad: 1 weight_filler "
+      "{"
+      " type: 'msra' } } }"
+      "layer { name: 'n' type: 'BatchNorm' bottom: 'c' top: 'c' }"
+      "layer { name: 's' type: 'Scale' bottom: 'c' top: 'c' scale_param {"
+      " bias_term: true } }"
+      "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' relu_param {"
+      " negative_slope: 0.1 } }"
+      "layer { name: 'p' type: 'Pooling' bottom: 'c' top: 'p' pooling_param {"
+      " pool: AVE kernel_size: 3 stride: 2 } }"
+      "layer { name: 'd' type: 'Dropout' bottom: 'p' top: 'p' }"
+      "layer { name: 'c2' type: 'Convolution' bottom: 'p' top: 'y'"
+      " convolution_param { num_output: 16 kernel_size: 1 weight_filler {"
+      " type: 'msra' } } }";
+  setenv("DNNH_BFLOAT16", "1", 1);
+  const auto onednn_net = Make(layers, true, {8, 16, 12, 12}, TRAIN);
+  unsetenv("DNNH_BFLOAT16");
+  const auto stock = Make(layers, false, {8, 16, 12, 12}, TRAIN);
+  for (unsigned pass = 0; pass < 2; ++pass) {
+    Pass(onednn_net.get(), true, pass);
+    Pass(stock.get(), true, pass);
+    EXPECT_TRUE(onednn_net->blob_by_name("c")->data()->plain_is_stale());
+    const float* y = onednn_net->blob_by_name("y")->cpu_data();
+    const int count = onednn_net->blob_by_name("y")->count();
+    EXPECT_TRUE(std::all_of(y, y + count, [](float value) {
+      return __builtin_bit_cast(uint32_t, value) << 16 == 0;
+    })) << "the values are not bfloat16";
+    ExpectNear(*onednn_net->blob_by_name("y"), *stock->blob_by_name("y"), false,
+               "y", 0.02);
+    for (size_t i = 0; i < onednn_net->params().size(); ++i) {
+      if (i == 1) { continue; }  // a bias before a normalization: rounding only
+      ExpectNear(*onednn_net->params()[i], *stock->params()[i], true,
+                 "gradient " + std::to_string(i), 0.08);
+    }
+    ExpectNear(*onednn_net->blob_by_name("x"), *stock->blob_by_name("x"), true,
+               "gradient of x", 0.15);
+  }
+}
+
+}  // namespace caffe

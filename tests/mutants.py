@@ -1,0 +1,449 @@
+"""The mutants of tests/mutation_tests.py: for each source file of layers/, edits that
+break it. Each original text must occur exactly once in its file."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """One edit of a source file."""
+
+    source: str  # relative to layers/
+    original: str
+    replacement: str
+
+    @property
+    def layer(self) -> str:
+        """The file's path without its suffix: the .cpp file of this name is compiled."""
+        return self.source.rpartition(".")[0]
+
+
+# source: {name of the mutant: (original text, replacement)}
+_EDITS = {
+    "triplet_ranking_loss_layer.hpp": {
+        "loss: sign of eq. 3 as printed": (
+            "default: return 2 * (query - negative);",
+            "default: return 2 * (negative - query);",
+        ),
+        "loss: factor 2 forgotten": ("case 0: return 2 * (negative", "case 0: return (negative"),
+        "loss: distances swapped": (
+            "return to_positive * to_positive - to_negative * to_negative",
+            "return to_negative * to_negative - to_positive * to_positive",
+        ),
+    },
+    "triplet_ranking_loss_layer.cpp": {
+        "loss: margin forgotten": ("hinge[n] = sum + margin_", "hinge[n] = sum"),
+        "loss: loss weight forgotten": ("top[0]->cpu_diff()[0] / num", "Dtype(1) / num"),
+        "loss: sum instead of mean": (
+            "mutable_cpu_data()[0] = loss / num",
+            "mutable_cpu_data()[0] = loss",
+        ),
+        "loss: gradient not divided by the batch": (
+            "top[0]->cpu_diff()[0] / num",
+            "top[0]->cpu_diff()[0]",
+        ),
+        "loss: gradient at the corner": (
+            "const bool active = HingeIsActive(hinge[n]);",
+            "const bool active = hinge[n] >= 0;",
+        ),
+        "loss: gradient of inactive triplets": (
+            "const bool active = HingeIsActive(hinge[n]);",
+            "const bool active = true;",
+        ),
+        "loss: no gradient for NaN": (
+            "const bool active = HingeIsActive(hinge[n]);",
+            "const bool active = hinge[n] > 0;",
+        ),
+        "loss: propagate_down ignored": ("if (!propagate_down[member]) { continue; }", ""),
+        "loss: buffer sized in set-up only": (
+            "hinge_.Reshape(vector<int>(1, bottom[0]->shape(0)));",
+            "if (!hinge_.count()) { hinge_.Reshape(vector<int>(1, bottom[0]->shape(0))); }",
+        ),
+        "loss: hides NaN": (
+            "if (!HingeIsActive(hinge[n])) { continue; }",
+            "if (!(hinge[n] > 0)) { continue; }",
+        ),
+    },
+    "batch_triplet_loss_layer.cpp": {
+        "batch loss: query is its own positive": ("if (j == i) { continue; }", ""),
+        "batch loss: all labels must be equal": (
+            "if (a[c] != 0 && b[c] != 0) { return true; }",
+            "if (a[c] != b[c]) { return false; } if (c == classes - 1) { return true; }",
+        ),
+        "batch loss: gradient for one end of a distance": (
+            "(uses[i * num + j] + uses[j * num + i])",
+            "2 * uses[i * num + j]",
+        ),
+        "batch loss: hides NaN": (
+            "if (!HingeIsActive(hinge)) { continue; }",
+            "if (!(hinge > 0)) { continue; }",
+        ),
+        "batch loss: average over all": ("average_active_ ? active_ : triplets_", "triplets_"),
+    },
+    "divide_and_encode_layer.hpp": {
+        "encode: off-by-one slice": (
+            "i * length_ + (i < longer_ ? i : longer_)",
+            "i * length_ + (i <= longer_ ? i : longer_ + 1)",
+        ),
+        "encode: longer slices last": (
+            "return i * length_ + (i < longer_ ? i : longer_);",
+            "return i * length_;",
+        ),
+    },
+    "divide_and_encode_layer.cpp": {
+        "encode: bias not added": ("bias ? bias[i] : Dtype(0)", "Dtype(0)"),
+        "encode: weight gradient overwritten": (
+            "weights_diff[j] += x[j]",
+            "weights_diff[j] = x[j]",
+        ),
+        "encode: bias gradient halved": (
+            "caffe_axpy(bits_, Dtype(1)",
+            "caffe_axpy(bits_, Dtype(0.5)",
+        ),
+        "encode: input gradient without weights": (
+            "x_diff[j] = weights[j] * y_diff[i]",
+            "x_diff[j] = y_diff[i]",
+        ),
+        "encode: fan-in of all features": (
+            "Blob<Dtype> slice(vector<int>{1, slices().begin(i + 1) - begin});",
+            "Blob<Dtype> slice(vector<int>{1, features_});",
+        ),
+    },
+    "piecewise_threshold_layer.hpp": {
+        "threshold: no gradient at the corner": (
+            "s >= Dtype(0.5) - epsilon",
+            "s > Dtype(0.5) - epsilon",
+        ),
+        "threshold: corner rounded": (
+            "if (s < Dtype(0.5) - epsilon)",
+            "if (s <= Dtype(0.5) - epsilon)",
+        ),
+        "threshold: never rounds to 1": ("if (s > Dtype(0.5) + epsilon) { return 1; }", ""),
+        "threshold: hides NaN": ("  return s;\n}", "  return s == s ? s : Dtype(0);\n}"),
+    },
+    "piecewise_threshold_layer.cpp": {
+        "threshold: gradient in the flat pieces": (
+            "PiecewiseInside(s[i], epsilon_) ? top_diff[i] : Dtype(0)",
+            "top_diff[i]",
+        ),
+        "threshold: gradient by the output": (
+            "const Dtype* s = bottom[0]->cpu_data();  // g(s)",
+            "const Dtype* s = top[0]->cpu_data();  // g(s)",
+        ),
+        "threshold: counts in TEST": ("if (this->phase_ == TRAIN) {", "if (true) {"),
+        "threshold: counts every pass": ("if (mark[0] == 0) {", "if (true) {"),
+        "threshold: never counts": ("this->blobs_[0]->mutable_cpu_data()[0] += 1;", ""),
+        "threshold: mark contributes to clip_gradients": (
+            "mark[0] = std::numeric_limits<Dtype>::min();",
+            "mark[0] = 1;",
+        ),
+        "threshold: solver updates the count": (
+            "mutable_param(0)->set_lr_mult(0);\n  this->layer_param_.mutable_param(0)->set_decay_mult(0);",
+            "mutable_param(0)->set_lr_mult(1);",
+        ),
+        "threshold: decays one iteration early": (
+            "std::floor(iteration / param",
+            "std::floor((iteration + 1) / param",
+        ),
+    },
+    "code_monitor_layer.cpp": {
+        "monitor: 0.5 counted as a 1": ("value > Dtype(0.5)", "value >= Dtype(0.5)"),
+        "monitor: all codes equal": ("codes.insert(code);", "codes.insert(vector<bool>(bits));"),
+        "monitor: 1 not counted as clipped": ("value == 0 || value == 1", "value == 0"),
+    },
+    "data/triplet_data_layer.cpp": {
+        "data: images of a batch cropped alike": (
+            "share_.rank * images + i}",
+            "share_.rank * images}",
+        ),
+        "data: counts in TEST": ("if (this->phase_ == TRAIN) {", "if (true) {"),
+        "data: never counts": ("[0] = count + 1;", "[0] = count;"),
+        "data: a test continues the last one": (
+            "if (count != test_count_) { test_batch_ = 0; }",
+            "",
+        ),
+        "data: labels of the previous batch": (
+            "std::fill(values, values + database_->classes(), Dtype(0));",
+            "",
+        ),
+        "data: another image's label": (
+            "WriteLabels(drawn.images[i],",
+            "WriteLabels(drawn.images[0],",
+        ),
+        "data: augments one batch more": ("batch < until;", "batch <= until;"),
+        "data: augments only at the end": (
+            "IsAugmented(batch) ? *transform_",
+            "!IsAugmented(batch) ? *transform_",
+        ),
+        "data: augments to the end": ("param, TEST, *database_", "param, TRAIN, *database_"),
+        "data: tops keep the shape they were given": ("  top[0]->ReshapeLike(slot->images);\n", ""),
+        "data: labels in place of positions": ("if (drawn.positions.empty()) {", "if (true) {"),
+        "data: positions without triplets": (
+            "if (sampler_->positions() > 0) {",
+            "if (sampler_->positions() >= 0) {",
+        ),
+    },
+    "data/batch_sampler.cpp": {
+        "batch sampler: members of a triplet side by side": (
+            "drawn.images[member * triplets_ + t]",
+            "drawn.images[3 * t + member]",
+        ),
+        "batch sampler: every solver draws the same triplets": (
+            "position = share_.rank * triplets_ + t",
+            "position = t",
+        ),
+        "batch sampler: every solver draws the same images": (
+            "RandomStream random({BATCH, seed_, batch, share_.rank});\n    return",
+            "RandomStream random({BATCH, seed_, batch, 0});\n    return",
+        ),
+        "batch sampler: every solver draws the same triplets among images": (
+            "RandomStream random({BATCH, seed_, batch, share_.rank});\n    SampledBatch",
+            "RandomStream random({BATCH, seed_, batch, 0});\n    SampledBatch",
+        ),
+        "batch sampler: every solver draws the same of few classes": (
+            "shared ? 0 : share_.rank}",
+            "0}",
+        ),
+        "batch sampler: solvers repeat listed triplets": (
+            "batch * share_.solvers * triplets_",
+            "batch * triplets_",
+        ),
+        "batch sampler: every batch the same": (
+            "{TRIPLET, seed_, batch, position}",
+            "{TRIPLET, seed_, 0, position}",
+        ),
+        "batch sampler: seed ignored": ("{TRIPLET, seed_, batch", "{TRIPLET, 0, batch"),
+        "batch sampler: listed triplets need labels": (
+            "list_(ReadTripletList(owner, param.triplet_file(), database.size())) {}",
+            "list_(ReadTripletList(owner, param.triplet_file(), database.size())) {\n    CheckEveryImageHasALabel(owner, database);\n  }",
+        ),
+        "batch sampler: images alone need labels": (
+            "    CheckThereAreAsManyImages(owner, database, param.images());\n  }",
+            "    CheckThereAreAsManyImages(owner, database, param.images());\n    CheckEveryImageHasALabel(owner, database);\n  }",
+        ),
+    },
+    "data/image_sampler.cpp": {
+        "sampler: query is its own positive": ("images[rest] >= query;", "false;"),
+        "sampler: positives weighted by shared labels": (
+            "if (random->Below(SharedLabels(query, drawn)) == 0)",
+            "if (true)",
+        ),
+        "sampler: negative shares a label": (
+            "SharedLabels(query, triplet[2]) > 0",
+            "SharedLabels(query, triplet[2]) > 1",
+        ),
+        "sampler: classes equally likely whatever their size": (
+            "rest -= members(classes[i++]) - 1;",
+            "rest = 0; ++i;",
+        ),
+        "sampler: an image twice": ("is_new ? drawn : last", "drawn"),
+        "sampler: an image twice in a batch": (
+            "return Choose(count, classes_of_.size(), random);",
+            "std::vector<int> drawn(count); for (int& i : drawn) { i = random->Below(classes_of_.size()); } return drawn;",
+        ),
+        "sampler: query among its positives in a batch": ("if (j == i) { continue; }", ""),
+        "sampler: queries without negatives": (
+            "is_query = !positives[i].empty() && !negatives[i].empty();",
+            "is_query = !positives[i].empty();",
+        ),
+        "sampler: one position for all triplets": (
+            "(*positions)[t] = query;",
+            "(*positions)[0] = query;",
+        ),
+        "sampler: shares of classes not shuffled": ("shares > 1 && rest > 1", "false"),
+    },
+    "data/image_database.cpp": {
+        "database: channels in OpenCV's order": (
+            "rgb_(order == TripletDataParameter::RGB)",
+            "rgb_(false)",
+        ),
+        "database: truncated JPEG accepted": ("if (IsTruncatedJpeg(file)) {", "if (false) {"),
+        "database: end marker of a thumbnail accepted": ("bytes[at + 1] != scan) {", "false) {"),
+        "database: truncated file accepted": (
+            "CHECK_GE(file.st_size, expected)",
+            "CHECK_GE(file.st_size, 0)",
+        ),
+    },
+    "data/image_transform.cpp": {
+        "transform: centre crop in TRAIN": ("is_training_(phase == TRAIN)", "is_training_(false)"),
+        "transform: random crop in TEST": ("is_training_(phase == TRAIN)", "is_training_(true)"),
+        "transform: never flipped": (
+            "param_.mirror() && random->Below(2)",
+            "random->Below(2) && false",
+        ),
+        "transform: edge pixel twice": (
+            "source.push_back(size - 1 - std::abs(size - 1 - std::abs(i)));",
+            "source.push_back(i < 0 ? -1 - i : i < size ? i : 2 * size - 1 - i);",
+        ),
+        "transform: last crop never drawn": (
+            "random->Below(columns_)",
+            "random->Below(columns_ - 1)",
+        ),
+        "transform: scaled before the mean": ("(pixel - mean) * scale", "pixel * scale - mean"),
+        "transform: one mean for all channels": ("mean = mean_[c]", "mean = mean_[0]"),
+        "transform: channels shift together": (
+            "kGrey * color_jitter_ * random->Balanced() : 0",
+            "kGrey * (contrast - 1) : 0",
+        ),
+        "transform: cutout of one channel": (
+            "Dtype* row = values + (c * height_ + y)",
+            "Dtype* row = values + y",
+        ),
+        "transform: cutout stays inside": (
+            "random->Below(width_)) - cutout_ / 2",
+            "random->Below(width_ - cutout_ + 1))",
+        ),
+        "transform: random affine about a corner": ("shift = centre - map * centre", "shift(0, 0)"),
+        "transform: random affine fills with black": (
+            "cv::BORDER_REFLECT_101",
+            "cv::BORDER_CONSTANT",
+        ),
+        "transform: random affine in TEST": (
+            "phase == TRAIN ? options.random_affine() : 0",
+            "options.random_affine()",
+        ),
+        "transform: random affine shears one way only": (
+            "map(1, 0), map(1, 1), shift[1]",
+            "0, map(1, 1), shift[1]",
+        ),
+        "transform: random affine of one channel for all": (
+            "const_cast<uint8_t*>(image.data + c * image.channel_step)",
+            "const_cast<uint8_t*>(image.data)",
+        ),
+        "transform: random affine reverses channels": (
+            "result.decoded.data + (image.data - image.decoded.data)",
+            "result.decoded.data",
+        ),
+    },
+    "data/prefetcher.cpp": {
+        "prefetcher: overwrites the batch in use": (
+            "next_ < taken_ - held_ + slots_",
+            "next_ < taken_ + slots_",
+        ),
+        "prefetcher: returns incomplete batches": ("return ready_[slot]; }", "return true; }"),
+        "prefetcher: ignores the requested batch": (
+            "if (!running_ || batch != taken_) {",
+            "if (!running_) {",
+        ),
+        "prefetcher: fills on demand only": ("next_ < taken_ - held_ + slots_", "next_ <= taken_"),
+    },
+    "onednn/onednn.cpp": {
+        "onednn: stale plain values used": (
+            "values->write_alternate_layout(std::make_shared<BlockedValues>(written));",
+            "values->cpu_data();",
+        ),
+        "onednn: values of another shape used": (
+            "&& blocked->values().get_desc().dims() == dims ?",
+            "?",
+        ),
+        "onednn: gradients not accumulated": ("sum.append_sum();", ""),
+        "onednn: bfloat16 has no effect": (
+            "return memory::data_type::bf16;",
+            "return memory::data_type::f32;",
+        ),
+        "onednn: copies of plain values kept": (
+            "  Reorder(source, *scratch);\n",
+            "  Reorder(source, *scratch);\n  Put(values, *scratch);\n",
+        ),
+    },
+    "onednn/batch_norm_layer.cpp": {
+        "batch norm: always Caffe's": (
+            "return bottom[0]->num_axes() == 4 ? ",
+            "return bottom[0]->num_axes() == 5 ? ",
+        ),
+        "batch norm: biased variance": ("float(values) / (values - 1)", "1"),
+        "batch norm: inputs overwritten": (
+            "    onednn::Fit(layout_, &output_);\n    if (use",
+            "    output_ = input_;\n    if (use",
+        ),
+    },
+    "onednn/convolution_layer.cpp": {
+        "convolution: bfloat16 has no effect": (
+            "UnsupportedReasonFor(arithmetic_, *",
+            "UnsupportedReasonFor(memory::data_type::f32, *",
+        ),
+        "convolution: dilation forgotten": (
+            "dilations = {dilation[0] - 1, dilation[1] - 1}",
+            "dilations = {0, 0}",
+        ),
+    },
+    "onednn/dropout_layer.cpp": {
+        "dropout: not scaled": (
+            "static_cast<float>(mask[i]) * scale",
+            "static_cast<float>(mask[i])",
+        ),
+        "dropout: mask in another layout": (
+            "onednn::Reorder(plain_mask_, mask_);",
+            "std::copy(mask, mask + count, static_cast<uint8_t*>(mask_.get_data_handle()));",
+        ),
+        "dropout: same mask in every chunk": (
+            "std::copy(drawn, drawn + length, mask + i);",
+            "if (i == 0) std::copy(drawn, drawn + length, mask);",
+        ),
+        "dropout: gradient of dropped values": ("    ApplyMask(top_diff, diff);", ""),
+    },
+    "onednn/pooling_layer.cpp": {
+        "pooling: always Caffe's": (
+            "    if (method == PoolingParameter_PoolMethod_STOCHASTIC",
+            "    if (true || method == PoolingParameter_PoolMethod_STOCHASTIC",
+        ),
+        "pooling: padding not counted": (
+            "dnnl::algorithm::pooling_avg_include_padding",
+            "dnnl::algorithm::pooling_avg_exclude_padding",
+        ),
+        "pooling: pixels past the padding counted": (
+            ": dnnl::algorithm::pooling_avg_exclude_padding",
+            ": dnnl::algorithm::pooling_avg_include_padding",
+        ),
+    },
+    "onednn/relu_layer.cpp": {
+        "relu: always Caffe's": ("return slope_ < 0 ", "return true "),
+        "relu: slope forgotten": ("slope_(param.relu_param().negative_slope())", "slope_(0)"),
+        "relu: hides NaN": ("value < 0 ? below : value", "value > 0 ? value : slope * 0"),
+        "relu: gradient below 0": ("value <= 0 ? slope : 0.f", "1.f"),
+        "elements: only the first range": (
+            "Rectify(x + begin, slope_, length, y + begin);",
+            "if (begin == 0) Rectify(x, slope_, length, y);",
+        ),
+    },
+    "onednn/scale_layer.cpp": {
+        "scale: always Caffe's": ("return bottom.size() == 1 &&", "return bottom.size() == 3 &&"),
+        "scale: infinities in the padding": (
+            "{dnnl::prop_kind::backward, layout, layout, 1.f, flags}",
+            "{dnnl::prop_kind::backward, layout, layout, 0.f, flags}",
+        ),
+        "scale: bias gradient of the factor": ("AddToDiff(bias_diff_,", "AddToDiff(factor_diff_,"),
+    },
+}
+
+# By name.
+MUTANTS = {
+    name: Mutant(source, original, replacement)
+    for source, edits in _EDITS.items()
+    for name, (original, replacement) in edits.items()
+}
+
+# The tests that must detect the mutants of each layer, as a gtest filter.
+TESTS = {
+    "triplet_ranking_loss_layer": "TripletRankingLoss*",
+    "batch_triplet_loss_layer": "BatchTripletLoss*",
+    "divide_and_encode_layer": "DivideAndEncode*:FeatureSlices*",
+    "piecewise_threshold_layer": "PiecewiseThreshold*",
+    "code_monitor_layer": "CodeMonitor*",
+    "data/triplet_data_layer": "TripletData*",
+    "data/batch_sampler": "TripletData*",
+    "data/image_sampler": "ImageSampler*",
+    "data/image_database": "ImageTransform*:TripletData*",
+    "data/image_transform": "ImageTransform*",
+    "data/prefetcher": "Prefetcher*",
+    "onednn/onednn": "Onednn*",
+    "onednn/batch_norm_layer": "Onednn*",
+    "onednn/convolution_layer": "Onednn*",
+    "onednn/dropout_layer": "Onednn*",
+    "onednn/pooling_layer": "Onednn*",
+    "onednn/relu_layer": "Onednn*",
+    "onednn/scale_layer": "Onednn*",
+}
+
+# Layers whose mutants may be detected by a timeout: their threads wait for each other.
+MAY_HANG = {"data/prefetcher", "data/triplet_data_layer", "data/batch_sampler"}

@@ -1,0 +1,164 @@
+"""Break each layer in named ways, and require its tests to fail.
+
+  python tests/mutation_tests.py            all mutants
+  python tests/mutation_tests.py margin     those with "margin" in the name
+
+A test that passes whatever the layer does is useless. Each mutant (tests/mutants.py) is one
+edit of a layer's source. It is compiled into a library of its own, which the test program
+built by `make` loads in place of the real one. Run `make` first.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+from mutants import MAY_HANG, MUTANTS, TESTS, Mutant
+from tqdm import tqdm
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+TIMEOUT = 60  # seconds; the tests of an unchanged layer take a few
+
+
+def compile_commands() -> dict[str, tuple[list[str], pathlib.Path]]:
+    """Return the build's own command, as a list of words, and the object file for each layer."""
+    commands = {}
+    for entry in json.loads((BUILD / "compile_commands.json").read_text()):
+        source = pathlib.Path(entry["file"])
+        if source.is_relative_to(ROOT / "layers") and source.suffix == ".cpp":
+            layer = str(source.relative_to(ROOT / "layers").with_suffix(""))
+            words = shlex.split(entry["command"])
+            compiled = pathlib.Path(entry["directory"], words[words.index("-o") + 1])
+            commands[layer] = words, compiled
+    return commands
+
+
+COMMANDS = compile_commands() if (BUILD / "compile_commands.json").exists() else {}
+
+
+def build_mutant(name: str, mutant: Mutant, folder: pathlib.Path) -> None:
+    """Build a library of the layers with one mutant; exit if the mutant does not match."""
+    text = (ROOT / "layers" / mutant.source).read_text()
+    matches = text.count(mutant.original)
+    if matches != 1:
+        sys.exit(
+            f"error: mutant '{name}': {mutant.original!r} occurs {matches} times in "
+            f"layers/{mutant.source}, not once; update tests/mutants.py"
+        )
+    layers = folder / "layers"
+    shutil.copytree(ROOT / "layers", layers)
+    (layers / mutant.source).write_text(text.replace(mutant.original, mutant.replacement))
+    words = list(COMMANDS[mutant.layer][0])
+    compiled = folder / "mutant.o"
+    words[words.index("-o") + 1] = str(compiled)
+    words[words.index("-c") + 1] = str(layers / f"{mutant.layer}.cpp")
+    # The copies are included before the originals; -O0 compiles fastest.
+    words[1:1] = [f"-I{folder}"]
+    subprocess.run([*words, "-O0", "-w"], check=True)
+    link(mutant.layer, compiled, folder)
+
+
+def link(layer: str, compiled: pathlib.Path, folder: pathlib.Path) -> None:
+    """Link a library of the layers with this object in place of the layer's own."""
+    linker = COMMANDS[layer][0][0]
+    others = [built for other, (_, built) in COMMANDS.items() if other != layer]
+    subprocess.run(
+        [
+            linker,
+            "-shared",
+            "-o",
+            folder / "libdnnh_layers.so",
+            "-Wl,-soname,libdnnh_layers.so",
+            compiled,
+            *others,
+            f"-L{BUILD}",
+            "-lcaffe",
+        ],
+        check=True,
+    )
+
+
+def tests_pass(layer: str, folder: pathlib.Path) -> bool:
+    """Return whether a layer's tests pass, within TIMEOUT, with the library in a folder."""
+    try:
+        run = subprocess.run(
+            [BUILD / "tests/layers/test_layers", f"--gtest_filter={TESTS[layer]}-*Bad*"],
+            # Temporary files of a test that is stopped are removed with the folder.
+            env={
+                **os.environ,
+                "LD_LIBRARY_PATH": str(folder),
+                "TMPDIR": str(folder),
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        if layer in MAY_HANG:
+            return False
+        sys.exit(
+            f"error: the tests of {layer} took more than {TIMEOUT} s, which is no result; "
+            "run this again on an idle machine"
+        )
+    if not re.search(r"Running [1-9]\d* tests? from", run.stdout):
+        sys.exit(f"error: the tests of {layer} did not run:\n{run.stdout[-2000:]}")
+    return run.returncode == 0
+
+
+def survives(name: str) -> bool:
+    """Return whether the tests pass with a mutant: then they are inadequate."""
+    mutant = MUTANTS[name]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        build_mutant(name, mutant, folder)
+        return tests_pass(mutant.layer, folder)
+
+
+def passes_unchanged(layer: str) -> bool:
+    """Return whether the tests pass with a library that is linked in the same way from
+    unchanged objects. If not, a failure says nothing about a mutant."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        link(layer, COMMANDS[layer][1], folder)
+        return tests_pass(layer, folder)
+
+
+def main() -> None:
+    wanted = [name for name in MUTANTS if all(word in name for word in sys.argv[1:])]
+    if not COMMANDS or not (BUILD / "tests/layers/test_layers").exists():
+        sys.exit("error: the layer tests are not built; run make")
+    if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text():
+        skipped = [name for name in wanted if "bfloat16" in name]
+        wanted = [name for name in wanted if name not in skipped]
+        print(f"This processor has no bfloat16; skipped: {', '.join(skipped)}")
+    layers = dict.fromkeys(MUTANTS[name].layer for name in wanted)
+    failing = [layer for layer in layers if not passes_unchanged(layer)]
+    if failing:
+        sys.exit(f"error: without a mutant, the tests fail for {', '.join(failing)}")
+    # Compilers and tests are processes of their own, one per processor.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        outcomes = tqdm(
+            zip(wanted, pool.map(survives, wanted), strict=True),
+            total=len(wanted),
+            unit="mutant",
+            desc="mutation tests",
+        )
+        surviving = [name for name, survived in outcomes if survived]
+    for name in surviving:
+        print(f"SURVIVED: {name}")
+    print(f"{len(wanted) - len(surviving)} passed, {len(surviving)} failed")
+    sys.exit(bool(surviving) or not wanted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Where features come from."""
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+
+from dnnh.baselines import features, gist
+from dnnh.data import datasets
+from dnnh.errors import UserError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+DATASET = datasets.Dataset("tiny", IMAGES, np.arange(6) % 2, ("a", "b"), "made up")
+
+
+def test_pixels():
+    pixels = features.load("pixels", DATASET)
+    assert pixels.shape == (6, 192) and pixels.dtype == np.float32
+    assert np.allclose(pixels[2] * 255, IMAGES[2].ravel())
+
+
+def test_gist_is_computed_once_for_the_same_images(home, monkeypatch):
+    first = features.load("gist", DATASET)
+    assert np.array_equal(first, gist.describe(IMAGES))
+    monkeypatch.setattr(gist, "describe", lambda images: np.ones((len(images), 512)))
+    assert np.array_equal(features.load("gist", DATASET), first)
+    path = home / "data/features/tiny_gist.h5"
+    path.write_bytes(path.read_bytes()[:3000])  # cut short
+    assert (features.load("gist", DATASET) == 1).all()
+    other = datasets.Dataset("tiny", IMAGES + 1, DATASET.labels, DATASET.classes, "other")
+    monkeypatch.setattr(gist, "describe", lambda images: np.zeros((len(images), 512)))
+    assert (features.load("gist", other) == 0).all()
+
+
+def test_bag_of_words():
+    counts = np.array([[1, 3], [0, 0], [2, 2], [5, 0], [0, 1], [9, 1]], np.uint16)
+    dataset = dataclasses.replace(DATASET, features={"bow": counts})
+    assert np.allclose(
+        features.load("bow", dataset),
+        [[0.25, 0.75], [0, 0], [0.5, 0.5], [1, 0], [0, 1], [0.9, 0.1]],
+    )
+    with pytest.raises(UserError, match=r"tiny \(made up\) has no bag of words; NUS-WIDE"):
+        features.load("bow", DATASET)
+
+
+def test_large_images_are_no_features():
+    dataset = dataclasses.replace(DATASET, images=np.zeros((6, 64, 64, 3), np.uint8))
+    with pytest.raises(UserError, match=r"of the shape \(64, 64, 3\): too many pixels"):
+        features.load("pixels", dataset)
+
+
+def test_any_array_from_a_file(tmp_path):
+    array = np.arange(18.0).reshape(6, 3)
+    np.save(tmp_path / "a.npy", array)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["features"] = array
+    for name in ("a.npy", "a.h5"):
+        assert np.array_equal(features.load(str(tmp_path / name), DATASET), array)
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.zeros((5, 3)), r"shape \(5, 3\); 6 rows"),
+        (np.zeros(6), r"shape \(6,\)"),
+        (np.zeros((6, 0)), r"shape \(6, 0\)"),
+        (np.where(np.eye(6) > 0, np.nan, 1), "6 of 6 rows.*the first is row 0"),
+        (np.array([["a"]] * 6), "not numbers"),
+        (np.array([[{}]] * 6), "no features that can be read.*allow_pickle"),
+    ],
+)
+def test_arrays_that_are_none(tmp_path, array, message):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(UserError, match=message):
+        features.load(str(tmp_path / "a.npy"), DATASET)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(UserError, match="no features 'x'; known ones: gist, pixels"):
+        features.load("x", DATASET)
+    for name in ("a.npy", "a.h5"):
+        (tmp_path / name).write_bytes(b"nonsense")
+        with pytest.raises(UserError, match="no features that can be read"):
+            features.load(str(tmp_path / name), DATASET)

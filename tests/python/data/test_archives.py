@@ -1,0 +1,121 @@
+"""Tar archives made to hang their reader, or to use up memory."""
+
+import gzip
+import io
+import signal
+import tarfile
+
+import pytest
+
+from archives import make_tar
+from dnnh.data import archives
+from dnnh.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _at_most_twenty_seconds():
+    def stop(*arguments):
+        pytest.fail("the reader hangs")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def header(name="a", size=0, kind=tarfile.REGTYPE, original_size=None):
+    """The 512 bytes of a member's header, whatever size it claims."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    if original_size is not None:  # of a sparse file, as old versions of GNU tar wrote it
+        block[483:495] = b"%011o " % original_size
+        block[148:156] = b"        "
+        block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+PAX = b"13 size=-512\n"
+
+NEGATIVE = {
+    "a file": header(size=-512),
+    "a sparse file": header(size=-512, kind=tarfile.GNUTYPE_SPARSE, original_size=100),
+    "a long name": header(size=-512, kind=tarfile.GNUTYPE_LONGNAME),
+    "an extended header": header(size=-512, kind=tarfile.XHDTYPE),
+    "a size in an extended header": header(size=len(PAX), kind=tarfile.XHDTYPE)
+    + PAX.ljust(512, b"\0")
+    + header(),
+}
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["tar", "tar.gz"])
+@pytest.mark.parametrize("member", NEGATIVE.values(), ids=NEGATIVE)
+def test_a_negative_size_is_refused(tmp_path, member, compress):
+    """The reader would go back to the member's own header, again and again."""
+    (tmp_path / "a.tar").write_bytes(compress(header("b") + member + header("c") + bytes(1024)))
+    with pytest.raises(UserError, match="a.tar is neither a folder nor a whole tar.* size"):
+        archives.open_archive(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path, monkeypatch, kind):
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(header("a", 40_000_000, kind) + bytes(40_000_000)))
+    sizes = []
+    read = gzip.GzipFile.read
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda file, size=-1: sizes.append(size) or read(file, size)
+    )
+    with pytest.raises(UserError, match="a member has a header of 40,000,512 bytes"):
+        archives.open_archive(path)
+    assert max(sizes) <= 512
+
+
+def test_a_member_with_headers_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_HEADER_BYTES", 10_000)
+    name = header(size=5, kind=tarfile.GNUTYPE_LONGNAME) + b"name\0".ljust(512, b"\0")
+    (tmp_path / "a.tar").write_bytes(20 * name + header() + bytes(1024))
+    with pytest.raises(UserError, match="a member has a header of 10,"):
+        archives.open_archive(tmp_path / "a.tar")
+
+
+def test_a_sparse_file_that_claims_to_be_stored_in_many_bytes(tmp_path):
+    sparse = header(size=10**12, kind=tarfile.GNUTYPE_SPARSE, original_size=100)
+    (tmp_path / "a.tar").write_bytes(sparse + bytes(2048))
+    with pytest.raises(UserError, match="a header has an impossible size"):
+        archives.open_archive(tmp_path / "a.tar")
+
+
+def test_more_members_than_any_data_set_has(tmp_path, monkeypatch):
+    make_tar(tmp_path / "a.tar.gz", [(f"{i}.png", b"") for i in range(1000)])
+    with archives.open_archive(tmp_path / "a.tar.gz") as archive:
+        assert len(archive.members) == 1000
+    monkeypatch.setattr(archives, "MAX_HEADERS_BYTES", 100_000)
+    with pytest.raises(UserError, match="more than 100,000 bytes, more members than any data set"):
+        archives.open_archive(tmp_path / "a.tar.gz")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize(
+    "tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+)
+def test_every_kind_of_tar(tmp_path, mode, tar_format):
+    """Long names, folders and links among the members."""
+    contents = {"a/" + 40 * "b" + f"/{50 * 'c'}{i}": bytes([i]) * 1000 * i for i in range(9)}
+    with tarfile.open(tmp_path / "a", mode, format=tar_format) as tar:
+        folder = tarfile.TarInfo("a")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, data in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with archives.open_archive(tmp_path / "a") as archive:
+        assert archive.members == list(contents)
+        assert dict(archive.read_all(contents)) == contents
+        last, first = list(contents)[-1], next(iter(contents))
+        assert (archive.read(last), archive.read(first)) == (contents[last], contents[first])

@@ -1,0 +1,66 @@
+"""The HDF5 file that every data set becomes."""
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+
+from dnnh import paths
+from dnnh.data import cifar10, datasets
+from dnnh.errors import UserError
+
+
+def test_digits_are_made_at_first_use(home):
+    digits = datasets.load("digits")
+    assert digits.images.shape == (1797, 8, 8, 1)
+    assert (digits.images.min(), digits.images.max()) == (0, 255)
+    assert np.bincount(digits.labels).min() > 170
+    again = datasets.load("digits")
+    assert (again.images == digits.images).all() and again.classes == digits.classes
+
+
+def test_images_stay_in_the_file_until_they_are_looked_at(home):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    datasets.save(datasets.Dataset("cifar10", images, np.arange(20) % 10, cifar10.CLASSES, "x"))
+    loaded = datasets.load("cifar10").images
+    assert isinstance(loaded, np.memmap) and not loaded.flags.writeable
+    assert np.array_equal(loaded, images)
+    # Compressed by somebody else, they are read.
+    with h5py.File(paths.DATA / "cifar10.h5", "a") as file:
+        del file["images"]
+        file.create_dataset("images", data=images, compression="gzip")
+    assert np.array_equal(datasets.load("cifar10").images, images)
+
+
+def test_load_refuses_what_is_not_there(home):
+    with pytest.raises(UserError, match="unknown data set 'x'; known ones: cifar10"):
+        datasets.load("x")
+    with pytest.raises(UserError, match="get_data.py cifar10"):
+        datasets.load("cifar10")
+    (paths.DATA / "cifar10.h5").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="not a data set file"):
+        datasets.load("cifar10")
+    with h5py.File(paths.DATA / "cifar10.h5", "w") as file:
+        file["images"] = 1
+    with pytest.raises(UserError, match="not a data set file"):
+        datasets.load("cifar10")
+
+
+def test_load_refuses_what_does_not_fit(home):
+    images = np.zeros((20, 32, 32, 3), np.uint8)
+    labels = np.arange(20) % 10
+    good = datasets.Dataset("cifar10", images, labels, cifar10.CLASSES, "x")
+    datasets.save(good)
+    datasets.load("cifar10")
+    for change in (
+        {"labels": labels[:-1]},
+        {"labels": labels + 1},
+        {"labels": labels.astype(float)},
+        {"images": images[0]},
+        {"images": images.astype(float)},
+    ):
+        datasets.save(dataclasses.replace(good, **change))
+        with pytest.raises(UserError, match="not a data set file.*--force"):
+            datasets.load("cifar10")

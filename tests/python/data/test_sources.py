@@ -1,0 +1,143 @@
+"""Images one after the other, from folders, tables and LMDBs."""
+
+import types
+
+import lmdb
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnnh.data import image_database, sources
+from dnnh.errors import UserError
+
+
+def picture(path, value, size=(9, 7)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, 0, 0)).save(path)
+
+
+def test_a_folder_in_one_order(tmp_path):
+    for i, name in enumerate(
+        ("b/y.png", "b/x.png", "a.png", "c/d/z.png", ".hidden.png", ".git/x.png")
+    ):
+        picture(tmp_path / name, i)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    *items, loop = sources.items(tmp_path)
+    assert [(item.name, item.labels, item.read()[0, 0, 0]) for item in items] == [
+        ("a.png", (), 2),
+        ("b/x.png", ("b",), 1),
+        ("b/y.png", ("b",), 0),
+        ("c/d/z.png", ("c",), 3),
+    ]
+    with pytest.raises(UserError, match="loop cannot be read .Is a directory"):
+        loop.read()
+
+
+def test_a_table(tmp_path):
+    picture(tmp_path / "x.png", 5)
+    (tmp_path / "t.csv").write_text('x.png\n\nx.png,"a, b",c,c\nnowhere.png,d\n')
+    items = list(sources.items(tmp_path / "t.csv"))
+    assert [(item.name, item.labels) for item in items] == [
+        ("x.png", ()),
+        ("x.png", ("a, b", "c")),
+        ("nowhere.png", ("d",)),
+    ]
+    assert items[0].read()[0, 0, 0] == 5
+    with pytest.raises(UserError, match="nowhere.png cannot be read .No such file"):
+        items[2].read()
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+@pytest.mark.parametrize(
+    "labels, wanted",
+    [
+        (np.array([7, 3]), [("7",), ("3",)]),
+        (np.array([[1, 0, 1], [0, 1, 0]], np.uint8), [("0", "2"), ("1",)]),
+    ],
+)
+def test_a_database(tmp_path, encoding, labels, wanted):
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
+    image_database.write_images(tmp_path / "db", images, labels, {}, encoding)
+    items = list(sources.items(tmp_path / "db"))
+    assert [(item.name, item.labels) for item in items] == list(
+        zip(("0000000000", "0000000001"), wanted)
+    )
+    assert all(np.array_equal(item.read(), image) for item, image in zip(items, images))
+
+
+def test_a_database_of_nonsense(tmp_path):
+    import lmdb
+
+    with lmdb.open(str(tmp_path / "db")) as database, database.begin(write=True) as transaction:
+        transaction.put(b"a", b"\xff\xff")
+        transaction.put(b"b", b"")
+    for item in sources.items(tmp_path / "db"):
+        with pytest.raises(UserError, match=f"image '{item.name}' is not a readable image"):
+            item.read()
+    (tmp_path / "db/data.mdb").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(UserError, match="is no LMDB that can be read"):
+        list(sources.items(tmp_path / "db"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [(",x\n", "row 1 has no path"), ('a.png,"x\n', "no CSV file"), ("a.png\n\0b\n", "row 2|CSV")],
+)
+def test_a_broken_table(tmp_path, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        list(sources.items(tmp_path / "t.csv"))
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(UserError, match="is no folder, CSV file or LMDB"):
+        sources.items(tmp_path / "x")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_fitted_to_the_nets(channels):
+    image = np.zeros((40, 20, 3), np.uint8)
+    image[:20] = 200
+    fitted = sources.fitted(image, types.SimpleNamespace(stored_size=8, channels=channels))
+    assert fitted.shape == (8, 8, channels) and fitted.dtype == np.uint8
+    assert fitted[1, 4, 0] == 200 and fitted[6, 4, 0] == 0
+
+
+def test_names_that_are_no_text(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(bytes(tmp_path / "photos") + b"/\xff.png", "PNG")
+    (item,) = sources.items(tmp_path / "photos")
+    assert item.name == "\\udcff.png" and item.name.encode()
+    with pytest.raises(UserError, match="has a name that is no text: .*rename it"):
+        item.read()
+
+
+@pytest.mark.parametrize("key", [b"\x00\xc8", b"\x00\x01"])
+def test_keys_that_are_no_text(tmp_path, key):
+    from caffe.proto.caffe_pb2 import Datum
+
+    datum = Datum(channels=1, height=2, width=2, data=b"abcd", label=3)
+    with (
+        lmdb.open(str(tmp_path / "lmdb")) as database,
+        database.begin(write=True) as transaction,
+    ):
+        transaction.put(key, datum.SerializeToString())
+    (item,) = sources.items(tmp_path / "lmdb")
+    again = sources.item(tmp_path / "lmdb", item.name, ("3",))
+    assert (again.name, again.labels) == (item.name, item.labels) == ("0x" + key.hex(), ("3",))
+    assert np.array_equal(again.read(), item.read())
+    for name in ("", "0xzz"):
+        with pytest.raises(UserError, match=f"lmdb has no image '{name}'"):
+            sources.item(tmp_path / "lmdb", name, ()).read()
+
+
+def test_a_database_that_is_cut_off(tmp_path):
+    """Reading it would end the process."""
+    with lmdb.open(str(tmp_path / "lmdb"), map_size=10 << 20) as database:
+        for i in range(50):
+            with database.begin(write=True) as transaction:
+                transaction.put(f"{i:08}".encode(), bytes(5000))
+    path = tmp_path / "lmdb/data.mdb"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"lmdb is cut off: data.mdb has [\d,]+ bytes of"):
+        list(sources.items(tmp_path / "lmdb"))

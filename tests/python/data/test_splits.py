@@ -1,0 +1,101 @@
+"""Splits: the protocol's sizes, no query among the training images, one seed."""
+
+import h5py
+import numpy as np
+import pytest
+
+from dnnh import paths
+from dnnh.data import cifar10, datasets, splits
+from dnnh.errors import UserError
+
+
+def make(per_class=700, train=0, source="made up"):
+    labels = np.tile(np.arange(10), per_class)
+    images = np.zeros((len(labels), 1, 1, 3), np.uint8)
+    return datasets.Dataset("cifar10", images, labels, cifar10.CLASSES, source, train)
+
+
+def per_class(dataset, indices):
+    return np.bincount(dataset.labels[indices], minlength=10).tolist()
+
+
+def test_paper_protocol():
+    dataset = make()
+    split = splits.make_split(dataset, "paper", seed=0)
+    assert per_class(dataset, split.queries) == [100] * 10
+    assert per_class(dataset, split.training) == [500] * 10
+    assert len(split.database) == 7000 - 1000
+    assert not np.intersect1d(split.queries, split.database).size
+    assert not np.intersect1d(split.queries, split.training).size
+    assert np.isin(split.training, split.database).all()
+
+
+def test_54k_leaves_the_training_images_out_of_the_database():
+    paper = splits.make_split(make(), "paper", seed=0)
+    split = splits.make_split(make(), "54k", seed=0)
+    assert (split.queries == paper.queries).all()
+    assert (split.training == paper.training).all()
+    assert len(split.database) == 7000 - 1000 - 5000
+    assert not np.intersect1d(split.training, split.database).size
+
+
+def test_50k_takes_the_official_parts():
+    split = splits.make_split(make(train=6000), "50k", seed=0)
+    assert (split.queries == np.arange(6000, 7000)).all()
+    assert (split.database == np.arange(6000)).all()
+    with pytest.raises(UserError, match="no official training set"):
+        splits.make_split(make(), "50k", seed=0)
+
+
+def test_validation_is_a_fifth_of_the_training_images():
+    dataset = make()
+    split = splits.make_split(dataset, "paper", seed=0)
+    assert per_class(dataset, split.validation_queries) == [100] * 10
+    assert per_class(dataset, split.validation_training) == [400] * 10
+    assert (np.union1d(split.validation_queries, split.validation_training) == split.training).all()
+
+
+def test_the_seed_decides():
+    first, again, other = (splits.make_split(make(), "paper", s) for s in (0, 0, 1))
+    for name in splits.ARRAYS:
+        assert (getattr(first, name) == getattr(again, name)).all()
+    assert (first.queries != other.queries).any()
+
+
+def test_a_saved_split_is_used_again(home):
+    first = splits.load_split(make(), "paper", 0)
+    path = paths.DATA / "splits/cifar10_paper_seed0.h5"
+    written = path.stat().st_mtime_ns
+    again = splits.load_split(make(), "paper", 0)
+    assert path.stat().st_mtime_ns == written
+    for name in splits.ARRAYS:
+        assert (getattr(first, name) == getattr(again, name)).all()
+
+
+def test_a_split_of_other_data_is_refused(home):
+    splits.load_split(make(), "paper", 0)
+    with pytest.raises(UserError, match="drawn from other data.*delete it"):
+        splits.load_split(make(source="another copy"), "paper", 0)
+
+
+def test_a_broken_split_file_is_refused(home):
+    splits.load_split(make(), "paper", 0)
+    (paths.DATA / "splits/cifar10_paper_seed0.h5").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="not a split file"):
+        splits.load_split(make(), "paper", 0)
+
+
+def test_a_split_file_with_queries_among_the_training_images_is_refused(home):
+    split = splits.load_split(make(), "paper", 0)
+    with h5py.File(paths.DATA / "splits/cifar10_paper_seed0.h5", "a") as file:
+        del file["training"]
+        file["training"] = split.queries
+    with pytest.raises(UserError, match="queries and training have images in common"):
+        splits.load_split(make(), "paper", 0)
+
+
+def test_bad_requests():
+    with pytest.raises(UserError, match="unknown protocol 'mine'; known ones: paper"):
+        splits.make_split(make(), "mine")
+    with pytest.raises(UserError, match="class 'airplane'.* has 599 images; 100 queries"):
+        splits.make_split(make(per_class=599))

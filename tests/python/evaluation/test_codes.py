@@ -1,0 +1,116 @@
+"""Codes files: what is written comes back; what does not fit is refused."""
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+
+from dnnh import packed_codes
+from dnnh.errors import UserError
+from dnnh.evaluation import codes
+
+RNG = np.random.default_rng(0)
+GOOD = codes.Codes(
+    packed_codes.pack(RNG.random((5, 12)) < 0.5),
+    packed_codes.pack(RNG.random((9, 12)) < 0.5),
+    RNG.integers(3, size=5),
+    RNG.integers(3, size=9),
+    bits=12,
+    dataset="digits",
+    method="dnnh",
+    seed=0,
+    query_ids=np.arange(5),
+    database_ids=np.arange(5, 14),
+)
+
+
+def same(a, b):
+    return all(
+        np.array_equal(getattr(a, f.name), getattr(b, f.name))
+        for f in dataclasses.fields(codes.Codes)
+    )
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        GOOD,
+        dataclasses.replace(GOOD, query_ids=None, database_ids=None),
+        dataclasses.replace(
+            GOOD, query_labels=np.ones((5, 3), np.uint8), database_labels=np.ones((9, 3), np.uint8)
+        ),
+    ],
+)
+def test_what_is_written_comes_back(tmp_path, encoded):
+    codes.save(tmp_path / "c.h5", encoded)
+    assert same(codes.load(tmp_path / "c.h5"), encoded)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"bits": 20}, r"query_codes is uint8 of shape \(5, 2\); codes of 20 bits.*\(n, 3\)"),
+        ({"bits": 11}, "ones beyond bit 11"),
+        ({"bits": 0}, "bits is 0"),
+        ({"bits": 256}, "from 1 to 255"),
+        ({"query_labels": np.zeros((5, 1), int)}, r"shape \(5, 1\).*single labels"),
+        ({"query_labels": np.zeros(5)}, "query_labels is float64"),
+        ({"query_labels": np.zeros(4)}, r"query_labels has shape \(4,\) for 5 codes"),
+        ({"database_ids": np.arange(3)}, r"database_ids has shape \(3,\) for 9"),
+        ({"query_labels": np.ones((5, 2), np.uint8)}, "both must be one label"),
+        ({"query_codes": np.zeros((5, 2))}, "query_codes is float64"),
+        ({"query_labels": np.full(5, 1 << 63, np.uint64)}, "values that are no int64"),
+        ({"query_labels": -np.ones((5, 3), int)}, "multi-hot labels are 0 or 1"),
+        ({"database_ids": np.full(9, 4)}, "database_ids names some image twice"),
+        ({"database_ids": np.linspace(0, 1, 9)}, "database_ids is float64; ids are int64"),
+        ({"method": "x\x1b]0;owned\x07"}, r"method is 'x\\x1b\]0;owned\\x07', 11 letters; texts"),
+        ({"dataset": "two\nlines"}, "dataset is .* one line of at most 200 letters"),
+        ({"source": "x" * 201}, "source is .*, 201 letters"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        codes.save(tmp_path / "c.h5", dataclasses.replace(GOOD, **change))
+    assert not list(tmp_path.iterdir())
+
+
+def test_both_kinds_of_strings(tmp_path):
+    codes.save(tmp_path / "c.h5", dataclasses.replace(GOOD, source="a copy"))
+    assert codes.load(tmp_path / "c.h5").source == "a copy"
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs["dataset"] = np.bytes_("nuswide")
+    assert codes.load(tmp_path / "c.h5").dataset == "nuswide"
+
+
+def test_text_that_is_no_utf_8(tmp_path):
+    codes.save(tmp_path / "c.h5", GOOD)
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs.create("method", b"\xff", dtype=h5py.string_dtype("utf-8"))
+    with pytest.raises(UserError, match=r"c.h5: method is '\\udcff'"):
+        codes.load(tmp_path / "c.h5")
+
+
+def test_lengths_are_whole_numbers(tmp_path):
+    codes.save(tmp_path / "c.h5", GOOD)
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs["bits"] = 12.5
+    with pytest.raises(UserError, match="bits is 12.5, not a whole number"):
+        codes.load(tmp_path / "c.h5")
+
+
+def test_unreadable_files(tmp_path):
+    (tmp_path / "text.h5").write_text("hello")
+    with pytest.raises(UserError, match="text.h5 is not a readable codes file"):
+        codes.load(tmp_path / "text.h5")
+    with pytest.raises(UserError, match="none.h5 is not a readable codes file"):
+        codes.load(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["query_codes"] = GOOD.query_codes
+    with pytest.raises(UserError, match="has no database_codes, query_labels"):
+        codes.load(tmp_path / "part.h5")
+    codes.save(tmp_path / "c.h5", GOOD)
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs["bits"] = "many"
+    with pytest.raises(UserError, match="c.h5 is not a readable codes file"):
+        codes.load(tmp_path / "c.h5")

@@ -1,0 +1,160 @@
+"""The report: every number in it, every picture inside it."""
+
+import base64
+import csv
+import dataclasses
+import html.parser
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnnh import packed_codes
+from dnnh.data import datasets
+from dnnh.evaluation import codes, gallery, metrics, report
+from dnnh.evaluation.results import Result, write_result
+
+RNG = np.random.default_rng(0)
+LABELS = np.arange(60) % 3
+IMAGES = RNG.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+DATASET = datasets.Dataset("cifar10", IMAGES, LABELS, ("a<b", "cat", "dog"), "made up")
+# Codes that tell the classes apart, but for one bit in ten.
+PROTOTYPES = RNG.random((3, 12)) < 0.5
+BITS = PROTOTYPES[LABELS] ^ (RNG.random((60, 12)) < 0.1)
+CODES = codes.Codes(
+    packed_codes.pack(BITS[:6]),
+    packed_codes.pack(BITS[6:]),
+    LABELS[:6],
+    LABELS[6:],
+    12,
+    "cifar10",
+    "dnnh",
+    0,
+    np.arange(6),
+    np.arange(6, 60),
+)
+
+
+@pytest.fixture(scope="module")
+def result():
+    measured = metrics.evaluate(
+        CODES.query_codes, CODES.database_codes, CODES.query_labels, CODES.database_labels, 12
+    )
+    measured.precision_at = {100: 0.5, 200: 0.25}
+    return Result(
+        dataset="cifar10",
+        method="dnnh",
+        bits=12,
+        seed=0,
+        source="made up",
+        protocol="paper",
+        note="A <note>.",
+        metrics=measured,
+        seconds=0.5,
+    )
+
+
+def with_metrics(result, **changes):
+    return dataclasses.replace(result, metrics=dataclasses.replace(result.metrics, **changes))
+
+
+def test_summary_has_the_numbers(result):
+    measured = result.metrics
+    text = report.summary(result)
+    assert re.search(rf"MAP +{measured.map:.4f}\n", text)
+    assert re.search(rf"within radius 2 +{measured.precision_radius2:.4f}\n", text)
+    assert "dnnh, 12 bits, cifar10 (made up), protocol paper: 6 queries, 54 in" in text
+    assert f"at random, precision would be 0.3333, and MAP {measured.map_random:.4f}" in text
+    for none in (0, 4):
+        text = report.summary(with_metrics(result, queries_without_radius2=none))
+        sentence = "(4 queries retrieve nothing within radius 2 and count 0 there)"
+        assert (sentence in text) == bool(none)
+
+
+def test_json_and_csv_hold_what_was_measured(result, tmp_path):
+    write_result(tmp_path / "r.json", result)
+    read = json.loads((tmp_path / "r.json").read_text())
+    curve = result.metrics.pr_curve
+    assert read["map"] == result.metrics.map
+    assert read["pr_curve"] == {"recall": curve.recall, "precision": curve.precision}
+    assert read["precision_at"] == {"100": 0.5, "200": 0.25}
+    assert read["top"] is None
+    report.write_csv(tmp_path / "r.csv", result)
+    rows = list(csv.reader((tmp_path / "r.csv").open()))
+    assert rows[0] == ["figure", "x", "y"]
+    assert ["source", "", "made up"] in rows and ["note", "", "A <note>."] in rows
+    points = [(float(x), float(y)) for figure, x, y in rows[1:] if figure == "precision_recall"]
+    assert points == list(zip(curve.recall, curve.precision))
+
+
+def test_plots_draw_the_figures(result):
+    longer = dataclasses.replace(with_metrics(result, precision_radius2=0.3), bits=48)
+    figures = report.draw(result, [longer])
+    data = {name: figure.axes[0].get_lines()[0].get_xydata() for name, figure in figures.items()}
+    measured = result.metrics
+    assert data["precision_radius2"].tolist() == [[12, measured.precision_radius2], [48, 0.3]]
+    assert data["precision_at"].tolist() == [[100, 0.5], [200, 0.25]]
+    assert data["precision_recall"][-1].tolist() == [1, measured.pr_curve.precision[-1]]
+
+
+def test_gallery_ranks_by_distance():
+    rows = gallery.gallery(CODES, DATASET, count=4)
+    assert len(rows) == 4 and len({row.query.index for row in rows}) == 4
+    for row in rows:
+        query = row.query.index
+        assert row.query.label == DATASET.classes[LABELS[query]]
+        distances = [hit.distance for hit in row.hits]
+        expected = sorted((BITS[query] != BITS[6:]).sum(axis=1))[: len(row.hits)]
+        assert distances == [int(d) for d in expected]
+        for hit in row.hits:
+            index = hit.image.index
+            assert (BITS[query] != BITS[index]).sum() == hit.distance
+            assert hit.relevant == (LABELS[query] == LABELS[index])
+
+
+def test_a_query_is_not_its_own_hit():
+    within = dataclasses.replace(
+        CODES,
+        query_codes=CODES.database_codes[:6],
+        query_labels=CODES.database_labels[:6],
+        query_ids=CODES.database_ids[:6],
+    )
+    for row in gallery.gallery(within, DATASET, count=4):
+        assert len(row.hits) == gallery.HITS
+        assert row.query.index not in [hit.image.index for hit in row.hits]
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_page_is_self_contained(result):
+    rows = gallery.gallery(CODES, DATASET, count=4)
+    page = Page(report.page(result, report.draw(result), rows))
+    assert f"{result.metrics.map:.4f}" in page.text
+    assert "A <note>." in page.text and "a<b" in page.text  # escaped, not markup
+    pictures = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == 3 + 4 * (1 + gallery.HITS)
+    for source in pictures:
+        assert source.startswith("data:image/png;base64,")
+        data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
+        Image.open(io.BytesIO(data)).verify()
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "script", "iframe")
+        assert "href" not in attributes
+    classes = [attributes.get("class") for tag, attributes in page.tags if tag == "td"]
+    relevant = sum(hit.relevant for row in rows for hit in row.hits)
+    assert classes.count("right") == relevant
+    assert classes.count("wrong") == 4 * gallery.HITS - relevant

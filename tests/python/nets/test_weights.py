@@ -1,0 +1,101 @@
+"""Which weights are taken for a net."""
+
+import os
+
+import pytest
+
+from dnnh import paths
+from dnnh.errors import UserError
+from dnnh.nets import weights
+from dnnh.nets.specs import net_spec
+
+SPEC = net_spec("digits", bits=12)
+
+
+@pytest.fixture
+def repository(home, monkeypatch):
+    """An empty repository with the folders that weights lie in."""
+    monkeypatch.setattr(paths, "ROOT", home)
+    monkeypatch.setattr(paths, "PROTOTXT", home / "prototxt")
+    (home / "snapshots").mkdir()
+    (home / "models").mkdir()
+    return home
+
+
+def make(path, seconds=None):
+    path.touch()
+    if seconds is not None:
+        os.utime(path, (seconds, seconds))
+    return path
+
+
+def paths_of(spec):
+    return [each.path for each in weights.all_weights(spec)]
+
+
+def test_nothing_trained_yet(repository):
+    with pytest.raises(
+        UserError,
+        match="no trained net 'digits_dnnh_12bit'.*make_prototxt.py --dataset digits --method dnnh "
+        "--bits 12' and 'caffe train -solver prototxt/generated/digits/dnnh_12bit_solver",
+    ):
+        weights.find_weights(SPEC)
+    with pytest.raises(UserError, match="nowhere.caffemodel does not exist"):
+        weights.find_weights(SPEC, repository / "nowhere.caffemodel")
+
+
+def test_snapshots_come_before_the_released_model(repository):
+    snapshots = repository / "snapshots"
+    released = make(repository / "models/digits_dnnh_12bit.caffemodel")
+    chosen = weights.find_weights(SPEC)
+    assert chosen.path == released
+    assert chosen.description == "models/digits_dnnh_12bit.caffemodel, the released model"
+    make(snapshots / "digits_dnnh_48bit_iter_900.caffemodel")  # of another net
+    assert weights.find_weights(SPEC).path == released
+    old = make(snapshots / "digits_dnnh_12bit_iter_900.caffemodel", 1000)
+    new = make(snapshots / "digits_dnnh_12bit_iter_30.caffemodel", 1001)
+    assert weights.find_weights(SPEC).path == new  # a new training
+    os.utime(old, (1001, 1001))
+    assert weights.find_weights(SPEC).path == old  # the same second: the later iteration
+    given = weights.find_weights(SPEC, released)
+    assert (given.path, given.description) == (released, f"{released}, as given")
+
+
+def test_other_trainings_of_the_net_come_last(repository):
+    snapshots = repository / "snapshots"
+    own = make(snapshots / "digits_dnnh_12bit_iter_900.caffemodel")
+    released = make(repository / "models/digits_dnnh_12bit.caffemodel")
+    make(snapshots / "digits_dnnh_seed2x_12bit_iter_9.caffemodel")  # of another net
+    make(snapshots / "digits_dnnh_fc_12bit_iter_9.caffemodel")
+    make(snapshots / "digits_dnnh_validation_12bit_iter_9.caffemodel")
+    others = [
+        make(snapshots / f"digits_dnnh_{name}_12bit_iter_9.caffemodel", 2000 + i)
+        for i, name in enumerate(("seed2", "70iterations", "70iterations_seed2"))
+    ]
+    assert paths_of(SPEC) == [own, released, *others[::-1]]
+    own.unlink()
+    released.unlink()
+    assert weights.find_weights(SPEC).description == (
+        "snapshots/digits_dnnh_70iterations_seed2_12bit_iter_9.caffemodel, the newest snapshot "
+        "of another training of this net"
+    )
+
+
+def test_a_released_model_of_another_schedule_says_so(repository):
+    short = make(repository / "models/cifar10_dnnh_short_12bit.caffemodel")
+    paper, spec = net_spec(bits=12), net_spec(bits=12, schedule="short")
+    assert weights.find_weights(paper).path == weights.find_weights(spec).path == short
+    assert weights.find_weights(paper).description.endswith("the released model (schedule short)")
+    released = make(repository / "models/cifar10_dnnh_12bit.caffemodel")
+    assert paths_of(paper) == [released, short]
+    assert paths_of(spec) == [short, released]
+    with pytest.raises(UserError, match="no trained net 'cifar10_dnnh_validation_12bit'"):
+        weights.find_weights(net_spec(bits=12, split="validation"))
+
+
+def test_lengths_trained_together_have_their_weights_in_one_file(repository):
+    together = make(repository / "snapshots/cifar10_dnnh_plus_iter_5.caffemodel")
+    for bits in (12, 48):
+        assert weights.find_weights(net_spec("cifar10", "dnnh_plus", bits)).path == together
+    with pytest.raises(UserError, match="no trained net 'cifar10_dnnh_plus_16bit'"):
+        weights.find_weights(net_spec("cifar10", "dnnh_plus", 16))

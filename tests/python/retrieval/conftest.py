@@ -1,0 +1,62 @@
+"""Fixtures of all tests of retrieval: photos, a net, and tools that use both."""
+
+import importlib
+
+import caffe
+import pytest
+from PIL import Image
+
+from dnnh.data import datasets
+from dnnh.nets import prototxt, specs
+from dnnh.retrieval import index_writer
+
+SPEC = specs.net_spec("digits", bits=12)
+DIGITS = datasets.load("digits").images
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """An untrained net, but whose bits differ."""
+    path = tmp_path_factory.mktemp("weights") / "net.caffemodel"
+    caffe.set_random_seed(1)
+    deploy = path.with_name("deploy.prototxt")
+    deploy.write_text(prototxt.deploy_text(SPEC))
+    net = caffe.Net(str(deploy), caffe.TEST)
+    net.blobs["images"].data[...] = DIGITS[:100].transpose(0, 3, 1, 2)
+    net.forward()
+    net.params["encode"][1].data[...] = -net.blobs["encode"].data.mean(axis=0)
+    net.save(str(path))
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """37 digits in folders of their classes, and two files that are no images."""
+    monkeypatch.setattr(index_writer, "GROUP", 10)
+    for i in range(37):
+        folder = tmp_path / "photos" / f"class{i % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DIGITS[i, :, :, 0]).save(folder / f"{i:02}.png")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no image")
+    (tmp_path / "photos/class1/zero.png").write_bytes(b"")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, weights):
+    """Runs a tool with the net; returns what it prints."""
+
+    def run(tool, *arguments):
+        command = importlib.import_module(tool)
+        monkeypatch.setattr(
+            "sys.argv", [f"{tool}.py", *map(str, arguments), "--model", str(weights)]
+        )
+        command.main()
+        return capsys.readouterr().out
+
+    def encode(photos, output, *arguments):
+        options = ["--images", photos, "--output", output, "--dataset", "digits", "--bits", 12]
+        return run("encode", *options, *arguments)
+
+    run.encode = encode
+    return run

@@ -1,0 +1,62 @@
+"""Files that are no index of encoded images, or damaged ones."""
+
+import h5py
+import numpy as np
+import pytest
+
+from dnnh.errors import UserError
+from dnnh.retrieval import index_files, parquet
+
+
+def test_labels_that_cannot_be_read(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    for text in ("nonsense", "5", "[1]"):
+        with h5py.File(tmp_path / "c.h5", "a") as file:
+            file["labels"][3] = text
+        with pytest.raises(UserError, match="c.h5 has labels that cannot be read, "):
+            index_files.load(tmp_path / "c.h5").labels(3)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda file: file.attrs.__delitem__("bits"), "it has no bits"),
+        (lambda file: file.__delitem__("names"), "it has no names"),
+        (
+            lambda file: file.attrs.__setitem__("bits", 20),
+            r"codes is uint8 of shape \(37, 2\); codes of 20 bits",
+        ),
+        (
+            lambda file: file.__delitem__("labels") or file.__setitem__("labels", ["a"]),
+            r"labels is object of shape \(1,\) for 37 codes",
+        ),
+        (
+            lambda file: file.__delitem__("names") or file.__setitem__("names", np.arange(37)),
+            r"names is int64 of shape \(37,\)",
+        ),
+    ],
+)
+def test_files_that_are_no_index(photos, tmp_path, run, change, message):
+    run.encode(photos, tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        change(file)
+    with pytest.raises(UserError, match=f"is not an index of encoded images .*{message}"):
+        index_files.load(tmp_path / "c.h5")
+    with pytest.raises(UserError, match="nowhere.h5 does not exist; make an index"):
+        index_files.load(tmp_path / "nowhere.h5")
+
+
+def test_json_that_is_nested_too_deep(tmp_path):
+    deep = "[" * 100_000
+    with pytest.raises(UserError, match="has labels that cannot be read"):
+        index_files._labels(deep, "x.h5")
+    (tmp_path / parquet.ABOUT).write_text(deep)
+    with pytest.raises(UserError, match="is not an index of encoded images as Parquet"):
+        parquet.read_about(tmp_path)
+
+
+def test_codes_from_words_lie_in_one_piece():
+    """As Milvus's digest and FAISS want them."""
+    codes = np.random.default_rng(0).integers(0, 256, (9, 6), np.uint8)
+    packed = parquet.packed(parquet.words(codes), 48)
+    assert packed.flags.c_contiguous and (packed == codes).all()

@@ -1,0 +1,165 @@
+"""Images become an index, also after interruptions."""
+
+import dataclasses
+import fcntl
+import json
+
+import numpy as np
+import pytest
+
+from dnnh import files
+from dnnh.data import datasets, sources
+from dnnh.errors import UserError
+from dnnh.nets import encoder, prototxt, specs
+from dnnh.retrieval import index_files, index_writer
+from dnnh.retrieval.image_index import NetInfo
+
+SPEC = specs.net_spec("digits", bits=12)
+DIGITS = datasets.load("digits").images
+
+
+def order():
+    """Which digits, in the order of the folder."""
+    return sorted(range(37), key=lambda i: (i % 3, i))
+
+
+def test_a_folder_becomes_an_index(photos, tmp_path, run, weights):
+    printed = run.encode(photos, tmp_path / "c.h5")
+    assert "37 images, 12 bits each; 2 skipped, which could not be read" in printed
+    index = index_files.load(tmp_path / "c.h5")
+    net = encoder.Encoder(prototxt.deploy_text(SPEC), weights)
+    assert np.array_equal(index.codes, net.encode(DIGITS[order()]))
+    assert index.names(slice(0, 2)) == ["class0/00.png", "class0/03.png"]
+    assert index.labels(36) == [("class2",)] and index.skipped == 2
+    assert index.net == NetInfo(12, "digits", "dnnh", SPEC.schedule, files.sha256(weights))
+    assert index.source == str(photos)
+    assert (tmp_path / "c.h5.skipped.txt").read_text().count("is not a readable image") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "c.h5",
+        "c.h5.skipped.txt",
+        "photos",
+    ]
+    with pytest.raises(UserError, match="c.h5 exists already; --force replaces it"):
+        run.encode(photos, tmp_path / "c.h5")
+    run.encode(photos, tmp_path / "c.h5", "--force")
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_an_index_that_was_resumed_is_the_same_to_the_byte(
+    photos, tmp_path, run, stop, monkeypatch
+):
+    run.encode(photos, tmp_path / "whole.h5")
+    outputs, done = encoder.Encoder.outputs, []
+
+    def stopping(net, images):
+        done.append(len(images))
+        if len(done) > stop:
+            raise KeyboardInterrupt
+        return outputs(net, images)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(encoder.Encoder, "outputs", stopping)
+        run.encode(photos, tmp_path / "c.h5")
+    assert not (tmp_path / "c.h5").exists()
+    # Killed while it wrote: a part of a group is behind what is complete.
+    with (tmp_path / "c.h5.partial/codes").open("ab") as file:
+        file.write(b"xyz")
+    printed = run.encode(photos, tmp_path / "c.h5")
+    assert (f"resuming after {10 * stop} images" in printed) == (stop > 0)
+    assert (tmp_path / "c.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
+    state = tmp_path / "c.h5.partial/state.json"
+
+    def begun(**changes):
+        state.parent.mkdir(exist_ok=True)
+        for name in index_writer.FILES:
+            (state.parent / name).touch()
+        empty = dataclasses.asdict(index_writer.State(about={}))
+        state.write_text(json.dumps({**empty, **changes}))
+
+    begun(about={"bits": 48})
+    with pytest.raises(UserError, match="is of another net or other images"):
+        run.encode(photos, tmp_path / "c.h5")
+    state.write_text("nonsense")
+    with pytest.raises(UserError, match="state.json cannot be read .*delete"):
+        run.encode(photos, tmp_path / "c.h5")
+    about = {
+        "bits": 12,
+        "dataset": "digits",
+        "method": "dnnh",
+        "schedule": SPEC.schedule,
+        "weights": files.sha256(weights),
+        "source": str(photos.resolve()),
+    }
+    begun(about=about, codes_bytes=20)
+    with pytest.raises(UserError, match="'codes' has 0 bytes, not 20.; delete"):
+        run.encode(photos, tmp_path / "c.h5")
+    begun(about=about, encoded="x")
+    with pytest.raises(UserError, match="other entries"):
+        run.encode(photos, tmp_path / "c.h5")
+    # One more image, or one less, before where it was.
+    for seen, last in ((50, "z.png"), (5, "class0/06.png")):
+        begun(about=about, seen=seen, last=last)
+        with pytest.raises(UserError, match=f"other images than .*image {seen} was '{last}'"):
+            run.encode(photos, tmp_path / "c.h5")
+    begun(about=about)
+    with (state.parent / "claim").open("w") as claim:
+        fcntl.flock(claim, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another process is writing to .*c.h5.partial"):
+            run.encode(photos, tmp_path / "c.h5")
+
+
+def test_places_that_cannot_be_written_to(photos, tmp_path, run):
+    with pytest.raises(UserError, match="lies in --images .*photos, and would be taken"):
+        run.encode(photos, photos / "c.h5")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder is of the other kind"):
+        run.encode(photos, tmp_path / "folder", "--force")
+    (tmp_path / "folder/thesis.tex").touch()
+    with pytest.raises(UserError, match="folder is not an index of encoded images as Parquet"):
+        run.encode(photos, tmp_path / "folder", "--force", "--engine", "spark")
+    assert (tmp_path / "folder/thesis.tex").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is of the other kind"):
+        run.encode(photos, tmp_path / "file", "--force", "--engine", "spark")
+
+
+def test_an_old_list_of_skipped_images_is_deleted(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    (photos / "broken.jpg").unlink()
+    (photos / "class1/zero.png").unlink()
+    run.encode(photos, tmp_path / "c.h5", "--force")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.h5", "photos"]
+
+
+def test_the_expected_file_size_is_about_the_real_one(tmp_path, monkeypatch):
+    expected, write = [], files.write_hdf5_atomically
+    monkeypatch.setattr(
+        files,
+        "write_hdf5_atomically",
+        lambda path, size: expected.append(size) or write(path, size),
+    )
+    net = NetInfo(12, "digits", "dnnh", SPEC.schedule, "")
+    blank = np.zeros((8, 8, 3), np.uint8)
+    for length in (1, 10, 200):
+        path = tmp_path / f"{length}.h5"
+        writer = index_writer.IndexWriter(path, net, "")
+        writer.add(
+            [sources.Item(f"{i:0{length}}", ("a",), lambda: blank) for i in range(20_000)],
+            SPEC.config.input,
+            lambda images: np.zeros((len(images), 12)),
+        )
+        writer.finish()
+        assert path.stat().st_size < expected[-1] < 2 * path.stat().st_size + 1_000_000
+
+
+def test_no_image_at_all(tmp_path, run):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty has no image that can be read"):
+        run.encode(tmp_path / "empty", tmp_path / "c.h5")
+    (tmp_path / "empty/x.jpg").write_bytes(b"x")
+    with pytest.raises(UserError, match="can be read; the first: .*x.jpg is not a readable"):
+        run.encode(tmp_path / "empty", tmp_path / "c.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]

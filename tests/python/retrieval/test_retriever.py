@@ -1,0 +1,141 @@
+"""From an image to its neighbors, by the tools search.py and serve.py too."""
+
+import concurrent.futures
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+from dnnh import packed_codes, paths
+from dnnh.data import image_files
+from dnnh.errors import UserError
+from dnnh.nets import encoder
+from dnnh.nets import weights as net_weights
+from dnnh.retrieval import index_files, retriever
+
+
+def digit(path):
+    return image_files.decode_image(path.read_bytes(), path)
+
+
+def test_an_image_finds_itself_and_its_neighbors(photos, tmp_path, run, weights):
+    run.encode(photos, tmp_path / "c.h5")
+    with retriever.open_index(tmp_path / "c.h5") as opened:
+        index = opened.index
+        path = photos / "class1/16.png"
+        code = retriever.QueryEncoder(index, weights).encode(digit(path))
+        (hits,) = opened.nearest(code, 5)
+        assert len(hits) == 5
+        (itself,) = [hit for hit in hits if hit.name == "class1/16.png"]
+        assert itself.distance == 0 and itself.labels == ("class1",)
+        bits_that_differ = packed_codes.unpack(index.codes, 12) != packed_codes.unpack(code, 12)
+        distances = bits_that_differ.sum(axis=1)
+        assert [hit.distance for hit in hits] == sorted(distances)[:5]
+        assert [hit.row for hit in opened.within(code[0], 12, 100)] == np.argsort(
+            distances, kind="stable"
+        ).tolist()
+        assert np.array_equal(opened.image(hits[0].name), digit(photos / hits[0].name))
+    query = ["search", "--index", tmp_path / "c.h5", "--image", path]
+    outputs = ["--json", tmp_path / "hits.json", "--html", tmp_path / "hits.html"]
+    printed = run(*query, "-k", 3, *outputs)
+    assert len(printed.splitlines()) == 3
+    written = json.loads((tmp_path / "hits.json").read_text())
+    assert [hit["name"] for hit in written["hits"]] == [hit.name for hit in hits[:3]]
+    page = (tmp_path / "hits.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 and "http" not in page
+    assert f"{hits[0].distance}: {hits[0].name}, class" in page
+    (photos / hits[1].name).unlink()
+    run(*query, "--top", 10, "--html", tmp_path / "hits.html")
+    assert "cannot be read" in (tmp_path / "hits.html").read_text()
+    for wrong, message in (
+        (photos / "broken.jpg", "is not a readable image"),
+        (photos / "nowhere.jpg", "nowhere.jpg cannot be read"),
+        (photos, "cannot be read .Is a directory"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run("search", "--index", tmp_path / "c.h5", "--image", wrong)
+
+
+def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, weights, monkeypatch):
+    """Caffe's nets are for one thread at a time."""
+    run.encode(photos, tmp_path / "c.h5")
+    outputs, inside = encoder.Encoder.outputs, []
+
+    def alone(net, images):
+        inside.append(1)
+        time.sleep(0.001)  # let others in, if they can come
+        assert len(inside) == 1
+        inside.clear()
+        return outputs(net, images)
+
+    monkeypatch.setattr(encoder.Encoder, "outputs", alone)
+    index = index_files.load(tmp_path / "c.h5")
+    query_encoder = retriever.QueryEncoder(index, weights)
+    names = index.names(slice(0, 37))
+
+    def encode(name):
+        return query_encoder.encode(digit(photos / name))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert np.array_equal(np.concatenate(list(pool.map(encode, names))), index.codes)
+
+
+def test_codes_of_other_weights(photos, tmp_path, run, weights):
+    run.encode(photos, tmp_path / "c.h5")
+    (tmp_path / "other.caffemodel").write_bytes(weights.read_bytes() + b"\0")
+    with pytest.raises(UserError, match="was encoded with other weights than .*--model"):
+        retriever.QueryEncoder(index_files.load(tmp_path / "c.h5"), tmp_path / "other.caffemodel")
+
+
+def test_the_weights_it_was_encoded_with_are_found(photos, tmp_path, run, weights, monkeypatch):
+    """Among all trainings of the net; newer ones, too."""
+    run.encode(photos, tmp_path / "c.h5")
+    index = index_files.load(tmp_path / "c.h5")
+    newer = tmp_path / "newer.caffemodel"
+    newer.write_bytes(weights.read_bytes() + b"\0")
+    both = [net_weights.Weights(newer, ""), net_weights.Weights(weights, "")]
+    monkeypatch.setattr(net_weights, "all_weights", lambda spec: both)
+    (name,) = index.names(0)
+    assert index.names(np.array([5, 0, 5])) == [*index.names(5), name, *index.names(5)]
+    code = retriever.QueryEncoder(index).encode(digit(photos / name))
+    assert np.array_equal(code, index.codes[:1])
+    monkeypatch.setattr(net_weights, "all_weights", lambda spec: both[:1])
+    with pytest.raises(UserError, match="other weights than any of dnnh of digits at 12 bits here"):
+        retriever.QueryEncoder(index)
+
+
+def test_a_page_is_served_until_it_is_stopped(photos, tmp_path, run, weights):
+    pytest.importorskip("uvicorn")
+    run.encode(photos, tmp_path / "c.h5")
+    command = [
+        sys.executable,
+        str(paths.ROOT / "tools/serve.py"),
+        "--index",
+        str(tmp_path / "c.h5"),
+        "--model",
+        str(weights),
+    ]
+    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as served:
+        try:
+            address = served.stdout.readline().strip()
+            port = address.rpartition(":")[2]
+            with urllib.request.urlopen(f"{address}/health", timeout=60) as answer:
+                assert json.load(answer)["images"] == 37
+            other = subprocess.run(
+                [*command, "--port", port], capture_output=True, text=True, timeout=60
+            )
+            assert other.returncode == 1 and re.fullmatch(
+                rf"error: '127.0.0.1', port {port}, cannot be listened on .*--port or --host\n",
+                other.stderr,
+            )
+            served.send_signal(signal.SIGINT)
+            served.wait(60)
+        finally:
+            served.kill()
+    assert served.returncode == 0

@@ -1,0 +1,196 @@
+"""The server's requests, as a browser sends them."""
+
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnnh import packed_codes
+from dnnh.errors import UserError
+from dnnh.retrieval.engines.numpy_engine import NumpyEngine
+from dnnh.retrieval.image_index import ImageIndex, NetInfo
+from dnnh.retrieval.retriever import Retriever
+
+testing = pytest.importorskip("fastapi.testclient")
+server = pytest.importorskip("dnnh.retrieval.server")
+COUNT, BITS = 40, 12
+RNG = np.random.default_rng(0)
+CODES = packed_codes.pack(RNG.integers(0, 2, (COUNT, BITS)))
+
+
+def png(value=7, size=(30, 20)):
+    file = io.BytesIO()
+    Image.new("RGB", size, (value, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+class Fake(Retriever):
+    """A retriever, and an encoder that takes the first pixel of an image for its row."""
+
+    def __init__(self):
+        index = ImageIndex(
+            net=NetInfo(BITS, "digits", "dnnh", "500", ""),
+            source="",
+            skipped=0,
+            codes=CODES,
+            names=lambda rows: [f"<b>{row}.png" for row in np.atleast_1d(rows)],
+            labels=lambda rows: [
+                ("even" if row % 2 == 0 else "odd",) for row in np.atleast_1d(rows)
+            ],
+        )
+        engine = NumpyEngine(BITS)
+        engine.add(CODES)
+        super().__init__(index, engine)
+
+    def encode(self, image):
+        return CODES[image[0, 0, :1]]
+
+    def image(self, name):
+        if name == "<b>3.png":
+            raise UserError("it is gone")
+        return np.full((100, 400, 3) if name == "<b>4.png" else (8, 8, 3), 7, np.uint8)
+
+
+@pytest.fixture
+def client():
+    return testing.TestClient(server.make_app(Fake(), Fake()))
+
+
+def test_an_image_finds_similar_images(client):
+    results = client.post("/search?top=5", content=png(7)).json()
+    assert results["bits"] == "".join(map(str, packed_codes.unpack(CODES[7:8], BITS)[0]))
+    neighbors = Fake().engine.search(CODES[7:8], 5)
+    rows = neighbors.ids[0].tolist()
+    assert [hit["row"] for hit in results["hits"]] == rows and 7 in rows
+    assert [hit["distance"] for hit in results["hits"]] == neighbors.distances[0].tolist()
+    assert results["hits"][0]["labels"] == ["odd" if rows[0] % 2 else "even"]
+    assert set(results["milliseconds"]) == {"encode", "search"}
+    assert client.get("/like/7?top=5").json()["hits"] == results["hits"]
+    near = client.get(f"/like/7?top=500&radius={BITS // 3}").json()["hits"]
+    assert 0 < len(near) < COUNT
+    assert max(hit["distance"] for hit in near) <= BITS // 3
+    assert len(client.get("/like/7?top=500").json()["hits"]) == COUNT
+
+
+@pytest.mark.parametrize(
+    "path, content, status, message",
+    [
+        ("/search", b"", 400, "body is empty"),
+        ("/search", b"x", 400, "is not a readable image"),
+        ("/search", bytes(1001), 413, "has more than"),
+        ("/search?top=0", b"x", 422, "greater than or equal to 1"),
+        ("/search?top=501", b"x", 422, "less than or equal to 500"),
+        ("/search?radius=13", b"x", 422, "less than or equal to 12"),
+        ("/search?top=x", b"x", 422, "valid integer"),
+        ("/like/40", None, 404, "there is no image 40; there are 40, from 0 on"),
+        ("/like/-1", None, 404, "no image -1"),
+        ("/like/x", None, 422, "valid integer"),
+        ("/image/40", None, 404, "no image 40"),
+        ("/image/3", None, 404, "is no longer there"),
+        ("/some?count=0", None, 422, "greater than"),
+        ("/nowhere", None, 404, "Not Found"),
+        ("/static/../server.py", None, 404, "Not Found"),
+    ],
+)
+def test_bad_requests(client, monkeypatch, path, content, status, message):
+    monkeypatch.setattr(server, "MAX_UPLOAD", 1000)
+    response = client.get(path) if content is None else client.post(path, content=content)
+    assert response.status_code == status and message in response.text
+
+
+def test_a_radius_beyond_the_bits_is_refused_as_fastapi_does(client):
+    detail = client.get("/like/7?radius=13").json()["detail"]
+    expected = {
+        "type": "less_than_equal",
+        "loc": ["query", "radius"],
+        "msg": "Input should be less than or equal to 12",
+        "input": "13",
+        "ctx": {"le": 12},
+    }
+    assert detail == [expected]
+    assert client.get("/like/7?radius=12").status_code == 200
+
+
+def test_a_form_is_refused_with_what_to_send(client):
+    response = client.post("/search", files={"file": png(7)})
+    assert response.status_code == 415 and "--data-binary" in response.text
+
+
+def test_an_engine_that_is_gone(monkeypatch):
+    fake = Fake()
+
+    def search(codes, k):
+        raise ConnectionError("Milvus at http://host:19530: no answer")
+
+    monkeypatch.setattr(fake.engine, "search", search)
+    response = testing.TestClient(server.make_app(fake, fake)).get("/like/7")
+    assert response.status_code == 503
+    assert response.json()["detail"] == "Milvus at http://host:19530: no answer"
+
+
+def test_only_requests_for_this_machine_are_answered():
+    """Another site can let its own name resolve to this machine (DNS rebinding)."""
+    app = server.make_app(Fake(), Fake(), server.LOCAL)
+    for host, status in (
+        ("localhost:8000", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example:8000", 421),
+        ("", 421),
+        ("[::1", 421),
+    ):
+        response = testing.TestClient(app).get("/health", headers={"Host": host})
+        assert response.status_code == status, host
+        assert "content-security-policy" in response.headers
+    assert "this page is at localhost" in response.json()["detail"]
+
+
+def test_small_copies_of_images(client):
+    for row, size in ((4, (192, 48)), (5, (192, 192))):
+        response = client.get(f"/image/{row}")
+        assert response.headers["content-type"] == "image/png"
+        # The next index that is served here has other images under these numbers.
+        assert response.headers["cache-control"] == "no-store"
+        assert Image.open(io.BytesIO(response.content)).size == size
+
+
+def test_some_images(client):
+    images = client.get("/some?count=6").json()
+    assert len({image["row"] for image in images}) == 6
+    assert images == client.get("/some?count=6").json()
+    assert images != client.get("/some?count=6&seed=1").json()
+    assert len(client.get("/some?count=100").json()) == COUNT
+
+
+def test_no_page_makes_outbound_requests(client):
+    for path in ("/", "/docs", "/static/style.css", "/static/app.js", "/openapi.json"):
+        response = client.get(path)
+        assert response.status_code == 200
+        assert "http://" not in response.text and "https://" not in response.text
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+    page = client.get("/docs").text
+    assert "GET /like/{row}" in page and "top: how many images at most" in page
+    assert "<style" not in page  # which the policy forbids
+    assert client.get("/health").json() == {"status": "ok", "images": COUNT, "bits": BITS}
+
+
+def test_several_requests_at_once_get_their_own_results(client):
+    wrong = []
+
+    def request(row):
+        for _ in range(5):
+            results = client.post("/search?top=1", content=png(row)).json()
+            expected = "".join(map(str, packed_codes.unpack(CODES[row : row + 1], BITS)[0]))
+            if results["bits"] != expected:
+                wrong.append(row)
+
+    threads = [threading.Thread(target=request, args=(row,)) for row in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
