@@ -81,7 +81,7 @@ lint: all .venv/installed-tests
 	@.venv/bin/ruff check --quiet python tools tests benchmarks
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@.venv/bin/clang-format --dry-run -Werror $(CPP_FILES)
-	@cmake/clang_tidy.sh $(BUILD) $(filter layers/%.cpp,$(CPP_FILES))
+	@printf '%s\n' $(filter layers/%.cpp,$(CPP_FILES)) | xargs -P 2 -n 2 .venv/bin/clang-tidy -p $(BUILD) --quiet
 
 test: all lint
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
