@@ -4,15 +4,10 @@ The exception: tests that run tools write scikit-learn's digits and their splits
 """
 
 import os
-import pathlib
-import sys
 
 import pytest
 
 from dnnh import paths
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
 
 # Tests switch these on themselves.
 os.environ.pop("DNNH_BFLOAT16", None)

@@ -13,11 +13,11 @@ import test_mnist
 import test_nuswide
 from PIL import Image
 
-from conftest import ROOT
 from dnnh import paths
 from dnnh.data import datasets, folder, mnist, nuswide, splits, svhn
 from dnnh.nets.specs import net_spec
 
+REPOSITORY = paths.ROOT  # tests set paths.ROOT to a temporary folder
 RNG = np.random.default_rng(0)
 COUNT, CLASSES, CONCEPTS = 140, 10, 4
 QUERIES, TRAINING = 2, 7  # of a class
@@ -132,7 +132,7 @@ def test_from_files_to_a_report(home, monkeypatch, capsys, prepare, method, iter
     spec = net_spec(dataset.name, method, 12, "short")
     solver = spec.files["solver"]
     solver.write_text(re.sub(r"max_iter: \d+", f"max_iter: {iterations}", solver.read_text()))
-    command = [ROOT / ".venv/bin/caffe", "train", "-solver", solver]
+    command = [REPOSITORY / ".venv/bin/caffe", "train", "-solver", solver]
     trained = subprocess.run(command, cwd=home, capture_output=True, text=True)
     assert "Optimization Done" in trained.stderr, trained.stderr[-2000:]
     said = run("evaluate", *net)

@@ -1,12 +1,13 @@
 """cmake/fetch_caffe.sh where something is missing: a sentence, and nothing left."""
 
-import pathlib
 import shutil
 import subprocess
 
 import pytest
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "cmake/fetch_caffe.sh"
+from dnnh import paths
+
+SCRIPT = paths.ROOT / "cmake/fetch_caffe.sh"
 TARBALL = "caffe_1.0.0+git20180821.99bd997.orig.tar.gz"
 NEEDS = ("awk", "cut", "id", "mkdir", "mv", "rm", "sh", "sha256sum", "sort", "tar", "touch")
 
