@@ -237,13 +237,13 @@ class CaffeNet:
         inputs = [self._input("images", self.shape)]
         among_images = isinstance(spec.config.batch, net_config.TripletsAmongImages)
         if among_images:  # the positions of each triplet's images in the batch
-            inputs.append(self._input("places", (3 * triplets,)))
+            inputs.append(self._input("positions", (3 * triplets,)))
         layers = [*inputs, *message.layer[1:]]  # in place of the data layer
         del message.layer[:]
         message.layer.extend(layers)
         self.net = self._net(message, pycaffe.load().TRAIN)
         if among_images:
-            self.net.blobs["places"].data[...] = range(3 * triplets)
+            self.net.blobs["positions"].data[...] = range(3 * triplets)
 
     @staticmethod
     def _input(name, shape):
@@ -364,10 +364,10 @@ class TorchNet:
 
         def forward():
             with self._autocast():
-                query, similar, dissimilar = self.codes(self.images).chunk(3)
+                query, positive, negative = self.codes(self.images).chunk(3)
             loss.append(
                 self.torch.relu(
-                    (query - similar).pow(2).sum(1) - (query - dissimilar).pow(2).sum(1) + 1
+                    (query - positive).pow(2).sum(1) - (query - negative).pow(2).sum(1) + 1
                 ).mean()
             )
 

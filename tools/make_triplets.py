@@ -11,7 +11,7 @@
 prototxt/ draw triplets from the labels while they train. listed writes a list of
 triplets beside the images, three numbers each, for nets that follow a list.
 materialized writes whole triplets, for Caffe's own Data layer. `make_prototxt.py --sampling`
-makes the nets for these two, of `digits` and of the methods `dnnh_minimal` and `dnnh_lai`. Only
+makes the nets for these two, of the methods `dnnh_minimal` and `dnnh_lai`. Only
 training images of the protocol are written, none of its queries.
 """
 

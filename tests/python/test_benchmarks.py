@@ -36,7 +36,7 @@ def test_a_step_and_encoding_in_caffe(name):
     assert 0 < forward < step
     blobs = net.net.blobs
     assert blobs["images"].shape[0] == 6 and np.isfinite(blobs["loss"].data)
-    for place, member in enumerate(("query", "similar", "dissimilar")):
+    for place, member in enumerate(("query", "positive", "negative")):
         assert (blobs[member].data == blobs["codes"].data[2 * place : 2 * place + 2]).all()
     assert {"pixels", "conv1", "loss"} <= set(net.layers(1))
     net.prepare_encoding()

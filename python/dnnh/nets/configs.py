@@ -67,7 +67,8 @@ _CNNH_STAR = replace(
     batch=ImagesWithTargetCodes(images=64),
     schedules={"3000": Schedule(linear_decay(0.05, 3_000))},  # 38 epochs; ours
 )
-_DIGITS = NetConfig(
+# Small enough for a demonstration of half a minute.
+_DIGITS_MINIMAL = NetConfig(
     input=InputConfig(channels=1, size=8, stored_size=8, pixel_mean=80, pixel_scale=0.01),
     architecture=towers.digits,
     batch=Triplets(64),
@@ -85,6 +86,15 @@ _DIGITS = NetConfig(
             )
         )
     },
+)
+# In these 1,000 iterations epsilon decays four times.
+_DIGITS = replace(
+    _DIGITS_MINIMAL,
+    batch=TripletsAmongImages(images=64, triplets=1_600),
+    augmentation=Augmentation(mirror=False, pad=1, random_affine=0.2, off_for=100),
+    head=Head(beta=1.4, bit_bias=0.5),
+    batch_norm=True,
+    schedules={"1000": Schedule(linear_decay(0.1, 1_000, display=20), epsilon_stepsize=200)},
 )
 # House numbers and digits are not the same when mirrored.
 _SVHN = replace(_DNNH, augmentation=replace(_DNNH.augmentation, mirror=False))
@@ -122,7 +132,7 @@ CONFIGS: dict[str, dict[str, NetConfig]] = {
         "cnnh": replace(_CNNH_STAR, architecture=towers.xia),
         "cnnh_star": _CNNH_STAR,
     },
-    "digits": {"dnnh": _DIGITS},
+    "digits": {"dnnh": _DIGITS, "dnnh_minimal": _DIGITS_MINIMAL},
     "mnist": _with_ablations(_MNIST),
     "nuswide": _with_ablations(_NUSWIDE),
     "svhn": _with_ablations(_SVHN),

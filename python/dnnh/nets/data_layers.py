@@ -71,7 +71,7 @@ def _content_of(batch: net_config.Batch) -> tuple[list[str], dict[str, Any]]:
         case Triplets(triplets):
             return [], {"batch_size": triplets}
         case TripletsAmongImages(images, triplets):
-            return ["places"], {"images": images, "batch_size": triplets}
+            return ["positions"], {"images": images, "batch_size": triplets}
         case ImagesPerClass(classes, images_per_class):
             return ["labels"], {"classes": classes, "images_per_class": images_per_class}
         case ImagesWithTargetCodes(images):

@@ -116,7 +116,7 @@ class Encoder:
         """
         rows = np.arange(len(images)) if rows is None else rows
         codes = np.empty((len(rows), packed_codes.code_bytes(self.bits)), np.uint8)
-        with tqdm(total=len(rows), unit="image", desc=description) as progress:
+        with tqdm(total=len(rows), unit=" images", desc=description) as progress:
             for start in range(0, len(rows), BATCH):
                 batch = images[rows[start : start + BATCH]]
                 codes[start : start + BATCH] = packed_codes.pack(self.outputs(batch) > 0.5)

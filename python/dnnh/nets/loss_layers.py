@@ -46,14 +46,16 @@ def _slice_codes(spec: NetSpec) -> list[Message]:
 def _gather_codes(spec: NetSpec) -> list[Message]:
     """Triplets among the images of a batch: their codes are gathered by their positions."""
     query_tower, database_tower = spec.config.towers[0], spec.config.towers[-1]
-    positions = [f"{member}_places" for member in MEMBERS]
-    layers = [layer("triplet_places", "Slice", ["places"], positions, slice_param={"axis": 0})]
+    positions = [f"{member}_positions" for member in MEMBERS]
+    layers = [
+        layer("triplet_positions", "Slice", ["positions"], positions, slice_param={"axis": 0})
+    ]
     for member, tower in (
         (QUERY, query_tower),
         (POSITIVE, database_tower),
         (NEGATIVE, database_tower),
     ):
-        bottoms = [f"{tower}codes", f"{member}_places"]
+        bottoms = [f"{tower}codes", f"{member}_positions"]
         layers.append(layer(member, "BatchReindex", bottoms, [member]))
     return layers
 

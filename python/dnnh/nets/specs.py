@@ -63,7 +63,7 @@ class NetSpec:
     def name(self) -> str:
         """``<dataset>_<method>[_<schedule>][_<sampling>][_validation][_seed<n>]_<bits>bit``.
 
-        The default schedule, online triplets and training seed 1 are left out.
+        The default schedule, online triplets and training seed 1 are omitted.
         """
         return f"{self.dataset}_{self._stem}_{self.bits}bit"
 
@@ -151,7 +151,7 @@ COMMITTED = frozenset(
         NetSpec("cifar10", "dnnh_minimal", 48, "paper"),
         NetSpec("cifar10", "cnnh", 48, "3000"),
         NetSpec("cifar10", "cnnh_star", 48, "3000"),
-        NetSpec("digits", "dnnh", 48, "500"),
+        NetSpec("digits", "dnnh", 48, "1000"),
         NetSpec("nuswide", "dnnh", 48, "short"),
         NetSpec("svhn", "dnnh", 48, "short"),
     }

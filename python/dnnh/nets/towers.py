@@ -11,13 +11,12 @@ Lin, Chen, Yan, "Network in Network", ICLR 2014.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dnnh.data.triplets import MEMBERS
 from dnnh.nets import pycaffe
 
 Message = Any  # a message of caffe_pb2, which is built with Caffe
 
-# The members of a triplet, as layers and blobs are called. Those names are in released weights
-# and snapshots, and do not change; elsewhere the last two are the positive and the negative.
-QUERY, POSITIVE, NEGATIVE = MEMBERS = ("query", "similar", "dissimilar")
+QUERY, POSITIVE, NEGATIVE = MEMBERS  # what layers and blobs are called
 
 # Learning-rate and weight-decay factors of weights and of biases.
 WEIGHTS_AND_BIASES = (
