@@ -9,7 +9,10 @@ Ours are the results that models/README.md describes (models/results/*.json) and
 same data, method and length your own counts, and the newest of them. Nets that were also
 trained with other seeds (models/results/seeds/*.json) have their mean and range below.
 Prints the tables and writes results/comparison_<dataset>.html, one page with all of it,
-and the same as .md, .csv and a folder of figures.
+and the same as .md, .csv and a folder of figures. The README's picture is one of them:
+
+  python tools/report.py --released
+  cp results/comparison_cifar10/comparison.png docs/cifar10.png
 """
 
 import pathlib
@@ -61,14 +64,12 @@ def write(
     dataset: str, tables: Sequence[ComparisonTable], results: Results, spreads: Sequence[str]
 ) -> pathlib.Path:
     """Write page, Markdown, CSV and figures to results/; returns the path of the page."""
-    figures = {"comparison": plots.comparison([t for t in tables if t.printed.takes_all])}
+    drawn = comparison.figures_by_length(tables)
     for source in comparison.sources(dataset, results):
-        suffix = "".join(c if c.isalnum() else "_" for c in source)
-        for name, figure in comparison.figures(dataset, source, results).items():
-            figures[f"{name}_{suffix}"] = figure
+        drawn |= comparison.figures(dataset, source, results)
     paragraphs = [table.markdown() for table in tables] + [f"{spread}\n" for spread in spreads]
     texts = {
-        ".html": comparison.page(dataset, tables, figures, spreads),
+        ".html": comparison.page(dataset, tables, drawn, spreads),
         ".md": "\n".join(paragraphs),
         ".csv": csv_text(tables),
     }
@@ -76,10 +77,12 @@ def write(
     for suffix, text in texts.items():
         with files.write_atomically(stem.with_suffix(suffix)) as partial:
             partial.write_text(text)
+    if in_one := comparison.with_curves(tables):
+        drawn["comparison"] = plots.comparison(in_one)
     with files.write_files_atomically(stem) as partial:
-        for name, figure in figures.items():
-            figure.savefig(partial / f"{name}.png", dpi=160)
-            figure.savefig(partial / f"{name}.pdf")
+        for name, plot in drawn.items():
+            plot.figure.savefig(partial / f"{name}.png", dpi=160)
+            plot.figure.savefig(partial / f"{name}.pdf")
     return stem.with_suffix(".html")
 
 

@@ -59,6 +59,7 @@ def main() -> None:
         page = results_page(opened, arguments.image.name, image, results[0].hits)
         with files.write_atomically(arguments.html) as partial:
             partial.write_text(page)
+        print(arguments.html, file=sys.stderr)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -129,22 +130,31 @@ def results_page(opened: Retriever, name: str, image: NDArray[np.uint8], hits: l
     """One self-contained HTML page: the query, and its hits."""
     results = []
     for hit in hits:
+        labels = ", ".join(hit.labels)
+        result = {"name": hit.name, "labels": labels, "distance": hit.distance, "uri": None}
+        result["alt"] = f"{labels}, {hit.name}" if labels else hit.name
         try:
-            uri, problem = pages.image_uri(opened.image(hit.name), THUMBNAIL), None
+            result |= thumbnail(opened.image(hit.name))
         except UserError as error:
-            uri, problem = None, str(error)
-        about = ", ".join(text for text in (hit.name, *hit.labels) if text)
-        caption = f"{hit.distance}: {about}"
-        results.append({"name": hit.name, "caption": caption, "image": uri, "problem": problem})
+            result["problem"] = str(error)
+        results.append(result)
     return pages.render(
         "search_results.html",
         name=name,
         count=len(opened.engine),
         source=opened.index.source,
         bits=opened.index.net.bits,
-        query=pages.image_uri(image, THUMBNAIL),
+        query=thumbnail(image),
         results=results,
     )
+
+
+def thumbnail(image: NDArray[np.uint8]) -> dict[str, Any]:
+    """An image for the page, and whether it is smaller than it is shown."""
+    return {
+        "uri": pages.image_uri(image, THUMBNAIL),
+        "small": max(image.shape[:2]) < THUMBNAIL // 2,
+    }
 
 
 if __name__ == "__main__":

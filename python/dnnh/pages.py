@@ -30,7 +30,7 @@ def render(template: str, **values: Any) -> str:
 def figure_uri(figure: Figure) -> str:
     """A matplotlib figure as a ``data:`` URI with its PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160)
+    figure.savefig(buffer, format="png", dpi=200)
     return _data_uri(buffer.getvalue())
 
 

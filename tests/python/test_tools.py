@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -20,8 +19,8 @@ from dnnh.data import datasets, image_database, splits
 from dnnh.errors import UserError
 from dnnh.nets import configs, encoder, net_config, prototxt
 from dnnh.nets.specs import net_spec
+from dnnh.paths import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
 
 
@@ -133,8 +132,6 @@ def test_evaluate_reads_any_codes_file(tmp_path):
         "curves.csv",
         "precision_at.pdf",
         "precision_at.png",
-        "precision_radius2.pdf",
-        "precision_radius2.png",
         "precision_recall.pdf",
         "precision_recall.png",
         "report.html",
@@ -179,7 +176,7 @@ def digits_net(database, method="dnnh", sampling="online"):
 
 def set_config(monkeypatch, method, **changes):
     """Give the digits' data set a net of another method."""
-    config = replace(configs.CONFIGS["digits"]["dnnh"], **changes)
+    config = replace(configs.CONFIGS["digits"]["dnnh_minimal"], **changes)
     monkeypatch.setitem(configs.CONFIGS["digits"], method, config)
     return config
 
@@ -227,7 +224,7 @@ def test_the_other_samplings_train_too(tmp_path):
         folder.mkdir()
         options = ["--dataset", "digits", "--sampling", sampling, "--triplets", 100]
         run("make_triplets.py", *options, "--output", folder / "triplets")
-        log = train(folder, digits_net(folder / "triplets", sampling=sampling), 2)
+        log = train(folder, digits_net(folder / "triplets", "dnnh_minimal", sampling), 2)
         assert "Iteration 1 " in log
         net = caffe.Net(str(folder / "net.prototxt"), caffe.TRAIN)
         images[sampling] = []
@@ -320,9 +317,9 @@ def test_queries_are_encoded_by_the_first_tower(monkeypatch):
     monkeypatch.setattr(evaluate.encoder, "Encoder", FakeEncoder)
     command = "evaluate.py --dataset digits --method dnnh_two_towers --bits 12 --model README.md"
     monkeypatch.setattr("sys.argv", command.split())
-    coded, _, _ = evaluate.encode(evaluate.parse_arguments())
-    assert (coded.query_codes == 1).all() and (coded.database_codes == 2).all()
-    assert len(coded.query_codes) == 200
+    codes, _, _ = evaluate.encode(evaluate.parse_arguments())
+    assert (codes.query_codes == 1).all() and (codes.database_codes == 2).all()
+    assert len(codes.query_codes) == 200
 
 
 def test_baselines_are_fitted_once(home, monkeypatch, capsys):

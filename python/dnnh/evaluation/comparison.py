@@ -4,13 +4,11 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
 from dnnh import files, pages
 from dnnh.errors import UserError
 from dnnh.evaluation import plots, published, report
 from dnnh.evaluation.comparison_table import CURVES_AT, MEASURES, ComparisonTable
-from dnnh.evaluation.plots import Series
+from dnnh.evaluation.plots import Plot
 from dnnh.evaluation.results import Result, default_map_at, read_result
 
 
@@ -123,44 +121,98 @@ def spreads(dataset: str, results: Results, seeds: Sequence[Results]) -> list[st
 # --- figures and the page -------------------------------------------------------------
 
 
-def figures(dataset: str, source: str, results: Results) -> dict[str, Figure]:
-    """The paper's figures 5 to 8 of our results, by name, without empty ones."""
-    ours = of_source(dataset, source, results)
-    compared = [result for result in ours if result.method not in published.ABLATIONS]
-    long = [result for result in compared if result.bits == CURVES_AT]
-    title = f"{source}, {CURVES_AT} bits"
-    drawn = {}
-    if compared:
-        drawn["precision_radius2"] = plots.precision_radius2(_by_length(compared), source)
-    if long:
-        recall = [plots.precision_recall_series(result) for result in long]
-        drawn["precision_recall"] = plots.precision_recall(recall, title)
-        top = [plots.precision_at_series(result) for result in long]
-        drawn["precision_at"] = plots.precision_at(top, title)
-    encodings = [
-        plots.precision_at_series(result)
-        for result in ours
-        if result.bits == CURVES_AT and result.method in ("dnnh", "dnnh_fc")
+def with_curves(compared: Iterable[ComparisonTable]) -> list[ComparisonTable]:
+    """The tables that take all methods and have values at several lengths."""
+    return [
+        table
+        for table in compared
+        if table.printed.takes_all and plots.has_curve(plots.comparison_series(table))
     ]
-    if len(encodings) == 2:
-        drawn["divide_and_encode"] = plots.precision_at(encodings, f"{title}: DEM and FC")
+
+
+def figures_by_length(compared: Iterable[ComparisonTable]) -> dict[str, Plot]:
+    """The values of each table of :func:`with_curves` against the code length, by name."""
+    drawn = {}
+    for table in with_curves(compared):
+        suffix = f"_{_identifier(table.source)}" if table.source else ""
+        drawn[f"{table.printed.measure}{suffix}"] = plots.comparison([table])
     return drawn
 
 
-def _by_length(results: Iterable[Result]) -> list[Series]:
-    """Precision within radius 2 against the number of bits, a series per method."""
-    series: dict[str, Series] = {}
-    for result in results:
-        line = series.setdefault(result.method, Series(result.method, [], []))
-        line.xs.append(result.bits)
-        line.ys.append(result.metrics.precision_radius2)
-    return list(series.values())
+def figures(dataset: str, source: str, results: Results) -> dict[str, Plot]:
+    """The paper's figures 5 to 8 of our results at the length of its curves, by name, without
+    empty ones."""
+    ours = [result for result in of_source(dataset, source, results) if result.bits == CURVES_AT]
+    compared = [result for result in ours if result.method not in published.ABLATIONS]
+    encodings = [result for result in ours if result.method in ("dnnh", "dnnh_fc")]
+    title = f"{source}, {CURVES_AT} bits"
+    recall = [plots.precision_recall_series(result) for result in compared]
+    at = [plots.precision_at_series(result) for result in compared]
+    drawn = {}
+    suffix = _identifier(source)
+    if plots.has_curve(recall):
+        drawn[f"precision_recall_{suffix}"] = plots.precision_recall(recall, title)
+    if plots.has_curve(at):
+        drawn[f"precision_at_{suffix}"] = plots.precision_at(at, title)
+    if len(encodings) == 2:
+        series = [plots.precision_at_series(result) for result in encodings]
+        if plots.has_curve(series):
+            about = f"{title}: divide-and-encode and a fully connected layer"
+            drawn[f"divide_and_encode_{suffix}"] = plots.precision_at(series, about)
+    return drawn
+
+
+def _identifier(source: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in source)
+
+
+def summary(compared: Iterable[ComparisonTable]) -> list[str]:
+    """For each table that takes all methods and has results of ours, how dnnh does, or else
+    which method is best, in a sentence or more."""
+    sentences = []
+    for table in compared:
+        if not table.printed.takes_all or not table.ours:
+            continue
+        ours = table.ours.get("dnnh") or {}
+        lengths = ours or {bits for row in table.ours.values() for bits in row}
+        bits = CURVES_AT if CURVES_AT in lengths else max(lengths)
+        measure = MEASURES[table.printed.measure]
+        sentence = f"{measure[0].upper()}{measure[1:]} at {bits} bits: "
+        if not ours:
+            of_bits = {m: row[bits] for m, row in table.ours.items() if bits in row}
+            best = max(of_bits, key=lambda method: of_bits[method])
+            sentences.append(
+                f"{sentence}the best of our {len(of_bits)} methods is {best}, "
+                f"{of_bits[best]:.3f} ({table.source})."
+            )
+            continue
+        sentence += f"dnnh {ours[bits]:.3f}"
+        paper = table.printed.rows.get("dnnh", {})
+        differences = {b: ours[b] - paper[b] for b in ours if b in paper}
+        if bits in differences:
+            sentence += f" (paper {paper[bits]:.3f}, difference {differences[bits]:+.3f})"
+        if bits in (plus := table.ours.get("dnnh_plus", {})):
+            sentence += f", dnnh_plus {plus[bits]:.3f}"
+        if len(differences) > 1:
+            low, high = min(differences.values()), max(differences.values())
+            sentence += (
+                f". At {min(differences)} to {max(differences)} bits, dnnh differs from the paper "
+                f"by {low:+.3f} to {high:+.3f}"
+            )
+        above = {m: row[bits] for m, row in table.ours.items() if row.get(bits, 0) > ours[bits]}
+        above.pop("dnnh_plus", None)
+        if above:
+            ranked = sorted(above, key=lambda method: above[method], reverse=True)
+            names = ", ".join(f"{method} {above[method]:.3f}" for method in ranked)
+            sentence += f". Other methods above dnnh at {bits} bits: {names}"
+        sentences.append(f"{sentence} ({table.source}).")
+    return sentences
 
 
 def page(
     dataset: str,
     compared: Sequence[ComparisonTable],
-    drawn: Mapping[str, Figure],
+    drawn: Mapping[str, Plot],
     spread: Sequence[str],
 ) -> str:
     """One self-contained HTML page with tables, figures and spreads.
@@ -169,12 +221,13 @@ def page(
     ----------
     dataset : str
     compared : list of ComparisonTable
-    drawn : dict of name to figure
+    drawn : dict of name to Plot
     spread : list of str, as :func:`spreads` returns it
     """
     return pages.render(
         "comparison.html",
         dataset=dataset,
+        summary=summary(compared),
         pictures=report.pictures(drawn),
         tables=compared,
         spreads=spread,

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 from collections.abc import Iterable
 
 from dnnh.evaluation.published import PrintedTable, Row
@@ -79,6 +80,32 @@ class ComparisonTable:
         if difference:
             lines.append(Line(method, "difference", self._texts(difference, "{:+.3f}")))
         return lines
+
+    @property
+    def columns(self) -> dict[int, list[str]]:
+        """Of each length: which of "paper", "ours" and "difference" have values."""
+        columns: dict[int, list[str]] = {bits: [] for bits in self.lengths}
+        for whose in ("paper", "ours", "difference"):
+            lines = [line for line in self.lines() if line.whose == whose]
+            for i, bits in enumerate(self.lengths):
+                if any(line.values[i] for line in lines):
+                    columns[bits].append(whose)
+        return columns
+
+    @property
+    def first_columns(self) -> set[int]:
+        """The place of each length's first column among all."""
+        counts = [len(whose) for whose in self.columns.values()]
+        return {0, *itertools.accumulate(counts)}
+
+    def cells(self, method: str) -> list[tuple[str, str]]:
+        """The method's row under :attr:`columns`: whose a value is, and its text."""
+        values = {line.whose: line.values for line in self.lines_of(method)}
+        return [
+            (whose, values[whose][i] if whose in values else "")
+            for i, of_length in enumerate(self.columns.values())
+            for whose in of_length
+        ]
 
     def _texts(self, row: Row, form: str) -> list[str]:
         return [form.format(row[bits]) if bits in row else "" for bits in self.lengths]

@@ -20,6 +20,7 @@ Definitions, for one query with R relevant items in the ranked list of n:
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -166,7 +167,7 @@ def tie_aware_average_precision(
     longest = max(1, items.sum(axis=1).max())
     harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, longest + 1))])
 
-    def group_sum(n, r, before, relevant_before):
+    def group_sum(n: Any, r: Any, before: Any, relevant_before: Any) -> Any:
         a = harmonic[before + n] - harmonic[before]
         pairs = (r - 1) / np.maximum(n - 1, 1)
         return r / np.maximum(n, 1) * ((relevant_before + 1) * a + pairs * (n - (before + 1) * a))
@@ -243,7 +244,7 @@ def evaluate(
     hits = np.zeros_like(items)  # relevant ones at each distance
     averages = np.zeros(len(items))  # AP
     first_hits = np.zeros((len(items), len(cutoffs)))  # relevant ones among the first N
-    with tqdm(total=len(items), unit="query", desc="ranking", disable=not progress) as bar:
+    with tqdm(total=len(items), unit=" queries", desc="ranking", disable=not progress) as bar:
         for first, block in ranking.distances(query_codes, database_codes):
             relevant = is_relevant(first, len(block))
             for row in range(len(block)):

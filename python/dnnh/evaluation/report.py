@@ -4,12 +4,10 @@ import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from matplotlib.figure import Figure
-
 from dnnh import files, pages
 from dnnh.evaluation import plots
 from dnnh.evaluation.gallery import GalleryRow
-from dnnh.evaluation.plots import Series
+from dnnh.evaluation.plots import Plot, Series
 from dnnh.evaluation.results import Result
 
 
@@ -30,7 +28,7 @@ def summary(result: Result) -> str:
         lines.append(f"  {result.note}")
     lines += [f"  {name:<{width}}  {value:.4f}" for name, value in rows]
     lines.append(f"  ranked in {result.seconds:.2f} s")
-    lines += [f"  ({remark})" for remark in remarks(result)]
+    lines += [f"  ({remark})" for remark in (at_random(result), *remarks(result))]
     return "\n".join(lines)
 
 
@@ -45,13 +43,19 @@ def describe(result: Result) -> str:
     )
 
 
-def remarks(result: Result) -> list[str]:
-    """What a reader must know to judge the metrics, as sentences."""
+def at_random(result: Result) -> str:
+    """What a random ranking would reach, as a sentence."""
     metrics = result.metrics
-    remarks = [
+    return (
         f"at random, precision would be {metrics.relevant_share:.4f}, and MAP "
         f"{metrics.map_random:.4f}"
-    ]
+    )
+
+
+def remarks(result: Result) -> list[str]:
+    """Which queries count 0, as sentences."""
+    metrics = result.metrics
+    remarks = []
     if metrics.queries_without_radius2:
         remarks.append(
             f"{metrics.queries_without_radius2:,} queries retrieve nothing within "
@@ -86,77 +90,90 @@ def write_csv(path: files.StrPath, result: Result) -> None:
         writer.writerows(rows)
 
 
-def draw(result: Result, others: Sequence[Result] = ()) -> dict[str, Figure]:
-    """The three plots of the paper's figures 5 to 8, by name.
+PLOTS = ("precision_radius2", "precision_recall", "precision_at")
+
+
+def draw(result: Result, others: Sequence[Result] = ()) -> dict[str, Plot]:
+    """The plots of the paper's figures 5 to 8, by their names in PLOTS.
+
+    A plot that would have one point is absent: the first one is there if there are results
+    at several lengths.
 
     Parameters
     ----------
     result : Result
     others : list of Result
-        Of the same method and data set at other lengths, for the plot against the number
-        of bits.
+        Of the same method and data set at other lengths, for the plot against the code
+        length.
     """
     precision_of_length = {r.bits: r.metrics.precision_radius2 for r in (*others, result)}
     lengths = sorted(precision_of_length)
     precisions = [precision_of_length[bits] for bits in lengths]
-    source = result.source
-    return {
-        "precision_radius2": plots.precision_radius2(
-            [Series(result.method, [*lengths], precisions)], source
-        ),
-        "precision_recall": plots.precision_recall([plots.precision_recall_series(result)], source),
-        "precision_at": plots.precision_at([plots.precision_at_series(result)], source),
-    }
+    by_length = [Series(result.method, [*lengths], precisions)]
+    recall = [plots.precision_recall_series(result)]
+    at = [plots.precision_at_series(result)]
+    source = f"{result.method}, {result.source}"
+    source_and_bits = f"{result.method}, {result.bits} bits, {result.source}"
+    drawn = {}
+    if plots.has_curve(by_length):
+        drawn["precision_radius2"] = plots.precision_radius2(by_length, source)
+    if plots.has_curve(recall):
+        drawn["precision_recall"] = plots.precision_recall(recall, source_and_bits)
+    if plots.has_curve(at):
+        drawn["precision_at"] = plots.precision_at(at, source_and_bits)
+    return drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure on a page.
+    """A plot on a page.
 
     Attributes
     ----------
-    alt : str
-        Its name, in words.
+    alt, caption : str
+        What it shows, and how to read it.
     uri : str
         The figure itself, as a ``data:`` URI.
     """
 
     alt: str
+    caption: str
     uri: str
 
 
-def pictures(figures: Mapping[str, Figure]) -> list[Picture]:
-    """Figures by name, as a page shows them."""
+def pictures(drawn: Mapping[str, Plot]) -> list[Picture]:
+    """Plots by name, as a page shows them."""
     return [
-        Picture(name.replace("_", " "), pages.figure_uri(figure))
-        for name, figure in figures.items()
+        Picture(plot.alt, plot.caption, pages.figure_uri(plot.figure)) for plot in drawn.values()
     ]
 
 
-def page(result: Result, figures: Mapping[str, Figure], rows: Sequence[GalleryRow] = ()) -> str:
+def page(result: Result, drawn: Mapping[str, Plot], rows: Sequence[GalleryRow] = ()) -> str:
     """One self-contained HTML page: metrics, plots, queries with their nearest images.
 
     Parameters
     ----------
     result : Result
-    figures : dict of name to figure
+    drawn : dict of name to Plot
     rows : as dnnh.evaluation.gallery.gallery returns them
     """
     metrics = result.metrics
-    values = [
-        ("MAP", metrics.map),
-        ("MAP, expected over equal distances", metrics.map_tie_aware),
-        ("precision within Hamming radius 2", metrics.precision_radius2),
+    top = f", within the top {metrics.top:,}" if metrics.top else ""
+    random = f"random ranking: {metrics.relevant_share:.4f}"
+    key_values = [
+        (f"MAP{top}", metrics.map, f"random ranking: {metrics.map_random:.4f}"),
+        ("Precision within Hamming radius 2", metrics.precision_radius2, random),
     ]
-    for n, precision in metrics.precision_at.items():
-        values.append((f"precision of the top {n}", precision))
-    sentences = [f"{remark[0].upper()}{remark[1:]}." for remark in remarks(result)]
+    if metrics.precision_at:
+        nearest = min(metrics.precision_at)
+        name = f"Precision of the top {nearest}"
+        key_values.append((name, metrics.precision_at[nearest], random))
     return pages.render(
         "evaluation.html",
         result=result,
         description=describe(result),
-        values=values,
-        remarks=sentences,
-        pictures=pictures(figures),
+        key_values=key_values,
+        remarks=[f"{remark[0].upper()}{remark[1:]}." for remark in remarks(result)],
+        pictures=pictures(drawn),
         rows=rows,
     )

@@ -56,20 +56,24 @@ def write(
     path of the page
     """
     folder = folder or folder_of(result)
-    figures = report.draw(result, _other_lengths(result))
+    plots = report.draw(result, _other_lengths(result))
     rows = [] if dataset is None else gallery(codes, dataset)
-    page = report.page(result, figures, rows)
+    page = report.page(result, plots, rows)
     with files.write_files_atomically(folder) as partial:
         if with_codes:
             codes_files.save(partial / "codes.h5", codes)
         write_result(partial / "result.json", result)
         report.write_csv(partial / "curves.csv", result)
-        for name, figure in figures.items():
-            figure.savefig(partial / f"{name}.png", dpi=160)
-            figure.savefig(partial / f"{name}.pdf")
+        for name, plot in plots.items():
+            plot.figure.savefig(partial / f"{name}.png", dpi=160)
+            plot.figure.savefig(partial / f"{name}.pdf")
         (partial / "report.html").write_text(page)
         if json_copy:
             write_result(json_copy, result)
+    for name in report.PLOTS:
+        if name not in plots:  # one that is there is of another result
+            for suffix in (".png", ".pdf"):
+                files.remove(folder / f"{name}{suffix}")
     return folder / "report.html"
 
 

@@ -71,6 +71,11 @@ def read_about(folder: StrPath) -> About:
     UserError
         If it is no such folder.
     """
+    if not pathlib.Path(folder).is_dir():
+        raise UserError(
+            f"{folder} is not an index of encoded images as Parquet, which is a folder; make one "
+            f"with {REMEDY}"
+        )
     try:
         content = json.loads((pathlib.Path(folder) / ABOUT).read_text())
         values = {}

@@ -1,14 +1,18 @@
 """Ours beside the paper's."""
 
+import html.parser
 import importlib
+import itertools
 import json
 import os
 import re
 
 import pytest
+from matplotlib.text import Text
 
 from dnnh.evaluation import comparison, plots, published
 from dnnh.evaluation.comparison_table import Line, csv_text
+from dnnh.paths import ROOT
 
 
 def write(path, **changes):
@@ -74,19 +78,25 @@ def test_differences_are_ours_less_the_papers(tmp_path):
     assert Line("dnnh", "difference", ["", "", "", "", "-0.125"]) in radius.lines()
     for text in (table.text(), table.markdown(), comparison.page("cifar10", [table], {}, [])):
         assert "+0.019" in text and "ours on a copy" in text
+    assert comparison.summary([table]) == [
+        "MAP at 48 bits: dnnh 0.600 (paper 0.581, difference +0.019) (a copy)."
+    ]
     assert "Table 2,cifar10,a copy,map,dnnh,difference,48,+0.019\n" in csv_text(tables.values())
     assert other.source == "originals" and other.ours == {"dnnh": {12: 0.2}}
     svhn = comparison.tables("svhn", results)[0]
     assert Line("dnnh", "difference", ["+0.001", "", "", ""]) in svhn.lines()
     # A closed table has no methods but its own.
     assert set(tables["a copy", "Table 3", "map"].methods) == {"dnnh", "dnnh_fc"}
-    figure = plots.comparison([table, radius])
-    (legend,) = figure.legends  # each method once, in the order of its values
-    assert [text.get_text() for text in legend.get_texts()] == ["dnnh", "mine"]
-    axes, _ = figure.axes
+    axes, _ = plots.comparison([table, radius]).figure.axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
-    assert lines["dnnh, ours"] == [[16, 0.3], [48, 0.6]]
-    assert [[12, 0.303], [24, 0.337], [32, 0.346], [48, 0.356]] in lines.values()  # KSH
+    assert lines["dnnh"] == [[16, 0.3], [48, 0.6]] and lines["mine"] == [[12, 0.6]]
+    assert lines["ksh (paper)"] == [[12, 0.303], [24, 0.337], [32, 0.346], [48, 0.356]]
+    styles = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert styles["dnnh"] == (plots.BLUE, "-") and styles["dnnh (paper)"] == (plots.BLUE, "--")
+    assert styles["mine"] == (plots.GREY["ours"], "-")
+    assert styles["ksh (paper)"] == (plots.GREY["paper"], "--")
+    assert axes.get_title(loc="left") == "MAP vs. code length"
+    assert "a copy: ours (solid), paper (dashed)" in [text.get_text() for text in axes.texts]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"map": 1}'])
@@ -112,21 +122,138 @@ def test_the_order_of_methods(tmp_path):
     assert order(dnnh=0.6, mine=0.9) is None
 
 
-def test_the_legend_is_in_the_order_of_the_lines(tmp_path):
+class Table(html.parser.HTMLParser):
+    """The first table of a page: the text and the attributes of each cell, by row."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.rows, self.images, self.cell = [], [], None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.cell = {"tag": tag, "text": "", **dict(attributes)}
+            self.rows[-1].append(self.cell)
+        elif tag == "img":
+            self.images.append(dict(attributes))
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.cell:
+            self.cell["text"] += data
+
+
+def test_the_page_has_one_row_a_method(tmp_path):
+    results, _ = comparison.read_results(
+        [write(tmp_path / "1"), write(tmp_path / "2", method="mine", bits=12)]
+    )
+    table = comparison.tables("cifar10", results)[0]
+    empty = comparison.tables("mnist", {})[1]
+    assert "No values." in comparison.page("mnist", [empty], {}, [])
+    rows = Table(comparison.page("cifar10", [table], {}, [])).rows
+    assert [row[0]["text"] for row in rows[2:]] == table.methods
+    lengths = [(cell["text"], int(cell["colspan"])) for cell in rows[0][1:]]
+    assert lengths == [("12 bits", 2), ("24 bits", 1), ("32 bits", 1), ("48 bits", 3)]
+    texts = [[cell["text"] for cell in row] for row in rows[1:]]
+    assert texts[0] == ["paper", "ours", "paper", "paper", "paper", "ours", "diff."]
+    assert texts[1] == ["dnnh", "0.552", "", "0.566", "0.558", "0.581", "0.600", "+0.019"]
+    assert texts[-1] == ["mine", "", "0.600", "", "", "", "", ""]
+    for row in rows:
+        assert all("scope" in cell for cell in row if cell["tag"] == "th")
+
+
+def overlaps(figure):
+    """Pairs of texts of a plot that overlap (their leader lines may), and those that are cut."""
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    wrong = []
+    for axes in figure.axes:
+        boxes = [(text.get_text(), Text.get_window_extent(text)) for text in axes.texts]
+        wrong += [
+            (name, other)
+            for (name, box), (other, other_box) in itertools.combinations(boxes, 2)
+            if box.overlaps(other_box)
+        ]
+        for name, box in boxes:
+            if box.x1 > whole.x1 + 1 or box.y0 < whole.y0 - 1 or box.y1 > whole.y1 + 1:
+                wrong.append((name, "is cut"))
+    return wrong
+
+
+def test_labels_at_the_ends_do_not_overlap(tmp_path):
+    released, _ = comparison.read_results(sorted((ROOT / "models/results").glob("*.json")))
+    (source,) = comparison.sources("cifar10", released)
+    tables = comparison.tables("cifar10", released)
+    drawn = comparison.figures_by_length(tables) | comparison.figures("cifar10", source, released)
+    drawn["both"] = plots.comparison(comparison.with_curves(tables))
+    assert len(drawn) == 6
+    for name, plot in drawn.items():
+        assert len(plot.figure.axes[0].texts) > 2, name
+        assert not overlaps(plot.figure), name
+
+
+@pytest.mark.parametrize("count", (2, 14, 60))
+def test_labels_of_equal_curves_do_not_overlap(count):
+    series = [plots.Series(f"method{i}", [0, 0.5, 1], [0.5, 0.4, 0.1]) for i in range(count)]
+    for draw in (plots.precision_radius2, plots.precision_recall, plots.precision_at):
+        figure = draw(series, "a copy").figure
+        names = {text.get_text() for text in figure.axes[0].texts}
+        assert {line.name for line in series} <= names
+        assert not overlaps(figure)
+
+
+def test_places_are_spread():
+    assert plots.spread([0.5, 0.2], 0.1) == [0.5, 0.2]
+    assert plots.spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+    assert plots.spread([0, 0, 0.9], 0.1) == pytest.approx([0, 0.1, 0.9])
+    places = plots.spread([1, 0.99, 0.98, 0.3], 0.1)
+    assert places == pytest.approx([1, 0.9, 0.8, 0.3])
+
+
+def test_no_plot_has_a_single_point(tmp_path):
     results, _ = comparison.read_results(
         [
-            write(tmp_path / "1", method="a", map=0.2),
-            write(tmp_path / "2", method="b", map=0.9),
-            write(tmp_path / "3", method="b", bits=12, map=0.1),
-            write(tmp_path / "4"),
+            write(tmp_path / "1", dataset="mnist", bits=32),
+            write(tmp_path / "2", dataset="mnist", bits=32, method="sdh_pixels"),
         ]
     )
-    (legend,) = plots.comparison(comparison.tables("cifar10", results)[:1]).legends
-    assert [text.get_text() for text in legend.get_texts()] == ["b", "dnnh", "a"]
+    tables = comparison.tables("mnist", results)
+    assert comparison.with_curves(tables) == [] and comparison.figures_by_length(tables) == {}
+    results, _ = comparison.read_results(
+        [
+            write(
+                tmp_path / "3",
+                precision_at={"100": 0.7},
+                pr_curve={"recall": [0, 1], "precision": [0, 0.1]},
+            )
+        ]
+    )
+    assert comparison.figures("cifar10", "a copy", results) == {}
+
+
+def test_the_summary_without_dnnh(tmp_path):
+    results, _ = comparison.read_results(
+        [write(tmp_path / "1", method="a"), write(tmp_path / "2", method="b", map=0.7)]
+    )
+    assert comparison.summary(comparison.tables("cifar10", results)[:1]) == [
+        "MAP at 48 bits: the best of our 2 methods is b, 0.700 (a copy)."
+    ]
+    assert comparison.summary(comparison.tables("cifar10", {})) == []
+
+
+def test_a_long_name_is_shortened():
+    label = plots.Series("x" * 200, [1], [1], "paper").label
+    assert label.endswith("… (paper)") and len(label) == plots.MAX_LABEL + len(" (paper)")
+    assert plots.Series("a method of mine", [1], [1]).label == "a method of mine"
 
 
 def test_the_papers_figures(tmp_path):
-    """5a to 7c and 8: at 48 bits, but for the plot against the number of bits."""
+    """5b to 7c and 8: at 48 bits."""
     results, _ = comparison.read_results(
         [
             write(tmp_path / "1", method="lsh", bits=12, precision_radius2=0.1),
@@ -137,21 +264,26 @@ def test_the_papers_figures(tmp_path):
     )
     figures = comparison.figures("cifar10", "a copy", results)
     drawn = {
-        name: {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
-        for name, figure in figures.items()
+        name.removesuffix("_a_copy"): {
+            line.get_label(): line.get_xydata().tolist()
+            for line in plot.figure.axes[0].lines
+            if not line.get_label().startswith("_")
+        }
+        for name, plot in figures.items()
     }
     assert drawn == {
-        "precision_radius2": {"dnnh": [[48, 0.5]], "lsh": [[12, 0.1], [48, 0.2]]},
         "precision_recall": {key: [[0.5, 0.4], [1, 0.1]] for key in ("dnnh", "lsh")},
         "precision_at": {key: [[100, 0.7], [200, 0.65]] for key in ("dnnh", "lsh")},
         "divide_and_encode": {key: [[100, 0.7], [200, 0.65]] for key in ("dnnh", "dnnh_fc")},
     }
-
-
-def test_many_lines_can_be_told_apart():
-    series = [plots.Series(str(i), [0, 1], [0.1, 0.2]) for i in range(14)]
-    (axes,) = plots.precision_at(series, "").axes
-    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 14
+    by_length = comparison.figures_by_length(comparison.tables("cifar10", results))
+    assert list(by_length) == ["map_a_copy", "precision_radius2_a_copy"]
+    lines = by_length["precision_radius2_a_copy"].figure.axes[0].lines
+    assert {line.get_label(): line.get_xydata().tolist() for line in lines} == {
+        "dnnh (paper)": [[12, 0.527], [24, 0.615], [32, 0.602], [48, 0.625]],
+        "dnnh": [[48, 0.5]],
+        "lsh": [[12, 0.1], [48, 0.2]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -205,6 +337,9 @@ def test_the_newest_of_your_own_comes_first(home, monkeypatch, capsys):
     )
     page = (home / "results/comparison_cifar10.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "http" not in page
+    images = Table(page).images
+    assert len(images) == 4 and all(image["alt"].startswith("Line chart: ") for image in images)
+    assert "dnnh: 0.300 at 48 bits." in images[0]["alt"]
     (home / "models/results/seeds").mkdir()
     write(home / "models/results/seeds/2.json", map=0.3, precision_radius2=0.2)
     write(home / "models/results/seeds/3.json", map=0.5)
@@ -221,6 +356,9 @@ def test_the_newest_of_your_own_comes_first(home, monkeypatch, capsys):
         for kind in ("png", "pdf")
         for name in (
             "comparison",
+            "map",  # of the first run, without a result of ours
+            "precision_radius2",
+            "map_a_copy",
             "precision_radius2_a_copy",
             "precision_recall_a_copy",
             "precision_at_a_copy",

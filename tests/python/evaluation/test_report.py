@@ -14,7 +14,7 @@ from PIL import Image
 
 from dnnh import packed_codes
 from dnnh.data import datasets
-from dnnh.evaluation import codes, gallery, metrics, report
+from dnnh.evaluation import codes, gallery, metrics, report, result_folder
 from dnnh.evaluation.results import Result, write_result
 
 RNG = np.random.default_rng(0)
@@ -92,12 +92,36 @@ def test_json_and_csv_hold_what_was_measured(result, tmp_path):
 
 def test_plots_draw_the_figures(result):
     longer = dataclasses.replace(with_metrics(result, precision_radius2=0.3), bits=48)
-    figures = report.draw(result, [longer])
-    data = {name: figure.axes[0].get_lines()[0].get_xydata() for name, figure in figures.items()}
+    drawn = report.draw(result, [longer])
+    data = {name: plot.figure.axes[0].lines[0].get_xydata() for name, plot in drawn.items()}
     measured = result.metrics
     assert data["precision_radius2"].tolist() == [[12, measured.precision_radius2], [48, 0.3]]
     assert data["precision_at"].tolist() == [[100, 0.5], [200, 0.25]]
     assert data["precision_recall"][-1].tolist() == [1, measured.pr_curve.precision[-1]]
+
+
+def test_no_plot_has_a_single_point(result):
+    assert list(report.draw(result)) == ["precision_recall", "precision_at"]  # one length
+    assert list(report.draw(with_metrics(result, precision_at={54: 0.3}))) == ["precision_recall"]
+    page = report.page(result, {})
+    assert f"{result.metrics.precision_radius2:.4f}" in page and "Plots" not in page
+
+
+def test_a_plot_of_an_earlier_result_is_removed(result, tmp_path):
+    for name in ("precision_radius2.png", "precision_radius2.pdf", "mine.png"):
+        (tmp_path / name).write_bytes(b"")
+    result_folder.write(CODES, result, DATASET, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "precision_radius2.png" not in names and "precision_radius2.pdf" not in names
+    assert {"mine.png", "precision_at.png", "report.html"} <= names
+
+
+def test_alternative_texts_say_what_the_plots_show(result):
+    plot = report.draw(result)["precision_at"]
+    assert plot.alt == (
+        "Line chart: precision vs. number of returned images. "
+        "dnnh: 0.500 at 100 images, 0.250 at 200 images."
+    )
 
 
 def test_gallery_ranks_by_distance():
@@ -146,7 +170,9 @@ def test_page_is_self_contained(result):
     assert f"{result.metrics.map:.4f}" in page.text
     assert "A <note>." in page.text and "a<b" in page.text  # escaped, not markup
     pictures = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
-    assert len(pictures) == 3 + 4 * (1 + gallery.HITS)
+    assert len(pictures) == 2 + 4 * (1 + gallery.HITS)
+    assert all(attributes["alt"] for tag, attributes in page.tags if tag == "img")
+    assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
     for source in pictures:
         assert source.startswith("data:image/png;base64,")
         data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
@@ -154,7 +180,7 @@ def test_page_is_self_contained(result):
     for tag, attributes in page.tags:
         assert tag not in ("link", "script", "iframe")
         assert "href" not in attributes
-    classes = [attributes.get("class") for tag, attributes in page.tags if tag == "td"]
+    classes = [attributes.get("class") for tag, attributes in page.tags if tag == "li"]
     relevant = sum(hit.relevant for row in rows for hit in row.hits)
     assert classes.count("right") == relevant
     assert classes.count("wrong") == 4 * gallery.HITS - relevant

@@ -43,13 +43,61 @@ def test_a_resumed_log_counts_the_later_figure(tmp_path):
     assert curves["epsilon"] == ([0, 20], [0.5, 0.4])
 
 
-def test_a_plot_for_each_figure(tmp_path):
+def panels(figure):
+    """The plots of a figure: title to the curves' values, and to the texts."""
+    visible = [axes for axes in figure.axes if axes.get_visible()]
+    curves = {
+        axes.get_title(loc="left"): [line.get_ydata().tolist() for line in axes.lines]
+        for axes in visible
+    }
+    texts = {
+        axes.get_title(loc="left"): [text.get_text() for text in axes.texts] for axes in visible
+    }
+    return curves, texts
+
+
+def test_a_plot_for_each_quantity(tmp_path):
     (tmp_path / "training.log").write_text(LOG)
     figure = plots.training(traininglog.read(tmp_path / "training.log"))
-    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
-    assert titles == ["epsilon", "active", "loss", "test loss"]
-    lines = [axes.get_lines()[0].get_ydata().tolist() for axes in figure.axes]
-    assert lines == [[0.5, 0.5], [0.8, 0.6], [1.1, 0.7], [0.9]]
+    curves, texts = panels(figure)
+    assert list(curves.items()) == [
+        ("Loss", [[1.1, 0.7], [0.9]]),  # training, test
+        ("Active triplets", [[0.8, 0.6]]),
+        ("Threshold epsilon", [[0.5, 0.5]]),
+    ]
+    assert all(len(text) == 1 and text[0] for text in texts.values())  # what it means
+    (epsilon,) = figure.axes[2].lines
+    assert epsilon.get_drawstyle() == "steps-post" and epsilon.get_xdata().tolist() == [0, 20]
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend == ["training", "test"]
+
+
+def test_epsilon_decays_in_steps():
+    figure = plots.training(
+        {"epsilon": ([0, 10, 20], [0.5, 0.4, 0.3]), "24bit_active": ([0, 30], [1, 0.5])}
+    )
+    curves, _ = panels(figure)
+    assert curves["Threshold epsilon"] == [[0.5, 0.4, 0.3, 0.3]]
+    assert curves["Active triplets, 24 bits"] == [[1, 0.5]]
+
+
+def test_the_highest_and_the_lowest_bit_share_a_plot():
+    curves, _ = panels(
+        plots.training({"bit_mean_min": ([0, 9], [0, 0.2]), "bit_mean_max": ([0, 9], [1, 0.7])})
+    )
+    assert curves == {"Bit means": [[0, 0.2], [1, 0.7]]}
+
+
+def test_a_single_value_is_written_out_and_not_plotted():
+    curves, texts = panels(plots.training({"loss": ([7], [0.25])}))
+    assert curves == {"Loss": []}
+    assert texts["Loss"][-1] == "training: 0.25\nat iteration 7, the only one in the log"
+
+
+@pytest.mark.parametrize("losses", ([1, float("nan"), float("inf")], [float("nan")] * 3, [0] * 3))
+def test_a_training_that_diverged_is_plotted(losses, tmp_path):
+    plots.training({"loss": ([0, 1, 2], losses)}).savefig(tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 1000
 
 
 def test_no_log(tmp_path):

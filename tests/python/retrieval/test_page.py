@@ -1,5 +1,6 @@
 """The page in a browser: Debian's chromium, without a window."""
 
+import re
 import shutil
 import threading
 import time
@@ -73,7 +74,7 @@ def test_through_the_page(browser, address, tmp_path):
     until(lambda: len(texts(browser, "#hits button")) == 24)
     assert texts(browser, "#about") == ["40 images, codes of 12 bits"]
     # Names are text, whatever is in them.
-    assert texts(browser, "#hits b") == [] and "<b>" in texts(browser, "#hits span")[0]
+    assert texts(browser, "#hits b") == [] and "<b>" in texts(browser, "#hits .name")[0]
 
     # An image of one's own.
     (tmp_path / "mine.png").write_bytes(test_server.png(7))
@@ -81,7 +82,9 @@ def test_through_the_page(browser, address, tmp_path):
     until(lambda: texts(browser, "#title") == ["Most similar to mine.png"])
     until(lambda: len(distances(browser)) == 20)
     assert distances(browser) == sorted(distances(browser)) and distances(browser)[0] == 0
-    assert "20 images, encoded in" in texts(browser, "#status")[0]
+    (status,) = texts(browser, "#status")
+    assert re.fullmatch(r"20 hits\. Encoded in [\d.]+ ms, searched in [\d.]+ ms\.", status)
+    assert texts(browser, "#hits .labels")[0] in ("even", "odd")
     assert (
         len(texts(browser, "#code i")) == 12 and browser.find_element("id", "code").is_displayed()
     )
@@ -101,13 +104,75 @@ def test_through_the_page(browser, address, tmp_path):
 
     # One of the index, by Enter.
     last = browser.find_elements("css selector", "#hits button")[-1]
-    name = last.text.splitlines()[-1].split(" (")[0]
+    name = last.text.splitlines()[-1]
     last.send_keys("\n")
     until(lambda: texts(browser, "#title") == [f"Most similar to {name}"])
+    until(lambda: re.fullmatch(r"5 hits\. Searched in [\d.]+ ms\.", texts(browser, "#status")[0]))
     assert 0 in until(lambda: distances(browser))
     browser.find_element("id", "others").click()
-    until(lambda: texts(browser, "#title") == ["Images of the index, drawn at random"])
+    until(lambda: texts(browser, "#title") == ["Random images of the index"])
     assert not browser.find_element("id", "code").is_displayed()
+
+
+def test_more_hits_up_to_the_limit(browser, address):
+    browser.get(address)
+    until(lambda: len(texts(browser, "#hits button")) == 24)
+    more = browser.find_element("id", "more")
+    assert not more.is_displayed()  # random images are no hits
+    browser.find_element("css selector", "#hits button").send_keys("\n")
+    until(more.is_displayed)
+    first = until(lambda: texts(browser, "#hits .name"))
+    assert len(first) == 20
+    more.send_keys("\n")
+    until(lambda: len(distances(browser)) == test_server.COUNT)
+    assert texts(browser, "#hits .name")[:20] == first
+    assert distances(browser) == sorted(distances(browser))
+    assert browser.find_element("id", "top").get_attribute("value") == str(test_server.COUNT)
+    until(lambda: not more.is_displayed())  # there are no more
+    # The keyboard goes on with the first of the new hits.
+    buttons = browser.find_elements("css selector", "#hits button")
+    assert browser.switch_to.active_element == buttons[20]
+
+    # Within a distance there may be fewer than wanted.
+    radius = browser.find_element("id", "radius")
+    radius.send_keys("3", "\n")
+    until(lambda: 0 < len(distances(browser)) < 20)
+    assert not more.is_displayed()
+
+
+def test_images_and_buttons_have_names(browser, address):
+    browser.get(address)
+    until(lambda: len(texts(browser, "#hits button")) == 24)
+    browser.find_element("css selector", "#hits button").send_keys("\n")
+    until(lambda: len(distances(browser)) == 20)
+    alts, names = browser.execute_script(
+        "return [[...document.images].map(e => e.alt),"
+        " [...document.querySelectorAll('#hits button')].map(e => e.ariaLabel)]"
+    )
+    assert len(alts) == 21 and all(alts)
+    assert re.fullmatch(r"distance 0, (even|odd), <b>\d+\.png", names[0])
+    assert browser.find_element("id", "status").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.parametrize("scheme, darker", [("light", False), ("dark", True)])
+def test_light_and_dark(browser, address, scheme, darker):
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    for path in ("/", "/docs"):
+        browser.get(address + path)
+        text, page = browser.execute_script(
+            "const style = getComputedStyle(document.body);"
+            "return [style.color, style.backgroundColor]"
+        )
+        assert (luminance(page) < luminance(text)) == darker
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def luminance(color):
+    """The sum of red, green and blue of rgb(...)."""
+    return sum(int(value) for value in re.findall(r"\d+", color)[:3])
 
 
 def test_a_file_that_is_no_image_is_reported(browser, address, tmp_path):

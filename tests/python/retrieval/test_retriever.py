@@ -49,7 +49,10 @@ def test_an_image_finds_itself_and_its_neighbors(photos, tmp_path, run, weights)
     assert [hit["name"] for hit in written["hits"]] == [hit.name for hit in hits[:3]]
     page = (tmp_path / "hits.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "http" not in page
-    assert f"{hits[0].distance}: {hits[0].name}, class" in page
+    assert f"<strong>Distance {hits[0].distance}</strong><br><b>class" in page
+    assert f"<span>{hits[0].name}</span>" in page
+    alts = re.findall(r'<img alt="([^"]*)"', page)
+    assert alts == ["Query: 16.png", *(f"{hit.labels[0]}, {hit.name}" for hit in hits[:3])]
     (photos / hits[1].name).unlink()
     run(*query, "--top", 10, "--html", tmp_path / "hits.html")
     assert "cannot be read" in (tmp_path / "hits.html").read_text()

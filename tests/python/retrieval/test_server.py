@@ -175,6 +175,7 @@ def test_no_page_makes_outbound_requests(client):
     page = client.get("/docs").text
     assert "GET /like/{row}" in page and "top: how many images at most" in page
     assert "<style" not in page  # which the policy forbids
+    assert f'max="{server.MAX_HITS}"' in client.get("/").text  # as far as "More" goes
     assert client.get("/health").json() == {"status": "ok", "images": COUNT, "bits": BITS}
 
 

@@ -1,9 +1,13 @@
 "use strict";
 
+const STEP = 20;           // "More" asks for so many more hits
+
 const at = (id) => document.getElementById(id);
 let repeatQuery = null;    // sends the last query again, when a setting changes
 let queries = 0;           // numbers queries: late responses to earlier ones are dropped
+let shownRows = [];        // rows of the images on the page
 let seed = 0;
+let indexed = Infinity;    // number of images in the index
 
 function settings() {
   const parameters = new URLSearchParams({ top: at("top").value || "20" });
@@ -11,9 +15,18 @@ function settings() {
   return parameters;
 }
 
+/** The most hits that a query can return. */
+function limit() {
+  return Math.min(Number(at("top").max), indexed);
+}
+
 function showStatus(text, isError = false) {
   at("status").textContent = text;
   at("status").className = isError ? "error" : "";
+}
+
+function milliseconds(value) {
+  return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ms`;
 }
 
 async function readResponse(response) {
@@ -25,61 +38,95 @@ async function readResponse(response) {
   throw new Error(detail || `the server responds with status ${response.status}`);
 }
 
+function textLine(className, text) {
+  const line = document.createElement("span");
+  line.className = className;
+  line.textContent = text;
+  return line;
+}
+
+function imageItem(image) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  const picture = document.createElement("img");
+  const labels = image.labels.join(", ");
+  button.type = "button";
+  picture.src = `/image/${image.row}`;
+  picture.alt = labels || image.name;
+  picture.addEventListener("error", () => { picture.alt = "no longer there"; });
+  picture.loading = "lazy";
+  const lines = [];
+  if (image.distance !== undefined) lines.push(textLine("distance", `distance ${image.distance}`));
+  if (labels) lines.push(textLine("labels", labels));
+  lines.push(textLine("name", image.name));
+  button.append(picture, ...lines);
+  // Without the picture's alternative text, which repeats the labels.
+  button.setAttribute("aria-label", lines.map((line) => line.textContent).join(", "));
+  button.addEventListener("click", () => searchLike(image));
+  item.append(button);
+  return item;
+}
+
 function showImages(images) {
-  at("hits").replaceChildren(...images.map((image) => {
-    const item = document.createElement("li");
-    const button = document.createElement("button");
-    const picture = document.createElement("img");
-    picture.src = `/image/${image.row}`;
-    picture.alt = "";
-    picture.addEventListener("error", () => { picture.alt = "no longer there"; });
-    picture.loading = "lazy";
-    const labels = image.labels.length ? ` (${image.labels.join(", ")})` : "";
-    button.append(picture);
-    if (image.distance !== undefined) {
-      const distance = document.createElement("span");
-      distance.className = "distance";
-      distance.textContent = `distance ${image.distance}`;
-      button.append(distance);
-    }
-    const name = document.createElement("span");
-    name.textContent = image.name + labels;
-    button.append(name);
-    button.addEventListener("click", () => searchLike(image));
-    item.append(button);
-    return item;
+  shownRows = images.map((image) => image.row);
+  at("hits").replaceChildren(...images.map(imageItem));
+}
+
+/** Add further hits behind those on the page; the first of them gets the focus. */
+function addImages(images) {
+  const count = shownRows.length;
+  if (shownRows.every((row, i) => images[i]?.row === row)) {
+    at("hits").append(...images.slice(count).map(imageItem));
+    shownRows = images.map((image) => image.row);
+  } else {                     // an approximate engine may order ties otherwise
+    showImages(images);
+  }
+  at("hits").children[count]?.firstChild.focus();
+}
+
+function showCode(bits) {
+  at("code").hidden = false;
+  at("code").setAttribute("aria-label", `The code's ${bits.length} bits: ${bits}`);
+  at("code").replaceChildren(...[...bits].map((bit) => {
+    const cell = document.createElement("i");
+    if (bit === "1") cell.className = "one";
+    return cell;
   }));
 }
 
-async function query(title, request) {
+/** Send a query and show its hits, or those beyond the ones on the page. */
+async function query(title, request, more = false) {
   const number = ++queries;
+  const wanted = Number(settings().get("top"));
   showStatus("Searching …");
   try {
     const results = await readResponse(await request());
     if (number !== queries) return;
     const { encode, search } = results.milliseconds;
-    showStatus(`${results.hits.length} images, encoded in ${encode.toFixed(1)} ms, `
-               + `searched in ${search.toFixed(1)} ms`);
+    const count = results.hits.length;
+    const encoded = encode > 0 ? `Encoded in ${milliseconds(encode)}, searched` : "Searched";
+    showStatus(`${count} ${count === 1 ? "hit" : "hits"}. ${encoded} in ${milliseconds(search)}.`);
     at("title").textContent = title;
-    at("code").hidden = false;
-    at("code").setAttribute("aria-label", `The code's ${results.bits.length} bits: ${results.bits}`);
-    at("code").replaceChildren(...[...results.bits].map((bit) => {
-      const cell = document.createElement("i");
-      if (bit === "1") cell.className = "one";
-      return cell;
-    }));
-    showImages(results.hits);
+    showCode(results.bits);
+    if (more) {
+      addImages(results.hits);
+    } else {
+      showImages(results.hits);
+    }
+    at("more").hidden = count < wanted || wanted >= limit();
   } catch (error) {
     if (number !== queries) return;
     showStatus(error.message, true);
     at("title").textContent = title;
     at("code").hidden = true;
+    at("more").hidden = true;
     showImages([]);            // the hits of the query before do not belong to this one
   }
 }
 
 function showQuery(source, name) {
   at("query").src = source;
+  at("query").alt = `The query, ${name}`;
   at("query").hidden = false;
   at("invite").textContent = name;
 }
@@ -87,17 +134,22 @@ function showQuery(source, name) {
 function searchFile(file) {
   if (!file) return;
   showQuery(URL.createObjectURL(file), file.name);
-  repeatQuery = () => query(`Most similar to ${file.name}`, () =>
-    fetch(`/search?${settings()}`, { method: "POST", body: file }));
+  repeatQuery = (more) => query(`Most similar to ${file.name}`, () =>
+    fetch(`/search?${settings()}`, { method: "POST", body: file }), more);
   repeatQuery();
 }
 
 function searchLike(image) {
   showQuery(`/image/${image.row}`, image.name);
-  repeatQuery = () => query(`Most similar to ${image.name}`, () =>
-    fetch(`/like/${image.row}?${settings()}`));
+  repeatQuery = (more) => query(`Most similar to ${image.name}`, () =>
+    fetch(`/like/${image.row}?${settings()}`), more);
   repeatQuery();
   window.scrollTo({ top: 0 });
+}
+
+function showMore() {
+  at("top").value = Math.min(shownRows.length + STEP, limit());
+  repeatQuery(true);
 }
 
 async function showRandomImages() {
@@ -106,8 +158,9 @@ async function showRandomImages() {
     const images = await readResponse(await fetch(`/some?count=24&seed=${seed++}`));
     if (number !== queries) return;
     repeatQuery = null;
-    at("title").textContent = "Images of the index, drawn at random";
+    at("title").textContent = "Random images of the index";
     at("code").hidden = true;
+    at("more").hidden = true;
     showStatus("");
     showImages(images);
   } catch (error) {
@@ -120,6 +173,8 @@ for (const id of ["top", "radius"]) {
   at(id).addEventListener("change", () => repeatQuery && repeatQuery());
 }
 at("others").addEventListener("click", showRandomImages);
+at("more").addEventListener("click", showMore);
+at("query").addEventListener("error", () => { at("query").hidden = true; });
 for (const kind of ["dragenter", "dragover"]) {
   at("drop").addEventListener(kind, (event) => {
     event.preventDefault();
@@ -138,5 +193,6 @@ fetch("/health").then(readResponse).then((health) => {
   at("about").textContent = `${health.images.toLocaleString("en")} images, `
       + `codes of ${health.bits} bits`;
   at("radius").max = health.bits;
+  indexed = health.images;
 }).catch((error) => showStatus(error.message, true));
 showRandomImages();
