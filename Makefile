@@ -1,9 +1,10 @@
-# The front door. Each target sets up what it needs.
+# Each target sets up what it needs.
 #
 #   make                 packages, Python environment, Caffe with our layers
 #   make demo            the whole pipeline on scikit-learn's digits
 #   make lint            checks format, style and types of all code
 #   make test            make lint, layer tests, mutation tests, pytest
+#   make docs            the documentation as a site, in build/site
 #   make report          the papers' tables and figures with our results
 #   make bench           speed, with PyTorch and FAISS in the same run (CIFAR-10)
 #   make clean           remove what was built; data and snapshots stay
@@ -20,7 +21,7 @@ SKIP_PACKAGES ?= 0
 BUILD := $(if $(filter 1,$(CUDA)),build-cuda,build)
 DATASET ?= digits
 
-.PHONY: all demo lint test report bench clean
+.PHONY: all demo lint test docs report bench clean
 .DELETE_ON_ERROR:
 
 all: .venv/bin/caffe
@@ -35,7 +36,7 @@ build/packages-installed: cmake/packages.txt cmake/install_packages.sh
 	@cmake/install_packages.sh
 	@mkdir -p $(@D) && touch $@
 
-# Changes only when the settings do, so that the build is configured anew.
+# Changes only when a setting changes; CMake then configures again.
 $(BUILD)/settings: always
 	@mkdir -p $(@D)
 	@echo "CAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)" | cmp -s - $@ || \
@@ -53,6 +54,11 @@ NO_PACKAGES := { echo "error: the Python packages of pyproject.toml could not be
 .venv/installed-tests: .venv/installed
 	@echo "Adding what the tests need"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]' || $(NO_PACKAGES)
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	@echo "Adding what the documentation needs"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[docs]' || $(NO_PACKAGES)
 	@touch $@
 
 $(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/fetch_caffe.sh .venv/installed $(BUILD)/settings
@@ -74,11 +80,13 @@ build-all: $(BUILD)/build.ninja
 demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)
 
+PYTHON_CODE := python tools tests benchmarks docs
 CPP_FILES = $(shell git ls-files 'layers/*.?pp' 'layers/*.cu' 'tests/layers/*.?pp' 'cmake/compat/*.hpp')
 
 lint: all .venv/installed-tests
-	@.venv/bin/ruff format --check --quiet python tools tests benchmarks
-	@.venv/bin/ruff check --quiet python tools tests benchmarks
+	@.venv/bin/ruff format --check --quiet $(PYTHON_CODE)
+	@.venv/bin/ruff check --quiet $(PYTHON_CODE)
+	@$(PYTHON) tests/check_terms.py
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@.venv/bin/clang-format --dry-run -Werror $(CPP_FILES)
 	@printf '%s\n' $(filter layers/%.cpp,$(CPP_FILES)) | xargs -P 2 -n 2 .venv/bin/clang-tidy -p $(BUILD) --quiet
@@ -91,6 +99,10 @@ else
 	@echo "The mutants of tests/mutation_tests.py are for the CPU build; skipped."
 endif
 	@$(PYTHON) -m pytest
+
+# The site needs the environment, but not Caffe.
+docs: .venv/installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build
 
 report: all
 	@$(PYTHON) tools/report.py
