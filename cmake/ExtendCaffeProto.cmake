@@ -3,6 +3,7 @@
 #
 # The fields of `message LayerParameter {...}` in layers/dnnh.proto are inserted at
 # the start of Caffe's own LayerParameter, and the messages after it are appended.
+# The first } ends LayerParameter, in a comment, too.
 # caffe.proto is proto2 without extension ranges, so the text must be edited.
 file(READ ${CAFFE_PROTO} caffe_proto)
 file(READ ${DNNH_PROTO} dnnh_proto)

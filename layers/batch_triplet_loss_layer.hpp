@@ -11,8 +11,8 @@
 namespace caffe {
 
 /**
- * @brief The triplet ranking loss over all triplets that the images of a batch
- *        form: thousands, instead of a third of the number of images.
+ * @brief The triplet ranking loss over all triplets among the images of a
+ *        batch: thousands for N images, where joined triplets would be N/3.
  *
  * @f$ E = \frac{1}{T} \sum_{(i, j, k)} \max(0,
  *       \|b_i - b_j\|_2^2 - \|b_i - b_k\|_2^2 + m) @f$

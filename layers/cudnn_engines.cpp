@@ -39,7 +39,8 @@ class ChoosesEngine {
   }
 };
 
-// The float layers of the first three types are onednn::ReplaceLayer's.
+// For float Convolution, Pooling and ReLU onednn::ReplaceLayer calls
+// ChooseEngine.
 const ChoosesEngine<double, 0> convolution("Convolution");
 const ChoosesEngine<double, 1> pooling("Pooling");
 const ChoosesEngine<double, 2> relu("ReLU");

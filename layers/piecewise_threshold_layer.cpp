@@ -47,11 +47,10 @@ void PiecewiseThresholdLayer<Dtype>::Schedule() {
   Dtype iteration = this->blobs_[0]->cpu_data()[0];
   if (this->phase_ == TRAIN) {
     // With iter_size above 1 the solver runs Forward several times per
-    // iteration, and layers are not told. But it clears every parameter's diff
-    // once at the start of an iteration, so that a mark in the count's own diff
-    // is gone exactly when a new iteration has begun. The mark is the smallest
-    // normal number: its square is 0, so that it changes neither the norm that
-    // clip_gradients computes, nor any update.
+    // iteration. It clears all diffs when an iteration starts, so a diff of the
+    // count that is not 0 means that this iteration is counted already. The
+    // mark is the smallest normal number: its square is 0, so it changes
+    // neither the norm that clip_gradients computes, nor any update.
     Dtype* mark = this->blobs_[0]->mutable_cpu_diff();
     if (mark[0] == 0) {
       mark[0] = std::numeric_limits<Dtype>::min();

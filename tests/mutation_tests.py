@@ -135,6 +135,10 @@ def passes_unchanged(layer: str) -> bool:
 
 def main() -> None:
     wanted = [name for name in MUTANTS if all(word in name for word in sys.argv[1:])]
+    if not wanted:
+        sys.exit(
+            f"error: no name of a mutant in tests/mutants.py has all of {' '.join(sys.argv[1:])}"
+        )
     if not COMMANDS or not (BUILD / "tests/layers/test_layers").exists():
         sys.exit("error: the layer tests are not built; run make")
     if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text():

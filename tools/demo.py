@@ -102,7 +102,7 @@ def run_with_progress(command: list[str], log: pathlib.Path, iterations: int) ->
     """Run `caffe train`, with its output in a log and its progress on the terminal."""
     with (
         log.open("w") as file,
-        tqdm(total=iterations, unit="iteration", desc="training") as progress,
+        tqdm(total=iterations, unit=" iterations", desc="training") as progress,
         subprocess.Popen(
             command,
             cwd=paths.ROOT,

@@ -109,7 +109,7 @@ def encode_here(
     if writer.seen:
         print(f"resuming after {writer.seen:,} images")
         writer.advance(images)
-    with tqdm(initial=writer.seen, unit="image", desc="encoding") as progress:
+    with tqdm(initial=writer.seen, unit=" images", desc="encoding") as progress:
         while group := list(itertools.islice(images, index_writer.GROUP)):
             writer.add(group, spec.config.input, encoder.outputs)
             progress.update(len(group))

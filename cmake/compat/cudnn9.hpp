@@ -1,17 +1,16 @@
 // Adapts Caffe's cuDNN layers for convolution and deconvolution to cuDNN 9.
 // Force-included there. It replaces functions that these layers call:
 //
-// - The functions that choose an algorithm were removed in cuDNN 8. Here
-// cuDNN's
-//   heuristics for the current card rank the algorithms, and the choice is
-//   cached: Caffe asks before every forward pass. Only deterministic algorithms
-//   are considered. Nothing is measured, because timings could choose otherwise
-//   in another run: a seed means the same model.
-// - Caffe allows 8 MiB of workspace, too little for current cards. Here the
-// limit
-//   is a 512th of the card's memory, at most 128 MiB: each layer keeps three
-//   workspaces per group. Sizes are rounded up to 256 bytes: Caffe places
-//   workspaces side by side, and cuDNN needs them aligned.
+// Choice of algorithm: the functions for it were removed in cuDNN 8. cuDNN's
+// heuristics for the current card rank the algorithms. The choice is cached,
+// since Caffe calls for it before every forward pass. Only deterministic
+// algorithms are considered. Nothing is measured: timings could choose
+// otherwise in another run, and one seed must give one model.
+//
+// Workspace: Caffe allows 8 MiB, too little for current cards. The limit here
+// is a 512th of the card's memory, at most 128 MiB, since each layer keeps
+// three workspaces per group. Sizes are rounded up to 256 bytes: Caffe places
+// workspaces side by side, and cuDNN needs them aligned.
 // - If a workspace cannot be allocated, Caffe continues without one, with
 //   algorithms that may round differently each time. The CUDA error is cleared
 //   here; otherwise it would end the process at the next kernel.

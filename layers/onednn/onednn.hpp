@@ -26,9 +26,8 @@ namespace caffe {
  * cmake/patches/syncedmem.patch. Each layer keeps the memory that it writes to,
  * so that no blob is allocated once the shapes are known.
  *
- * A pointer to a blob's plain values is valid until the next pass. In blobs
- * between these layers, a pointer that is kept longer sees stale values, unless
- * the blob is asked again.
+ * Call cpu_data() again after each pass: in blobs between these layers, an
+ * older pointer may see stale values.
  *
  * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own. `engine:
  * CAFFE` selects Caffe's own for one layer, if its parameters have an engine.
@@ -85,7 +84,7 @@ memory Read(SyncedMemory* values, const memory::dims& dims,
             const memory::desc& wanted, memory* scratch);
 
 /**
- * @brief Where to write values in the given layout, all of them.
+ * @brief Returns memory in the given layout to write all values to.
  *
  * @param buffer memory of the caller, used if the layout is not plain
  */

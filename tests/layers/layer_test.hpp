@@ -37,7 +37,7 @@ struct DeviceNames {
 
 // A test that runs for float and double, on the CPU and on the GPU. Without a
 // GPU, or in a CPU-only build, the GPU tests are skipped with a reason. With
-// DNNH_REQUIRE_GPU=1 in the environment they fail instead.
+// DNNH_REQUIRE_GPU in the environment, whatever its value, they fail instead.
 template <typename D>
 class LayerTest : public ::testing::Test {
  public:

@@ -62,7 +62,7 @@ def approximate_codes(
     if objectives is None:
         objectives = []
     objectives.append(_objective(s, h))
-    for _ in tqdm(range(SWEEPS), "approximate codes", unit="sweep"):
+    for _ in tqdm(range(SWEEPS), "approximate codes", unit=" sweeps"):
         for bit in rng.permutation(bits):
             _improve(h, bit, s, rng.permutation(n))
         objectives.append(_objective(s, h))

@@ -23,7 +23,7 @@ PREFILTER_CYCLES = 4  # per image: lower frequencies are removed
 PREFILTER_PAD = 5
 PIXELS = 200 * 32 * 32  # at a time: some 100 MB
 
-# Frequencies where a filter is below this share of its peak are left out.
+# Frequencies where a filter is below this share of its peak are skipped.
 NEGLIGIBLE = 1e-6
 
 Floats = NDArray[np.floating[Any]]  # float32, unless a comment says otherwise
@@ -57,7 +57,7 @@ def describe(images: Any) -> NDArray[np.float32]:
     filters = _filters(side)
     features = np.empty((len(images), FEATURES), np.float32)
     batch = max(1, PIXELS // side**2)
-    with tqdm(total=len(images), unit="image", desc="GIST") as progress:
+    with tqdm(total=len(images), unit=" images", desc="GIST") as progress:
         for start in range(0, len(images), batch):
             grey = images[start : start + batch].mean(axis=3, dtype=np.float32)
             features[start : start + batch] = _filtered(_prefiltered(_stretched(grey)), filters)

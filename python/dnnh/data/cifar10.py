@@ -170,7 +170,7 @@ def _from_folders(archive: archives.Archive) -> Dataset[NDArray[np.uint8]]:
     progress = tqdm(
         archive.read_all(rows),
         total=len(rows),
-        unit="image",
+        unit=" images",
         desc="reading CIFAR-10",
         mininterval=0.5,
     )

@@ -112,7 +112,7 @@ class ImageFiles:
         rows = iter(range(len(self)))
         with (
             concurrent.futures.ThreadPoolExecutor(THREADS) as pool,
-            tqdm(total=len(self), unit="image", desc="reading images") as progress,
+            tqdm(total=len(self), unit=" images", desc="reading images") as progress,
         ):
             waiting = collections.deque(
                 (row, pool.submit(self._read, row)) for row in itertools.islice(rows, READ_AHEAD)

@@ -55,7 +55,7 @@ def prepare_svhn(source: files.StrPath) -> Dataset[NDArray[np.uint8]]:
     images = np.empty((total, 32, 32, 3), np.uint8)
     labels = np.empty(total, np.int64)
     first = 0
-    for name, path in tqdm(mat_files.items(), "reading SVHN", unit="file"):
+    for name, path in tqdm(mat_files.items(), "reading SVHN", unit=" files"):
         rows = slice(first, first + COUNTS[name])
         pixels, digits = _read(path, COUNTS[name], is_published[name])
         images[rows] = pixels.transpose(3, 0, 1, 2)  # from (32, 32, 3, n)

@@ -39,7 +39,12 @@ def table_rows(path: pathlib.Path) -> Iterator[TableRow]:
                     raise UserError(f"{path}, row {number} has no path of an image, but {row[:3]}")
                 labels = [cell for cell in cells[1:] if cell]
                 yield TableRow(number, name, tuple(dict.fromkeys(labels)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is no CSV file in UTF-8 ({error}); if it is an image, give its folder, "
+            "or a CSV file that has its path in a row"
+        ) from error
+    except (OSError, csv.Error) as error:
         raise UserError(f"{path} is no CSV file that can be read ({error})") from error
 
 
