@@ -107,7 +107,7 @@ def tests_pass(layer: str, folder: pathlib.Path) -> bool:
         if layer in MAY_HANG:
             return False
         sys.exit(
-            f"error: the tests of {layer} took more than {TIMEOUT} s, which is no result; "
+            f"error: the tests of {layer} took more than {TIMEOUT} s, so there is no result; "
             "run this again on an idle machine"
         )
     if not re.search(r"Running [1-9]\d* tests? from", run.stdout):

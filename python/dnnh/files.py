@@ -45,7 +45,7 @@ def read_regular_file(path: StrPath) -> bytes:
     Raises
     ------
     UserError
-        If it cannot be read, is no regular file, or is larger than MAX_BYTES.
+        If it cannot be read, is not a regular file, or is larger than MAX_BYTES.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -120,7 +120,7 @@ def write_atomically(path: StrPath) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path).resolve()
     if not path.name:
-        raise UserError(f"{path} is no place to write to; give a name in it")
+        raise UserError(f"{path} is not a place to write to; give a name in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path} is a device or a pipe; name a file to write")

@@ -121,7 +121,7 @@ def _gist(dataset: Dataset) -> NDArray[np.float32]:
 def _cached(path: pathlib.Path, digest: str) -> NDArray | None:
     """The features in the file; None if it does not exist, is damaged, or is of other images."""
     try:
-        with files.read_hdf5(path, "is no file of features", "they are computed again") as file:
+        with files.read_hdf5(path, "is not a file of features", "they are computed again") as file:
             if file.attrs["images"] != digest:
                 return None
             stored: Any = file["features"]

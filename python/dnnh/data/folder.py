@@ -52,7 +52,7 @@ def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[Image
     for word in (source.name, *classes):
         if printable(word) != word or len(word) > LONGEST_NAME:
             raise UserError(
-                f"'{printable(word)[:LONGEST_NAME]}' is no name that can be "
+                f"'{printable(word)[:LONGEST_NAME]}' is not a name that can be "
                 f"written, in one line of at most {LONGEST_NAME} letters; rename it"
             )
     if not 2 <= len(classes) <= MAX_CLASSES:

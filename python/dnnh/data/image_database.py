@@ -279,7 +279,7 @@ def read_layout(path: pathlib.Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If it is no database of ours.
+        If it is not a database that this module wrote.
     """
     try:
         return json.loads((path / LAYOUT).read_text())

@@ -14,7 +14,7 @@ def is_hidden(name: str) -> bool:
 
 
 def walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yield all in a folder that is no folder itself, at any depth, in the order of names.
+    """Yield all in a folder but sub-folders, at any depth, in the order of names.
 
     Hidden files and folders are passed over. Links to folders are not followed but yielded, as
     are links to nothing, pipes and devices.

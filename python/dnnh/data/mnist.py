@@ -39,7 +39,7 @@ def prepare_mnist(source: files.StrPath) -> Dataset[NDArray[np.uint8]]:
     Raises
     ------
     UserError
-        If a file of a part is missing, or is no IDX file of the right size.
+        If a file of a part is missing, or is not an IDX file of the right size.
     """
     with archives.open_archive(source) as archive:
         members = _official_names(archive.members)
@@ -101,7 +101,7 @@ def _idx(data: bytes, where: str) -> NDArray[np.uint8]:
     axes = data[3] if len(data) > 3 else 0
     if data[:3] != b"\0\0\x08" or not 1 <= axes <= 3 or len(data) < 4 + 4 * axes:
         raise UserError(
-            f"{where} is no IDX file of bytes: it begins with "
+            f"{where} is not an IDX file of bytes: it begins with "
             f"{data[:4].hex(' ') or 'nothing'}, not 00 00 08 and 1 to 3 axes"
         )
     shape = np.frombuffer(data, ">u4", axes, 4).tolist()

@@ -44,7 +44,7 @@ def prepare_nuswide(source: files.StrPath) -> Dataset[ImageFiles]:
     source = pathlib.Path(source)
     if not source.is_dir():
         raise UserError(
-            f"{source} is no folder; name the one that has NUS-WIDE's lists, labels and images"
+            f"{source} is not a folder; name the one that has NUS-WIDE's lists, labels and images"
         )
     # One walk: the images alone are hundreds of thousands of entries.
     entries = sorted(
@@ -150,7 +150,7 @@ def _bag_of_words(path: pathlib.Path) -> NDArray[np.uint16]:
     try:
         words = np.loadtxt(path, np.int64, ndmin=2, max_rows=IMAGES + 1)
     except (OSError, ValueError, MemoryError) as error:
-        raise UserError(f"{path} is no table of whole numbers ({error})") from error
+        raise UserError(f"{path} is not a table of whole numbers ({error})") from error
     if words.shape != (IMAGES, WORDS):
         raise UserError(
             f"{path} has a table of shape {words.shape}; {IMAGES:,} rows of "

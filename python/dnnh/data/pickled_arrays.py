@@ -41,7 +41,7 @@ def load(data: bytes) -> tuple[NDArray, NDArray]:
     pixels, labels = batch[b"data"], batch[b"labels"]
     if not isinstance(pixels, _PickledArray):
         raise pickle.UnpicklingError(
-            f"its 'data' is no array of uint8, but of the type {type(pixels).__name__}"
+            f"its 'data' is not an array of uint8, but of the type {type(pixels).__name__}"
         )
     if isinstance(labels, _PickledArray):
         return pixels.values, labels.values

@@ -65,7 +65,7 @@ def items(source: files.StrPath) -> Iterator[Item]:
         with planes of red, green and blue, as ours have them (those that Caffe's
         convert_imageset writes without --encoded are in the order blue, green, red, and
         their codes would be of images with red and blue exchanged). Names
-        that begin with a dot are passed over; whatever else is no file (a link to a
+        that begin with a dot are passed over; whatever else is not a file (a link to a
         folder, or to nothing, a pipe) is yielded as an image that cannot be read.
 
     Raises
@@ -80,7 +80,7 @@ def items(source: files.StrPath) -> Iterator[Item]:
         return _of_folder(source)
     if source.is_file():
         return _of_table(source)
-    raise UserError(f"{source} is no folder, CSV file or LMDB; name where the images are")
+    raise UserError(f"{source} is not a folder, CSV file or LMDB; name where the images are")
 
 
 def item(source: files.StrPath, name: str, labels: tuple[str, ...]) -> Item:
@@ -118,7 +118,7 @@ def _file_item(path: pathlib.Path, name: str, labels: tuple[str, ...]) -> Item:
 
     def read() -> NDArray[np.uint8]:
         if text != name:
-            raise UserError(f"{path.parent} has a name that is no text: '{text}'; rename it")
+            raise UserError(f"{path.parent} has a name that is not text: '{text}'; rename it")
         return image_files.decode_image(files.read_regular_file(path), path)
 
     return Item(text, labels, read)

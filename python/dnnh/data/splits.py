@@ -223,7 +223,7 @@ def load_split(dataset: Dataset, protocol: str = "paper", seed: int = 0) -> Spli
 
 
 def _check(split: Split, count: int) -> None:
-    """Raise ValueError if it is no split of so many images: queries must not be trained on."""
+    """Raise ValueError if it is not a split of so many images: queries must not be trained on."""
     for name in ARRAYS:
         indices = getattr(split, name)
         if (
@@ -234,7 +234,7 @@ def _check(split: Split, count: int) -> None:
             or indices[-1] >= count
             or (np.diff(indices) <= 0).any()
         ):
-            raise ValueError(f"{name} is no rising list of indices below {count}")
+            raise ValueError(f"{name} is not a rising list of indices below {count}")
     for name, other_name in (
         ("queries", "training"),
         ("queries", "database"),

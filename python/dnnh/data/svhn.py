@@ -45,7 +45,7 @@ def prepare_svhn(source: files.StrPath) -> Dataset[NDArray[np.uint8]]:
     """
     source = pathlib.Path(source)
     if not source.is_dir():
-        raise UserError(f"{source} is no folder; name the one that has {', '.join(COUNTS)}")
+        raise UserError(f"{source} is not a folder; name the one that has {', '.join(COUNTS)}")
     mat_files = {name: source / name for name in COUNTS if (source / name).is_file()}
     for name in COUNTS:
         if name not in mat_files and name != "extra_32x32.mat":
@@ -91,7 +91,7 @@ def _read(path: pathlib.Path, count: int, is_published: bool) -> tuple[NDArray, 
         raise
     except Exception as error:  # a broken .mat file can raise nearly anything
         raise UserError(
-            f"{path} is no whole .mat file of MATLAB 5 ({error}); fetch it again"
+            f"{path} is not a whole .mat file of MATLAB 5 ({error}); fetch it again"
         ) from error
     if pixels.dtype != np.uint8 or digits.dtype.kind not in "iu":
         raise UserError(

@@ -41,11 +41,11 @@ def table_rows(path: pathlib.Path) -> Iterator[TableRow]:
                 yield TableRow(number, name, tuple(dict.fromkeys(labels)))
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is no CSV file in UTF-8 ({error}); if it is an image, give its folder, "
+            f"{path} is not a CSV file in UTF-8 ({error}); if it is an image, give its folder, "
             "or a CSV file that has its path in a row"
         ) from error
     except (OSError, csv.Error) as error:
-        raise UserError(f"{path} is no CSV file that can be read ({error})") from error
+        raise UserError(f"{path} is not a CSV file that can be read ({error})") from error
 
 
 def _lines(file: IO[str], path: pathlib.Path) -> Iterator[str]:
@@ -53,6 +53,6 @@ def _lines(file: IO[str], path: pathlib.Path) -> Iterator[str]:
         if len(line) == LONGEST_LINE:
             raise UserError(
                 f"{path} has a line of {LONGEST_LINE:,} letters or more; it "
-                "is no table of paths and labels"
+                "is not a table of paths and labels"
             )
         yield line

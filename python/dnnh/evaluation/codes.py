@@ -158,7 +158,7 @@ def _check_labels(name: str, labels: NDArray, count: int) -> None:
     if labels.ndim == 1:
         if not _is_int64(labels):
             raise UserError(
-                f"{name} is {labels.dtype} with values that are no int64; "
+                f"{name} is {labels.dtype} with values that are not int64; "
                 "labels are int64 of shape (n,)"
             )
         return

@@ -35,7 +35,7 @@ def read_results(paths: Iterable[files.StrPath]) -> tuple[Results, list[str]]:
     Returns
     -------
     (results, skipped) : the results by key; and for each file that is skipped, a sentence
-    that says why: it is no result, of another protocol or split, with MAP at another cut,
+    that says why: it is not a result, of another protocol or split, with MAP at another cut,
     or it has a note, which says that it is not to be compared.
     """
     results: Results = {}

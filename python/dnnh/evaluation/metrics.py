@@ -43,7 +43,7 @@ class PrecisionRecall:
     precision: list[float]
 
     def above_zero_recall(self) -> "PrecisionRecall":
-        """The points to draw: a radius that retrieves nothing relevant is no point."""
+        """The points to draw: a radius that retrieves nothing relevant is not a point."""
         kept = [i for i, recall in enumerate(self.recall) if recall > 0]
         return PrecisionRecall(
             recall=[self.recall[i] for i in kept], precision=[self.precision[i] for i in kept]

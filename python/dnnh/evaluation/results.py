@@ -153,7 +153,7 @@ def read_result(path: files.StrPath) -> Result:
     Raises
     ------
     UserError
-        If the file is no result.
+        If the file is not a result.
     """
     try:
         return _from_json(json.loads(files.read_regular_file(path)))
@@ -174,7 +174,7 @@ def read_result(path: files.StrPath) -> Result:
 def _from_json(fields: dict[str, Any]) -> Result:
     for name in ("dataset", "method", "protocol", "source", "note"):
         if not is_text(fields[name]):
-            raise TypeError(f"{name} is no text that can be written")
+            raise TypeError(f"{name} is not text that can be written")
     curve, precision_at = fields["pr_curve"], fields["precision_at"]
     recall, precision = curve["recall"], curve["precision"]
     if not (

@@ -98,7 +98,7 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
 
 
 def _host(request: Request) -> str | None:
-    """The name that a request asks for, without its port; None if it is no name."""
+    """The name that a request asks for, without its port; None if it is not a name."""
     try:
         return urllib.parse.urlsplit(f"//{request.headers.get('host', '')}").hostname
     except ValueError:  # an address without its last bracket

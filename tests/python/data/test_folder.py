@@ -151,15 +151,15 @@ def test_names(tmp_path, name, message):
         ),
         (lambda path: path.write_text("a.png,x\n,y\n"), "row 2 has no path"),
         (lambda path: path.write_text("x" * 1_000_001), "has a line of 1,000,000 letters"),
-        (lambda path: path.write_text('a.png,"x\n'), "is no CSV file that can be read"),
-        (lambda path: path.write_bytes(b"\xff\xfe\x00a"), "no CSV file in UTF-8 .*give its folder"),
+        (lambda path: path.write_text('a.png,"x\n'), "is not a CSV file that can be read"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00a"), "not a CSV file in UTF-8 .*give its folder"),
         (
             lambda path: picture(path / "a/x.png") and (path / "all").symlink_to("."),
             "all is a link to .*, which it lies in; remove it",
         ),
         (
             lambda path: picture(path / "caf\udce9/x.png") and picture(path / "b/x.png"),
-            r"'caf.udce9' is no name that can be written",
+            r"'caf.udce9' is not a name that can be written",
         ),
         (lambda path: None, "is neither a folder nor a file"),
     ],

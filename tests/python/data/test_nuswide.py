@@ -130,7 +130,7 @@ def test_without_bag_of_words(tmp_path):
         ({"Groundtruth/AllLabels/Labels_a.txt": None}, "has no Labels_a.txt in a folder AllLabels"),
         ({"Groundtruth/AllLabels/Labels_b.txt": "1\n" * 39 + "2\n"}, "a line '2'; each is 0"),
         ({"Low_Level_Features/BoW_int.dat": "1 2\n"}, r"table of shape \(1, 2\)"),
-        ({"Low_Level_Features/BoW_int.dat": "x y\n"}, "is no table of whole numbers"),
+        ({"Low_Level_Features/BoW_int.dat": "x y\n"}, "is not a table of whole numbers"),
         (
             {"images/" + name.replace("\\", "/"): None for name in NAMES},
             "has no folder Flickr or images",
@@ -146,7 +146,7 @@ def test_a_folder_without_the_lists_images(tmp_path):
     write(tmp_path, place=lambda name: f"images/x/y/{name[6:]}")
     with pytest.raises(UserError, match="has none of the images of Imagelist.txt, for"):
         nuswide.prepare_nuswide(tmp_path)
-    with pytest.raises(UserError, match="is no folder; name the one"):
+    with pytest.raises(UserError, match="is not a folder; name the one"):
         nuswide.prepare_nuswide(tmp_path / "nowhere")
 
 

@@ -81,7 +81,7 @@ def test_a_database_of_nonsense(tmp_path):
 
 @pytest.mark.parametrize(
     "text, message",
-    [(",x\n", "row 1 has no path"), ('a.png,"x\n', "no CSV file"), ("a.png\n\0b\n", "row 2|CSV")],
+    [(",x\n", "row 1 has no path"), ('a.png,"x\n', "not a CSV file"), ("a.png\n\0b\n", "row 2|CSV")],
 )
 def test_a_broken_table(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
@@ -90,7 +90,7 @@ def test_a_broken_table(tmp_path, text, message):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(UserError, match="is no folder, CSV file or LMDB"):
+    with pytest.raises(UserError, match="is not a folder, CSV file or LMDB"):
         sources.items(tmp_path / "x")
 
 
@@ -108,7 +108,7 @@ def test_names_that_are_no_text(tmp_path):
     Image.new("RGB", (8, 8)).save(bytes(tmp_path / "photos") + b"/\xff.png", "PNG")
     (item,) = sources.items(tmp_path / "photos")
     assert item.name == "\\udcff.png" and item.name.encode()
-    with pytest.raises(UserError, match="has a name that is no text: .*rename it"):
+    with pytest.raises(UserError, match="has a name that is not text: .*rename it"):
         item.read()
 
 

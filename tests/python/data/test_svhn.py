@@ -81,7 +81,7 @@ def test_what_is_not_svhn(tmp_path, arrays, message):
 def test_damaged(tmp_path, damage):
     path = write(tmp_path) / "train_32x32.mat"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match="train_32x32.mat (is no whole .mat file|has arrays)"):
+    with pytest.raises(UserError, match="train_32x32.mat (is not a whole .mat file|has arrays)"):
         svhn.prepare_svhn(tmp_path)
 
 
@@ -96,5 +96,5 @@ def test_a_reader_that_crashes(tmp_path, monkeypatch):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(UserError, match="nowhere is no folder; name the one"):
+    with pytest.raises(UserError, match="nowhere is not a folder; name the one"):
         svhn.prepare_svhn(tmp_path / "nowhere")

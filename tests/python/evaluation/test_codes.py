@@ -60,7 +60,7 @@ def test_what_is_written_comes_back(tmp_path, encoded):
         ({"database_ids": np.arange(3)}, r"database_ids has shape \(3,\) for 9"),
         ({"query_labels": np.ones((5, 2), np.uint8)}, "both must be one label"),
         ({"query_codes": np.zeros((5, 2))}, "query_codes is float64"),
-        ({"query_labels": np.full(5, 1 << 63, np.uint64)}, "values that are no int64"),
+        ({"query_labels": np.full(5, 1 << 63, np.uint64)}, "values that are not int64"),
         ({"query_labels": -np.ones((5, 3), int)}, "multi-hot labels are 0 or 1"),
         ({"database_ids": np.full(9, 4)}, "database_ids names some image twice"),
         ({"database_ids": np.linspace(0, 1, 9)}, "database_ids is float64; ids are int64"),

@@ -31,7 +31,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """37 digits in folders of their classes, and two files that are no images."""
+    """37 digits in folders of their classes, and two files that are not images."""
     monkeypatch.setattr(index_writer, "GROUP", 10)
     for i in range(37):
         folder = tmp_path / "photos" / f"class{i % 3}"

@@ -1,4 +1,4 @@
-"""Files that are no index of encoded images, or damaged ones."""
+"""Files that are not an index of encoded images, or damaged ones."""
 
 import h5py
 import numpy as np
