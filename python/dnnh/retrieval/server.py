@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -155,7 +155,10 @@ def _radius(
 Radius = Annotated[int | None, Depends(_radius)]
 
 
-def _row(row: int, retriever: TheRetriever) -> int:
+def _row(
+    row: Annotated[int, Path(description="position in the index, from 0 on")],
+    retriever: TheRetriever,
+) -> int:
     """A row of the index, checked."""
     count = len(retriever.engine)
     if not 0 <= row < count:
@@ -191,8 +194,8 @@ async def _image_bytes(request: Request) -> bytes:
 
 @router.post(
     "/search",
-    summary="The images most similar to the one in the request's body: "
-    "curl --data-binary @query.jpg",
+    summary="The images nearest to the image in the request's body: "
+    "curl --data-binary @query.jpg 127.0.0.1:8000/search",
 )
 async def search(
     request: Request, retriever: TheRetriever, encoder: TheEncoder, radius: Radius, top: Top = 20
@@ -201,13 +204,13 @@ async def search(
 
     def encode_and_search() -> dict[str, Any]:
         start = time.perf_counter()
-        code = encoder.encode(image_files.decode_image(data, "what was sent"))
+        code = encoder.encode(image_files.decode_image(data, "the request's body"))
         return _hits(retriever, code, top, radius, encode_seconds=time.perf_counter() - start)
 
     return await run_in_threadpool(encode_and_search)
 
 
-@router.get("/like/{row}", summary="The images most similar to one of the index")
+@router.get("/like/{row}", summary="The images nearest to an image of the index")
 def like(row: Row, retriever: TheRetriever, radius: Radius, top: Top = 20) -> dict[str, Any]:
     codes = retriever.index.codes
     assert codes is not None  # no server searches with Spark
@@ -258,11 +261,11 @@ def image(row: Row, retriever: TheRetriever) -> Response:
     return Response(file.getvalue(), media_type="image/png", headers=headers)
 
 
-@router.get("/some", summary="Images of the index, drawn at random")
-def some(
+@router.get("/random", summary="Random images of the index")
+def random_images(
     retriever: TheRetriever,
-    count: Annotated[int, Query(ge=1, le=MAX_HITS)] = 24,
-    seed: int = 0,
+    count: Annotated[int, Query(ge=1, le=MAX_HITS, description="number of images")] = 24,
+    seed: Annotated[int, Query(description="of the draw")] = 0,
 ) -> list[dict[str, Any]]:
     size = len(retriever.engine)
     rows = np.random.default_rng(abs(seed)).choice(size, min(size, count), replace=False)
@@ -287,10 +290,13 @@ def docs(request: Request) -> str:
     requests = []
     for path, methods in request.app.openapi()["paths"].items():
         for method, about in methods.items():
-            parameters = [
-                f"{parameter['name']}: {parameter.get('description', parameter['in'])}"
-                for parameter in about.get("parameters", ())
-            ]
+            parameters = []
+            for parameter in about.get("parameters", ()):
+                default = parameter["schema"].get("default")
+                parameters.append(
+                    f"{parameter['name']}: {parameter['description']}"
+                    + ("" if default is None else f" (default: {default})")
+                )
             requests.append(
                 {
                     "line": f"{method.upper()} {path}",

@@ -152,7 +152,10 @@ def test_names(tmp_path, name, message):
         (lambda path: path.write_text("a.png,x\n,y\n"), "row 2 has no path"),
         (lambda path: path.write_text("x" * 1_000_001), "has a line of 1,000,000 letters"),
         (lambda path: path.write_text('a.png,"x\n'), "is not a CSV file that can be read"),
-        (lambda path: path.write_bytes(b"\xff\xfe\x00a"), "not a CSV file in UTF-8 .*give its folder"),
+        (
+            lambda path: path.write_bytes(b"\xff\xfe\x00a"),
+            "not a CSV file in UTF-8 .*give its folder",
+        ),
         (
             lambda path: picture(path / "a/x.png") and (path / "all").symlink_to("."),
             "all is a link to .*, which it lies in; remove it",

@@ -81,7 +81,11 @@ def test_a_database_of_nonsense(tmp_path):
 
 @pytest.mark.parametrize(
     "text, message",
-    [(",x\n", "row 1 has no path"), ('a.png,"x\n', "not a CSV file"), ("a.png\n\0b\n", "row 2|CSV")],
+    [
+        (",x\n", "row 1 has no path"),
+        ('a.png,"x\n', "not a CSV file"),
+        ("a.png\n\0b\n", "row 2|CSV"),
+    ],
 )
 def test_a_broken_table(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)

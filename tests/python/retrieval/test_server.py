@@ -89,7 +89,7 @@ def test_an_image_finds_similar_images(client):
         ("/like/x", None, 422, "valid integer"),
         ("/image/40", None, 404, "no image 40"),
         ("/image/3", None, 404, "is no longer there"),
-        ("/some?count=0", None, 422, "greater than"),
+        ("/random?count=0", None, 422, "greater than"),
         ("/nowhere", None, 404, "Not Found"),
         ("/static/../server.py", None, 404, "Not Found"),
     ],
@@ -158,11 +158,11 @@ def test_small_copies_of_images(client):
 
 
 def test_some_images(client):
-    images = client.get("/some?count=6").json()
+    images = client.get("/random?count=6").json()
     assert len({image["row"] for image in images}) == 6
-    assert images == client.get("/some?count=6").json()
-    assert images != client.get("/some?count=6&seed=1").json()
-    assert len(client.get("/some?count=100").json()) == COUNT
+    assert images == client.get("/random?count=6").json()
+    assert images != client.get("/random?count=6&seed=1").json()
+    assert len(client.get("/random?count=100").json()) == COUNT
 
 
 def test_no_page_makes_outbound_requests(client):
@@ -173,7 +173,7 @@ def test_no_page_makes_outbound_requests(client):
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
     page = client.get("/docs").text
-    assert "GET /like/{row}" in page and "top: how many images at most" in page
+    assert "GET /like/{row}" in page and "top: how many images at most (default: 20)" in page
     assert "<style" not in page  # which the policy forbids
     assert f'max="{server.MAX_HITS}"' in client.get("/").text  # as far as "More" goes
     assert client.get("/health").json() == {"status": "ok", "images": COUNT, "bits": BITS}

@@ -155,7 +155,7 @@ function showMore() {
 async function showRandomImages() {
   const number = ++queries;
   try {
-    const images = await readResponse(await fetch(`/some?count=24&seed=${seed++}`));
+    const images = await readResponse(await fetch(`/random?count=24&seed=${seed++}`));
     if (number !== queries) return;
     repeatQuery = null;
     at("title").textContent = "Random images of the index";
