@@ -72,6 +72,37 @@ TYPED_TEST(TripletDataErrorsTest, BadLists) {
   H5LTmake_dataset(id, "triplets", 2, one, H5T_NATIVE_LLONG, far);
   H5Fclose(id);
   EXPECT_DEATH(this->Make(options), "triplet 0 of .* names image 2147483647");
+  // More numbers than are read.
+  WriteTriplets(file, {0, 4, 1}, kImages);
+  id = H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  const std::vector<long long> many(64, kImages);
+  H5LTset_attribute_long_long(id, "/", "images", many.data(), many.size());
+  H5Fclose(id);
+  EXPECT_DEATH(
+      this->Make(options),
+      "attribute `images` of .*list.h5 is not one whole number; write the");
+  id = H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  H5LTset_attribute_string(id, "/", "images", "60");
+  H5Fclose(id);
+  EXPECT_DEATH(this->Make(options), "is not one whole number");
+  // Values in another file that this one names.
+  id = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  H5Lcreate_external("other.h5", "triplets", id, "triplets", H5P_DEFAULT,
+                     H5P_DEFAULT);
+  H5Fclose(id);
+  EXPECT_DEATH(this->Make(options), "no data set `triplets` of integers");
+  // Fewer triplets than the limit, of which the file has none.
+  id = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hsize_t many_rows[2] = {700000000, 3};
+  const hid_t rows = H5Screate_simple(2, many_rows, NULL);
+  H5Dclose(H5Dcreate2(id, "triplets", H5T_STD_I32LE, rows, H5P_DEFAULT,
+                      H5P_DEFAULT, H5P_DEFAULT));
+  H5Sclose(rows);
+  H5Fclose(id);
+  EXPECT_DEATH(this->Make(options),
+               "declares 700000000 triplets, but has only 0 bytes of them");
+  EXPECT_DEATH(this->Make("batch_size: 1 triplet_file: '/dev/zero'"),
+               "/dev/zero is not a regular file; write the file");
   // A small file that declares a large data set, none of whose chunks exist.
   id = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   const hsize_t huge[2] = {1000000000000, 3}, chunk[2] = {1000, 3};
