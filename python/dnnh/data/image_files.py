@@ -1,10 +1,16 @@
-"""Image files, decoded. All of them are hostile until checked."""
+"""Image files, decoded. All of them are hostile until checked.
+
+Pixels count. Metadata that is broken or very large is ignored.
+"""
 
 import io
+import struct
+import warnings
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dnnh import files
 from dnnh.errors import UserError
@@ -21,11 +27,29 @@ FORMATS = [
 ]
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp"}
 
+# Pillow warns of metadata that it cannot read; it is ignored here.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # chunks that make the pixels
+
+# What restores an image, by its EXIF orientation.
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 
 def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
     """Decode an image file to RGB.
 
-    It is rotated as its EXIF data says. Transparent pixels become white, 16-bit values 8-bit.
+    It is rotated as its EXIF data says. Transparent pixels become white, 16-bit values 8-bit;
+    color profiles are ignored.
 
     Parameters
     ----------
@@ -43,13 +67,13 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
         If it cannot be decoded, or claims to have more than MAX_IMAGE_PIXELS.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise UserError(
                     f"{where} claims {image.width}x{image.height} "
                     f"pixels, over the limit of {MAX_IMAGE_PIXELS:,}"
                 )
-            return np.asarray(_in_rgb(ImageOps.exif_transpose(image)))
+            return np.asarray(_in_rgb(_upright(image)))
     except UserError:
         raise
     except UnidentifiedImageError as error:
@@ -58,6 +82,42 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
         ) from error
     except Exception as error:  # Pillow's decoders raise many kinds
         raise UserError(f"{where} is not a readable image: {error}") from error
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """A PNG file without the chunks that pixels do not need; other files as they are.
+
+    Pillow refuses a file for a wrong checksum in a comment, or for a large color profile, but
+    not for a wrong checksum of pixels.
+    """
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    kept, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while len(header := data[start : start + 8]) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        end = start + 12 + length
+        is_whole = _is_whole(data[start:end])
+        if kind in PNG_PIXELS and not is_whole:
+            raise ValueError(f"its chunk {kind.decode()} is truncated or has a wrong checksum")
+        if is_whole and kind in PNG_PIXELS | {b"eXIf"}:  # which has the orientation
+            kept.append(data[start:end])
+        start = end
+    return b"".join(kept)
+
+
+def _is_whole(chunk: bytes) -> bool:
+    """Whether a chunk of a PNG file has the checksum of its content."""
+    return chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """An image, rotated and flipped as its EXIF data says, if that can be read."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Pillow's parser raises many kinds
+        return image
+    way = TRANSPOSITIONS.get(orientation) if isinstance(orientation, int) else None
+    return image if way is None else image.transpose(way)
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,106 @@
+"""Image files whose pixels are fine and whose metadata is not."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from dnnh.data.image_files import decode_image
+from dnnh.errors import UserError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+
+
+def encoded(kind="PNG", pixels=PIXELS, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+def chunk(kind, content, checksum=None):
+    checksum = zlib.crc32(kind + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def with_chunk(png, *made):
+    """A PNG file with a chunk behind its header."""
+    return png[:33] + b"".join(made) + png[33:]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        chunk(b"tEXt", b"Comment\0hello", checksum=1),
+        chunk(b"iCCP", b"large\0\0" + zlib.compress(bytes(3_000_000))),
+        chunk(b"zTXt", b"large\0\0" + zlib.compress(bytes(80_000_000))),
+        chunk(b"iTXt", b"no end"),
+        chunk(b"eXIf", b"II*\0\xff\xff\xff\xff"),
+        chunk(b"eXIf", b"no EXIF"),
+        chunk(b"eXIf", b"MM\0*" + bytes(4), checksum=1),
+        chunk(b"pHYs", b"short"),
+        chunk(b"acTL", struct.pack(">II", 9, 0)),
+    ],
+    ids=lambda made: made[4:8].decode(),
+)
+def test_png_with_broken_metadata_has_its_pixels(made):
+    assert (decode_image(with_chunk(encoded(), made), "a") == PIXELS).all()
+
+
+def exif(orientation, resolution=(72, 1)):
+    """EXIF data with an orientation and a resolution, a rational."""
+    return b"Exif\0\0" + struct.pack(
+        "<2sHIHHHIIHHIIIII",
+        *(b"II", 42, 8, 2, 0x0112, 3, 1, orientation, 0x011A, 5, 1, 38, 0),
+        *resolution,
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_orientation(kind, orientation):
+    data = encoded(kind, exif=exif(orientation))
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert (decode_image(data, "a") == expected).all()
+    assert expected.shape == ((5, 7, 3) if orientation < 5 else (7, 5, 3))
+
+
+def test_jpeg_with_a_broken_rational_is_rotated():
+    data = encoded("JPEG", exif=exif(6, resolution=(1, 0)))
+    assert decode_image(data, "a").shape == (7, 5, 3)
+
+
+@pytest.mark.parametrize("broken", [b"", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"])
+def test_jpeg_with_broken_exif_is_decoded_in_silence(tmp_path, broken):
+    plain = encoded("JPEG")
+    content = b"Exif\0\0" + broken
+    segment = b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+    data = plain[:2] + segment + plain[2:]
+    assert (decode_image(data, "a") == decode_image(plain, "b")).all()
+    (tmp_path / "a.jpg").write_bytes(data)
+    program = (
+        "import pathlib, sys; from dnnh.data.image_files import decode_image; "
+        "decode_image(pathlib.Path(sys.argv[1]).read_bytes(), 'a')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "a.jpg"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("cut", [8, 20, 33, 60])
+def test_truncated_png_is_one_sentence(cut):
+    with pytest.raises(UserError, match="a.png is not a readable image"):
+        decode_image(encoded()[:cut], "a.png")
+
+
+def test_broken_pixels_are_refused():
+    data = bytearray(encoded())
+    data[data.index(b"IDAT") + 10] ^= 255
+    with pytest.raises(UserError, match="a.png .*its chunk IDAT .*wrong checksum"):
+        decode_image(bytes(data), "a.png")
