@@ -1,5 +1,8 @@
 """Mistakes of a user, reported in one sentence."""
 
+import io
+import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -26,12 +29,36 @@ def run(main: Callable[[], None]) -> None:
     """Run a tool's ``main()``; print a UserError as one sentence and exit with 1.
 
     The same for errors of the operating system: they name the file and the reason
-    (no space, no permission, a folder where a file should be).
+    (no space, no permission, a folder where a file should be). Letters that the terminal's
+    encoding lacks are escaped. A closed pipe (``| head``) ends the tool quietly with 141, the
+    exit status of a program that SIGPIPE ended.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _output_is_closed():
+            sys.exit(f"error: {error}")
+        sys.exit(141)
     except (UserError, OSError) as error:
         # Messages of libraries may have several lines.
         sys.exit("error: " + printable(" ".join(str(error).split())))
     except KeyboardInterrupt:
         sys.exit("stopped")
+
+
+def _output_is_closed() -> bool:
+    """Whether nobody reads the standard output; then what is left of it is dropped."""
+    try:
+        output = sys.stdout.fileno()
+    except OSError:  # not a file, in tests
+        return False
+    poll = select.poll()
+    poll.register(output, select.POLLOUT)
+    is_closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if is_closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # Python flushes once more at exit
+    return is_closed
