@@ -98,16 +98,13 @@ def _of_folders(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[s
     """The paths and the labels of the images in class folders."""
     image_paths: list[files.StrPath] = []
     image_labels: list[tuple[str, ...]] = []
-    for folder in sorted(source.iterdir()):
-        if folder.is_dir() and source.resolve().is_relative_to(folder.resolve()):
-            raise UserError(
-                f"{folder} is a link to {folder.resolve()}, which it lies in; remove it"
-            )
-        if folder.is_dir() and not image_folders.is_hidden(folder.name):
-            for path in image_folders.walk(folder):
-                if path.is_file():
-                    image_paths.append(path)
-                    image_labels.append(image_folders.labels_of(path.relative_to(source)))
+    for path in image_folders.walk(source):
+        labels = image_folders.labels_of(path.relative_to(source))
+        if not labels and path.is_dir():
+            raise UserError(f"{path} is a link to {path.resolve()}, which it lies in; remove it")
+        if labels:
+            image_paths.append(path)
+            image_labels.append(labels)
     if not image_paths:
         raise UserError(f"{source} has no folder with images; each class needs one")
     return image_paths, image_labels

@@ -13,24 +13,37 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yield all in a folder but sub-folders, at any depth, in the order of names.
 
-    Hidden files and folders are passed over. Links to folders are not followed but yielded, as
-    are links to nothing, pipes and devices.
+    Hidden files and folders are passed over. Links to folders are followed directly in the
+    outermost folder, where folders are classes. Deeper ones are yielded, as are links to a
+    folder that they lie in or to nothing, pipes and devices: none of them is an image.
     """
-    # A folder at a time: a whole tree of names would not be of constant size.
+    for entry in _entries(root):
+        path = pathlib.Path(entry.path)
+        if entry.is_dir() and not root.resolve().is_relative_to(path.resolve()):
+            yield from _walk_deeper(path)
+        else:
+            yield path
+
+
+def _walk_deeper(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    for entry in _entries(folder):
+        path = pathlib.Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk_deeper(path)
+        else:
+            yield path
+
+
+def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:
+    """What a folder has, by name. Of a folder at a time, so that memory is bounded by one."""
     with os.scandir(folder) as scanned:
-        entries = sorted(
+        return sorted(
             (entry for entry in scanned if not is_hidden(entry.name)),
             key=lambda entry: entry.name,
         )
-    for entry in entries:
-        path = pathlib.Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from walk(path)
-        else:
-            yield path
 
 
 def labels_of(relative: pathlib.PurePath) -> tuple[str, ...]:

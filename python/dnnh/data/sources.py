@@ -65,8 +65,9 @@ def items(source: files.StrPath) -> Iterator[Item]:
         with planes of red, green and blue, as ours have them (those that Caffe's
         convert_imageset writes without --encoded are in the order blue, green, red, and
         their codes would be of images with red and blue exchanged). Names
-        that begin with a dot are passed over; whatever else is not a file (a link to a
-        folder, or to nothing, a pipe) is yielded as an image that cannot be read.
+        that begin with a dot are passed over; links to folders are followed directly in
+        the folder. Whatever else is not a file (a deeper link to a folder, a link to
+        nothing, a pipe) is yielded as an image that cannot be read.
 
     Raises
     ------

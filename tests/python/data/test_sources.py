@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh.data import image_database, sources
+from dnnh.data import folder, image_database, sources
 from dnnh.errors import UserError
 
 
@@ -145,3 +145,24 @@ def test_a_database_that_is_cut_off(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=r"lmdb is cut off: data.mdb has [\d,]+ bytes of"):
         list(sources.items(tmp_path / "lmdb"))
+
+
+def test_links_to_folders(tmp_path):
+    """A class folder may be a link, for encoding and for data sets alike; deeper ones are named."""
+    for label in ("a", "b", "elsewhere"):
+        for i in range(12):
+            picture(tmp_path / f"photos/{label}/{i:02}.png", i)
+    (tmp_path / "photos/elsewhere").rename(tmp_path / "elsewhere")
+    (tmp_path / "photos/c").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos/a/deeper").symlink_to(tmp_path / "elsewhere")
+    items = list(sources.items(tmp_path / "photos"))
+    assert len(items) == 37
+    assert [item.labels for item in items].count(("c",)) == 12
+    (deeper,) = [item for item in items if item.name == "a/deeper"]
+    with pytest.raises(UserError, match="a/deeper cannot be read .Is a directory"):
+        deeper.read()
+    dataset = folder.prepare_folder(tmp_path / "photos", "pets", 32)
+    assert dataset.classes == ("a", "b", "c")
+    assert [str(path.relative_to(tmp_path / "photos")) for path in dataset.images.paths] == [
+        item.name for item in items
+    ]
