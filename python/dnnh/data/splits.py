@@ -139,9 +139,11 @@ def _per_class(dataset: Dataset) -> tuple[int, int]:
 def _draw(
     dataset: Dataset, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Queries and training images, drawn from each class; no image for two classes.
+    """Queries and training images, drawn from each class.
 
-    Where images have several labels, the rarest class is drawn first.
+    Where images have several labels, the rarest class is drawn first, and no image is drawn for
+    two classes, as long as a class has images enough for that. Where it has not, because its
+    images were drawn for other classes, these count for it, too.
     """
     query_count, training_count = _per_class(dataset)
     if dataset.labels.ndim == 1:
@@ -150,21 +152,24 @@ def _draw(
     else:
         multi_hot = dataset.labels
         order = np.argsort(multi_hot.sum(axis=0), kind="stable")
-    is_free = np.ones(len(multi_hot), bool)
-    queries, training = [], []
+    is_query, is_training = np.zeros((2, len(multi_hot)), bool)
     for label in order:
-        members = np.flatnonzero(multi_hot[:, label] & is_free)
-        if len(members) < query_count + training_count:
+        is_member = multi_hot[:, label].astype(bool)
+        free = np.flatnonzero(is_member & ~is_query & ~is_training)
+        to_queries, to_training = query_count, training_count
+        if len(free) < to_queries + to_training:
+            to_queries = max(0, query_count - int((is_member & is_query).sum()))
+            to_training = max(0, training_count - int((is_member & is_training).sum()))
+        if len(free) < to_queries + to_training:
             raise UserError(
-                f"class '{dataset.classes[label]}' of {dataset.name} has {len(members)} "
-                f"images; {query_count} queries and {training_count} training images "
-                "are to be drawn from it"
+                f"class '{dataset.classes[label]}' of {dataset.name} has {len(free)} "
+                f"images to draw from; {to_queries} queries and {to_training} training "
+                "images are needed"
             )
-        drawn = rng.permutation(members)[: query_count + training_count]
-        queries.append(drawn[:query_count])
-        training.append(drawn[query_count:])
-        is_free[drawn] = False
-    return np.sort(np.concatenate(queries)), np.sort(np.concatenate(training))
+        drawn = rng.permutation(free)[: to_queries + to_training]
+        is_query[drawn[:to_queries]] = True
+        is_training[drawn[to_queries:]] = True
+    return np.flatnonzero(is_query), np.flatnonzero(is_training)
 
 
 def _draw_validation(

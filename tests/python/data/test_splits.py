@@ -30,6 +30,34 @@ def test_paper_protocol():
     assert np.isin(split.training, split.database).all()
 
 
+def of_labels(*groups):
+    """A user's data set; each group is a number of images and their labels."""
+    classes = tuple(sorted({label for _, labels in groups for label in labels}))
+    rows = [[name in labels for name in classes] for count, labels in groups for _ in range(count)]
+    images = np.zeros((len(rows), 1, 1, 3), np.uint8)
+    return datasets.Dataset("pets", images, np.array(rows, np.uint8), classes, "made up", 0)
+
+
+def test_labels_that_occur_together_share_images():
+    """Each pet is an animal: the images drawn for one are those of the other."""
+    dataset = of_labels((40, ("animal", "pet")), (40, ("vehicle", "ship")))
+    split = splits.make_split(dataset, "paper", seed=0)
+    for indices, count in ((split.queries, 4), (split.training, 20)):
+        assert len(indices) == 2 * count
+        assert dataset.labels[indices].sum(axis=0).tolist() == [count] * 4
+    assert not np.intersect1d(split.queries, split.training).size
+
+
+def test_images_of_several_labels_are_drawn_for_one_where_there_are_enough():
+    dataset = of_labels((20, ("cat", "pet")), (60, ("pet",)), (20, ("ship",)))
+    split = splits.make_split(dataset, "paper", seed=0)
+    assert len(split.queries) == 3 * 2 and len(split.training) == 3 * 10
+    # Of 40 pets 24 are drawn for cats and dogs; the other 16 are enough for pets themselves.
+    dataset = of_labels((20, ("cat", "pet")), (20, ("dog", "pet")), (30, ("ship",)))
+    split = splits.make_split(dataset, "paper", seed=0)
+    assert len(split.queries) == 4 * 2 and len(split.training) == 4 * 10
+
+
 def test_54k_leaves_the_training_images_out_of_the_database():
     paper = splits.make_split(make(), "paper", seed=0)
     split = splits.make_split(make(), "54k", seed=0)
@@ -97,5 +125,7 @@ def test_a_split_file_with_queries_among_the_training_images_is_refused(home):
 def test_bad_requests():
     with pytest.raises(UserError, match="unknown protocol 'mine'; known ones: paper"):
         splits.make_split(make(), "mine")
-    with pytest.raises(UserError, match="class 'airplane'.* has 599 images; 100 queries"):
+    with pytest.raises(
+        UserError, match="class 'airplane'.* has 599 images to draw from; 100 queries"
+    ):
         splits.make_split(make(per_class=599))
