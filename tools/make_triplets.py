@@ -28,7 +28,7 @@ from dnnh import cli, errors, paths
 from dnnh.data import datasets, image_database, splits, triplets
 from dnnh.data.dataset import Dataset, Images
 from dnnh.errors import UserError
-from dnnh.nets import specs
+from dnnh.nets import configs, specs
 
 DEFAULT_TRIPLETS = 100_000
 MAX_TRIPLETS = 100_000_000
@@ -169,7 +169,7 @@ def write(
     start = time.perf_counter()
     if arguments.sampling == "materialized":
         assert drawn is not None
-        pad = config.augmentation.pad
+        pad = configs.materialized_pad(dataset.name)
         images = np.pad(
             dataset.images[part.rows], ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect"
         )

@@ -167,6 +167,13 @@ def net_config(dataset: str, method: str) -> NetConfig:
     return methods[method]
 
 
+def materialized_pad(dataset: str) -> int:
+    """How far the images of materialized triplets are padded: for crops of the nets that read them."""
+    configs = CONFIGS.get(dataset, {}).values()
+    pads = [config.augmentation.pad for config in configs if isinstance(config.batch, Triplets)]
+    return pads[0] if pads else net_config(dataset, "dnnh").augmentation.pad
+
+
 def schedule_of(config: NetConfig, schedule: str, method: str) -> Schedule:
     """A schedule by its name, or stretched to a number of iterations.
 

@@ -357,6 +357,14 @@ def test_towers_for_32x32_images(tmp_path, method, sizes):
     assert tuple(net.blobs[last].shape[1:]) == (features, 1, 1)
 
 
+@pytest.mark.parametrize("dataset", configs.CONFIGS)
+def test_nets_read_the_same_materialized_triplets(dataset):
+    """They are padded by one number, so nets of a data set that read them crop as much."""
+    for config in configs.CONFIGS[dataset].values():
+        if isinstance(config.batch, net_config.Triplets):
+            assert config.augmentation.pad == configs.materialized_pad(dataset)
+
+
 def test_digits_are_not_mirrored_and_photographs_are():
     for dataset, mirrored in (
         ("cifar10", True),
