@@ -15,8 +15,12 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from dnnh import files
 from dnnh.errors import UserError
 
-# Images this large are never a small-image data set, but may be an attack.
+# What is decoded takes up to 12 bytes per pixel here. JPEG files of more pixels, as phones
+# make them, are decoded at a half, a quarter or an eighth of their size; progressive ones
+# cannot be without their coefficients in memory.
 MAX_IMAGE_PIXELS = 50_000_000
+MAX_JPEG_PIXELS = 250_000_000
+MAX_IMAGE_SIDE = 65_535  # as JPEG's; Pillow takes memory for each row, too
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns
 # No format for which Pillow starts another program, as for PostScript.
 Image.init()
@@ -64,14 +68,21 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
     Raises
     ------
     UserError
-        If it cannot be decoded, or claims to have more than MAX_IMAGE_PIXELS.
+        If it cannot be decoded, has a side of more than MAX_IMAGE_SIDE, or more than MAX_IMAGE_PIXELS (a JPEG file that is not
+        progressive: MAX_JPEG_PIXELS).
     """
     try:
         with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
+            _reduce(image)
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise UserError(
                     f"{where} claims {image.width}x{image.height} "
                     f"pixels, over the limit of {MAX_IMAGE_PIXELS:,}"
+                )
+            if max(image.size) > MAX_IMAGE_SIDE:
+                raise UserError(
+                    f"{where} claims {image.width}x{image.height} pixels; a side has at most "
+                    f"{MAX_IMAGE_SIDE:,}"
                 )
             return np.asarray(_in_rgb(_upright(image)))
     except UserError:
@@ -110,6 +121,19 @@ def _is_whole(chunk: bytes) -> bool:
     return chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
 
 
+def _reduce(image: Image.Image) -> None:
+    """Have a large JPEG file decoded at a reduced size, which libjpeg does by itself."""
+    width, height = image.size
+    if image.format != "JPEG" or image.info.get("progressive"):
+        return
+    if not MAX_IMAGE_PIXELS < width * height <= MAX_JPEG_PIXELS:
+        return
+    factor = 2
+    while (width // factor) * (height // factor) > MAX_IMAGE_PIXELS and factor < 8:
+        factor *= 2
+    image.draft(None, (width // factor, height // factor))  # once: a second call fails
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """An image, rotated and flipped as its EXIF data says, if that can be read."""
     try:
@@ -131,4 +155,4 @@ def _in_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

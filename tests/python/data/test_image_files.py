@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from dnnh.data import image_files
 from dnnh.data.image_files import decode_image
 from dnnh.errors import UserError
 
@@ -104,3 +105,27 @@ def test_broken_pixels_are_refused():
     data[data.index(b"IDAT") + 10] ^= 255
     with pytest.raises(UserError, match="a.png .*its chunk IDAT .*wrong checksum"):
         decode_image(bytes(data), "a.png")
+
+
+def test_large_jpeg_files_are_decoded_at_a_reduced_size(monkeypatch):
+    monkeypatch.setattr(image_files, "MAX_IMAGE_PIXELS", 1_000)
+    monkeypatch.setattr(image_files, "MAX_JPEG_PIXELS", 20_000)
+    ramp = np.tile(np.arange(0, 240, 2, dtype=np.uint8)[:, np.newaxis, np.newaxis], (1, 80, 3))
+    image = decode_image(encoded("JPEG", ramp, quality=95), "a")
+    assert image.shape == (30, 20, 3)  # a quarter: half of it has 2,400 pixels
+    expected = ramp.reshape(30, 4, 20, 4, 3).mean(axis=(1, 3))
+    assert np.abs(image - expected).max() < 4
+    # Rotated as the whole image would be.
+    rotated = decode_image(encoded("JPEG", ramp, quality=95, exif=exif(6)), "a")
+    assert (rotated == np.rot90(image, -1)).all()
+    with pytest.raises(UserError, match="a claims 80x120 pixels, over the limit of 1,000"):
+        decode_image(encoded("JPEG", ramp, progressive=True), "a")
+    monkeypatch.setattr(image_files, "MAX_JPEG_PIXELS", 9_000)
+    with pytest.raises(UserError, match="a claims 80x120 pixels"):
+        decode_image(encoded("JPEG", ramp), "a")
+
+
+def test_a_very_long_image_is_refused():
+    data = encoded(pixels=np.zeros((70_000, 1, 3), np.uint8))
+    with pytest.raises(UserError, match="a claims 1x70000 pixels; a side has at most 65,535"):
+        decode_image(data, "a")
