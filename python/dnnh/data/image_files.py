@@ -68,8 +68,8 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
     Raises
     ------
     UserError
-        If it cannot be decoded, has a side of more than MAX_IMAGE_SIDE, or more than MAX_IMAGE_PIXELS (a JPEG file that is not
-        progressive: MAX_JPEG_PIXELS).
+        If it cannot be decoded, has a side of more than MAX_IMAGE_SIDE, or has more than
+        MAX_IMAGE_PIXELS (a JPEG file that is not progressive: MAX_JPEG_PIXELS).
     """
     try:
         with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
