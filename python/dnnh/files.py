@@ -187,7 +187,8 @@ def write_hdf5_atomically(path: StrPath, size: int = 0) -> Iterator[h5py.File]:
         free = shutil.disk_usage(partial.parent).free
         if free < 1.01 * size:
             raise UserError(
-                f"{path} needs {size / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; make room"
+                f"{path} needs {size / 1e6:,.2f} MB and the disk has {free / 1e6:,.2f} MB free; "
+                "make room"
             )
         with h5py.File(partial, "w") as file:
             yield file

@@ -258,8 +258,8 @@ def _check_room(path: pathlib.Path, needed: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise UserError(
-            f"{path} needs about {needed / 1e9:.1f} GB and the disk has "
-            f"{free / 1e9:.1f} GB free; ask for less or write elsewhere "
+            f"{path} needs about {needed / 1e6:,.2f} MB and the disk has "
+            f"{free / 1e6:,.2f} MB free; ask for less or write elsewhere "
             "with --output"
         )
 

@@ -168,7 +168,7 @@ def net_config(dataset: str, method: str) -> NetConfig:
 
 
 def materialized_pad(dataset: str) -> int:
-    """How far the images of materialized triplets are padded: for crops of the nets that read them."""
+    """How far images of materialized triplets are padded, for the crops of nets that read them."""
     configs = CONFIGS.get(dataset, {}).values()
     pads = [config.augmentation.pad for config in configs if isinstance(config.batch, Triplets)]
     return pads[0] if pads else net_config(dataset, "dnnh").augmentation.pad
