@@ -98,7 +98,7 @@ def test_two_writers_do_not_mix(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path, message", [("/", "no place to write"), ("/dev/null", "is a device or a pipe")]
+    "path, message", [("/", "not a place to write"), ("/dev/null", "is a device or a pipe")]
 )
 def test_no_file(path, message):
     with pytest.raises(UserError, match=message), files.write_atomically(path):
@@ -120,7 +120,7 @@ def test_large_hdf5_files_need_room_beforehand(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_IN_MEMORY", 10)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1e9}))
     with (
-        pytest.raises(UserError, match="a needs 1.0 GB and the disk has 1.0 GB free"),
+        pytest.raises(UserError, match="a needs 1,000.00 MB and the disk has 1,000.00 MB free"),
         files.write_hdf5_atomically(tmp_path / "a", 10**9),
     ):
         pytest.fail("nothing may be written")

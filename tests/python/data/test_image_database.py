@@ -85,7 +85,7 @@ def test_a_disk_that_is_too_small_is_seen_beforehand(tmp_path, images, monkeypat
     monkeypatch.setattr(
         image_database.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000})
     )
-    with pytest.raises(UserError, match="GB free; ask for less"):
+    with pytest.raises(UserError, match="MB free; ask for less"):
         image_database.write_materialized_triplets(
             tmp_path / "db", images, triplets.draw_triplets(LABELS, 50), {}
         )
