@@ -84,7 +84,7 @@ class EncodedImages:
 
 
 class ImageFiles:
-    """Images that are still files of any size: read and resized while they are saved.
+    """Images that are still files: read and resized while they are saved.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ LONGEST_NAME = 150  # letters, of a class or of the source
 
 
 def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[ImageFiles]:
-    """A user's own images, of any size, in one of image_files.FORMATS.
+    """A user's own images, in one of image_files.FORMATS and within its limits.
 
     Parameters
     ----------

@@ -20,9 +20,10 @@ def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
     outermost folder, where folders are classes. Deeper ones are yielded, as are links to a
     folder that they lie in or to nothing, pipes and devices: none of them is an image.
     """
+    resolved = root.resolve()
     for entry in _entries(root):
         path = pathlib.Path(entry.path)
-        if entry.is_dir() and not root.resolve().is_relative_to(path.resolve()):
+        if entry.is_dir() and not resolved.is_relative_to(path.resolve()):
             yield from _walk_deeper(path)
         else:
             yield path

@@ -119,7 +119,7 @@ class IndexWriter:
     Raises
     ------
     UserError
-        If another process writes there, or what is there is damaged or of another net or source.
+        If another process writes there, or the files there are damaged or belong to another net or source.
     """
 
     def __init__(self, path: StrPath, net: NetInfo, source: str) -> None:
