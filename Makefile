@@ -43,25 +43,45 @@ $(BUILD)/settings: always
 	  echo "CAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)" > $@
 .PHONY: always
 
-NO_PACKAGES := { echo "error: the Python packages of pyproject.toml could not be installed; check the network, then run make again" >&2; exit 1; }
+# The absolute paths in .venv and in a build are those of the tree that they were made in.
+.venv/made-in: always
+	@old=$$(cat $@ 2>/dev/null || echo "$(CURDIR)"); \
+	if [ "$$old" != "$(CURDIR)" ]; then \
+	  echo "This tree was at $$old; building again here"; \
+	  grep -lIs "$$old" .venv/bin/* | xargs -r sed -i "s|$$old/|$(CURDIR)/|g; s|$$old\b|$(CURDIR)|g"; \
+	  rm -f build/CMakeCache.txt build/build.ninja build-cuda/CMakeCache.txt build-cuda/build.ninja; \
+	fi
+	@mkdir -p $(@D)
+	@echo "$(CURDIR)" | cmp -s - $@ || echo "$(CURDIR)" > $@
 
-.venv/installed: pyproject.toml $(packages)
+SITE_PACKAGES = $$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+# The repository, seen from there: relative, for a tree that is moved.
+FROM_SITE_PACKAGES := ../../../..
+
+# $(call install,.[test]) installs the package with an extra.
+define install
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '$(1)' || \
+	  { echo "error: the Python packages of pyproject.toml could not be installed; check the network, then run make again" >&2; exit 1; }
+	@for file in $(SITE_PACKAGES)/__editable__.dnnh-*.pth; do echo $(FROM_SITE_PACKAGES)/python > $$file; done
+endef
+
+.venv/installed: pyproject.toml $(packages) | .venv/made-in
 	@echo "Making the Python environment .venv"
 	@$(SYSTEM_PYTHON) -m venv .venv || { echo "error: $(SYSTEM_PYTHON) cannot make a virtual environment; install python3-venv" >&2; exit 1; }
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable . || $(NO_PACKAGES)
+	$(call install,.)
 	@touch $@
 
 .venv/installed-tests: .venv/installed
 	@echo "Adding what the tests need"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]' || $(NO_PACKAGES)
+	$(call install,.[test])
 	@touch $@
 
 .venv/installed-docs: .venv/installed
 	@echo "Adding what the documentation needs"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[docs]' || $(NO_PACKAGES)
+	$(call install,.[docs])
 	@touch $@
 
-$(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/fetch_caffe.sh .venv/installed $(BUILD)/settings
+$(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/fetch_caffe.sh .venv/installed .venv/made-in $(BUILD)/settings
 	@cmake -S . -B $(BUILD) -G Ninja --log-level=NOTICE \
 	  -DPython3_EXECUTABLE="$(CURDIR)/$(PYTHON)" \
 	  -DDNNH_CUDA=$(if $(filter 1,$(CUDA)),ON,OFF) "-DCAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)"
@@ -72,10 +92,10 @@ $(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/fe
 build-all: $(BUILD)/build.ninja
 	@cmake --build $(BUILD)
 
-# `caffe` and `import caffe` in the environment are those of the last build.
+# Caffe's programs and `import caffe` in the environment are those of the last build.
 .venv/bin/caffe: build-all
-	@ln -sfn "$(CURDIR)/$(BUILD)/bin/caffe" $@
-	@echo "$(CURDIR)/$(BUILD)/python" > $$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/caffe.pth
+	@for program in $(BUILD)/bin/*; do ln -sfn "../../$$program" .venv/bin/; done
+	@echo $(FROM_SITE_PACKAGES)/$(BUILD)/python > $(SITE_PACKAGES)/caffe.pth
 
 demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import cli, errors, files
+from dnnh import atomic_files, cli, errors
 from dnnh.data import datasets
 
 SIDE = 128  # of an image in a collage
@@ -39,7 +39,7 @@ def main() -> None:
         )
     order = np.random.default_rng(arguments.seed).permutation(len(dataset.images))
     groups = order[: 4 * arguments.collages].reshape(-1, 4)
-    with files.write_atomically(arguments.output) as folder:
+    with atomic_files.write_atomically(arguments.output) as folder:
         (folder / "images").mkdir(parents=True)
         table, features = [], []
         for number, group in enumerate(tqdm(groups, unit="collage")):

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 
-from dnnh import files, paths
+from dnnh import atomic_files, paths
 from dnnh.errors import UserError
 
 FOLDER = paths.ROOT / "results" / "benchmarks"
@@ -77,8 +77,8 @@ def publish(name, text, figures):
     text = f"{text}\n\nMachine: {machine()}."
     print(f"\n{text}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with files.write_atomically(FOLDER / f"{name}.md") as partial:
+    with atomic_files.write_atomically(FOLDER / f"{name}.md") as partial:
         partial.write_text(text + "\n")
-    with files.write_atomically(FOLDER / f"{name}.json") as partial:
+    with atomic_files.write_atomically(FOLDER / f"{name}.json") as partial:
         partial.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
     print(f"\nWritten to {FOLDER.relative_to(paths.ROOT)}/{name}.md and .json")

@@ -1,8 +1,8 @@
 # The targets made from Caffe's source: caffe (library), caffe_tool (the
 # `caffe` program) and pycaffe. Caffe's source is compiled in place. What
 # current compilers and libraries need is force-included from cmake/compat/,
-# file by file. One class, SyncedMemory, is patched: it is compiled from a copy
-# to which the build applies cmake/patches/syncedmem.patch.
+# file by file. The files that a patch of cmake/patches/ names are taken from
+# patched copies.
 
 # --- caffe.proto with our fields -------------------------------------------
 set(generated_dir ${PROJECT_BINARY_DIR}/generated)
@@ -37,24 +37,36 @@ add_custom_command(
   COMMENT "Compiling caffe.proto"
   VERBATIM)
 
-# --- SyncedMemory, patched ---------------------------------------------------
+# --- patches -----------------------------------------------------------------
 set(patched_dir ${PROJECT_BINARY_DIR}/generated/patched)
-set(patched_files
-  ${patched_dir}/include/caffe/syncedmem.hpp ${patched_dir}/src/caffe/syncedmem.cpp)
-add_custom_command(
-  OUTPUT ${patched_files}
-  COMMAND ${CMAKE_COMMAND}
-    -DCAFFE=${CAFFE_SOURCE_DIR} -DOUTPUT=${patched_dir}
-    -DPATCH_PROGRAM=${Patch_EXECUTABLE}
-    -DPATCH=${PROJECT_SOURCE_DIR}/cmake/patches/syncedmem.patch
-    -P ${PROJECT_SOURCE_DIR}/cmake/ApplyPatch.cmake
-  DEPENDS
-    ${CAFFE_SOURCE_DIR}/include/caffe/syncedmem.hpp
-    ${CAFFE_SOURCE_DIR}/src/caffe/syncedmem.cpp
-    ${PROJECT_SOURCE_DIR}/cmake/patches/syncedmem.patch
-    ${PROJECT_SOURCE_DIR}/cmake/ApplyPatch.cmake
-  COMMENT "Patching SyncedMemory"
-  VERBATIM)
+set(patched_files)   # names in Caffe's source, src/caffe/net.cpp
+foreach(name lmdb pycaffe snapshots syncedmem)
+  set(patch ${PROJECT_SOURCE_DIR}/cmake/patches/${name}.patch)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${patch})
+  file(STRINGS ${patch} headers REGEX "^--- a/")
+  list(TRANSFORM headers REPLACE "^--- a/" "" OUTPUT_VARIABLE files)
+  list(TRANSFORM files PREPEND ${CAFFE_SOURCE_DIR}/ OUTPUT_VARIABLE originals)
+  list(TRANSFORM files PREPEND ${patched_dir}/ OUTPUT_VARIABLE copies)
+  add_custom_command(
+    OUTPUT ${copies}
+    COMMAND ${CMAKE_COMMAND}
+      -DCAFFE=${CAFFE_SOURCE_DIR} -DOUTPUT=${patched_dir}
+      -DPATCH_PROGRAM=${Patch_EXECUTABLE} -DPATCH=${patch}
+      -P ${PROJECT_SOURCE_DIR}/cmake/ApplyPatch.cmake
+    DEPENDS ${originals} ${patch} ${PROJECT_SOURCE_DIR}/cmake/ApplyPatch.cmake
+    COMMENT "Applying ${name}.patch"
+    VERBATIM)
+  list(APPEND patched_files ${files})
+endforeach()
+
+# Sets `variable` to the path of a file of Caffe's source, or of its patched copy.
+function(caffe_file variable file)
+  if(file IN_LIST patched_files)
+    set(${variable} ${patched_dir}/${file} PARENT_SCOPE)
+  else()
+    set(${variable} ${CAFFE_SOURCE_DIR}/${file} PARENT_SCOPE)
+  endif()
+endfunction()
 
 # --- the library -------------------------------------------------------------
 file(GLOB caffe_sources
@@ -70,10 +82,17 @@ if(DNNH_CUDA)
   list(APPEND caffe_sources ${caffe_cuda_sources})
 endif()
 
-list(REMOVE_ITEM caffe_sources ${CAFFE_SOURCE_DIR}/src/caffe/syncedmem.cpp)
+set(patched_library ${patched_files})
+list(FILTER patched_library EXCLUDE REGEX "^python/")
+foreach(file ${patched_library})
+  list(REMOVE_ITEM caffe_sources ${CAFFE_SOURCE_DIR}/${file})
+  list(APPEND caffe_sources ${patched_dir}/${file})
+endforeach()
+# The patched classes read and write files with ours.
 add_library(caffe SHARED
   ${caffe_sources} ${generated_dir}/caffe/proto/caffe.pb.cc
-  ${patched_files})
+  layers/files/atomic_file.cpp layers/files/lmdb_pages.cpp)
+target_include_directories(caffe PRIVATE ${PROJECT_SOURCE_DIR})
 # The patched header must be found before Caffe's own.
 target_include_directories(caffe SYSTEM PUBLIC
   ${patched_dir}/include ${generated_dir} ${CAFFE_SOURCE_DIR}/include
@@ -91,9 +110,10 @@ target_compile_options(caffe PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-w>)
 
 function(force_include header)
   foreach(source ${ARGN})
-    set_property(SOURCE ${CAFFE_SOURCE_DIR}/${source} APPEND PROPERTY
+    caffe_file(path ${source})
+    set_property(SOURCE ${path} APPEND PROPERTY
       COMPILE_OPTIONS -include ${PROJECT_SOURCE_DIR}/cmake/compat/${header})
-    set_property(SOURCE ${CAFFE_SOURCE_DIR}/${source} APPEND PROPERTY
+    set_property(SOURCE ${path} APPEND PROPERTY
       OBJECT_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/compat/${header})
   endforeach()
 endfunction()
@@ -111,13 +131,16 @@ else()
   target_compile_definitions(caffe PUBLIC CPU_ONLY)
 endif()
 
-# --- the program -----------------------------------------------------------
-add_executable(caffe_tool ${CAFFE_SOURCE_DIR}/tools/caffe.cpp)
-target_compile_options(caffe_tool PRIVATE -w)
-target_link_libraries(caffe_tool PRIVATE dnnh_layers)
-set_target_properties(caffe_tool PROPERTIES
-  OUTPUT_NAME caffe
-  RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+# --- the programs ------------------------------------------------------------
+foreach(tool caffe convert_imageset compute_image_mean extract_features
+    upgrade_net_proto_binary upgrade_net_proto_text upgrade_solver_proto_text)
+  add_executable(${tool}_tool ${CAFFE_SOURCE_DIR}/tools/${tool}.cpp)
+  target_compile_options(${tool}_tool PRIVATE -w)
+  target_link_libraries(${tool}_tool PRIVATE dnnh_layers)
+  set_target_properties(${tool}_tool PROPERTIES
+    OUTPUT_NAME ${tool}
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+endforeach()
 
 # --- the Python module -------------------------------------------------------
 Python3_add_library(pycaffe MODULE ${CAFFE_SOURCE_DIR}/python/caffe/_caffe.cpp)
@@ -131,5 +154,19 @@ set_target_properties(pycaffe PROPERTIES
 
 file(WRITE ${PROJECT_BINARY_DIR}/python/caffe/proto/__init__.py "")
 file(GLOB pycaffe_modules ${CAFFE_SOURCE_DIR}/python/caffe/*.py)
+set(patched_modules ${patched_files})
+list(FILTER patched_modules INCLUDE REGEX "^python/")
+foreach(file ${patched_modules})
+  list(REMOVE_ITEM pycaffe_modules ${CAFFE_SOURCE_DIR}/${file})
+endforeach()
 file(COPY ${pycaffe_modules} ${CAFFE_SOURCE_DIR}/python/caffe/imagenet
   DESTINATION ${PROJECT_BINARY_DIR}/python/caffe)
+foreach(file ${patched_modules})
+  add_custom_command(
+    OUTPUT ${PROJECT_BINARY_DIR}/${file}
+    COMMAND ${CMAKE_COMMAND} -E copy ${patched_dir}/${file} ${PROJECT_BINARY_DIR}/${file}
+    DEPENDS ${patched_dir}/${file}
+    VERBATIM)
+  list(APPEND pycaffe_copies ${PROJECT_BINARY_DIR}/${file})
+endforeach()
+add_custom_target(patched_pycaffe ALL DEPENDS ${pycaffe_copies})

@@ -259,10 +259,37 @@ _EDITS = {
         ),
         "database: truncated JPEG accepted": ("if (IsTruncatedJpeg(file)) {", "if (false) {"),
         "database: end marker of a thumbnail accepted": ("bytes[at + 1] != scan) {", "false) {"),
-        "database: truncated file accepted": (
-            "CHECK_GE(file.st_size, expected)",
-            "CHECK_GE(file.st_size, 0)",
+        "database: damaged pages accepted": ("CHECK(damage.empty())", "CHECK(true)"),
+    },
+    "files/atomic_file.cpp": {
+        "atomic file: written in place": (
+            'const std::string partial = path + ".partial";',
+            "const std::string partial = path;",
         ),
+        "atomic file: full disk unnoticed": (
+            "if (written < 0) { return false; }",
+            "if (written < 0) { return true; }",
+        ),
+        "atomic file: partial file stays": ("if (!is_written) { unlink(partial.c_str()); }", ""),
+        "atomic file: HDF5 cut": ("image.data(), image.size());\n}", "image.data(), size / 2);\n}"),
+    },
+    "files/lmdb_pages.cpp": {
+        "lmdb: truncated file accepted": (
+            "file_.size() / page_size_ <= meta_.last_page",
+            "file_.size() / page_size_ < meta_.last_page / 2",
+        ),
+        "lmdb: newer meta page ignored": (
+            "metas[metas[1].transaction > metas[0].transaction]",
+            "metas[0]",
+        ),
+        "lmdb: node outside of its page": (
+            "if (at < header.upper || at + kNodeHeader > page_size_)",
+            "if (false)",
+        ),
+        "lmdb: value outside of the file": ("|| pages > meta_.last_page - first", ""),
+        "lmdb: key order": ("key <= last_key_", "false"),
+        "lmdb: too few nodes": ("nodes < (kind == kBranch ? 2 : 1)", "false"),
+        "lmdb: duplicates accepted": ("if (flags & kDuplicates)", "if (false)"),
     },
     "data/image_transform.cpp": {
         "transform: centre crop in TRAIN": ("is_training_(phase == TRAIN)", "is_training_(false)"),
@@ -436,6 +463,8 @@ TESTS = {
     "data/image_database": "ImageTransform*:TripletData*",
     "data/image_transform": "ImageTransform*",
     "data/prefetcher": "Prefetcher*",
+    "files/atomic_file": "AtomicFile*:*SnapshotTest*",
+    "files/lmdb_pages": "LmdbPages*",
     "onednn/onednn": "Onednn*",
     "onednn/batch_norm_layer": "Onednn*",
     "onednn/convolution_layer": "Onednn*",

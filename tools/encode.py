@@ -17,7 +17,7 @@ import pathlib
 
 from tqdm import tqdm
 
-from dnnh import cli, errors, files
+from dnnh import atomic_files, cli, errors, files
 from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.nets import prototxt, weights
@@ -34,6 +34,7 @@ def main() -> None:
     check_places(arguments)
     spec = cli.net_spec(arguments)
     model = weights.find_weights(spec, arguments.model)
+    atomic_files.refuse_overwriting([arguments.output], [model.path, arguments.images])
     print(f"model: {model.description}")
     output = arguments.output
     if arguments.engine == "spark":
@@ -88,7 +89,7 @@ def check_places(arguments: argparse.Namespace) -> None:
         )
     if output.is_dir():
         parquet.read_about(output)  # raises where it is another folder
-    if output.resolve().is_relative_to(arguments.images.resolve()):
+    if files.resolved(output).is_relative_to(files.resolved(arguments.images)):
         raise UserError(
             f"--output {output} lies in --images {arguments.images}, and would be taken for an "
             "image; name a place outside"
@@ -105,7 +106,7 @@ def encode_here(
     encoder = Encoder(prototxt.deploy_text(spec, spec.config.towers[-1]), model)
     images = sources.items(source)
     net = NetInfo(spec.bits, spec.dataset, spec.method, spec.schedule, files.sha256(model))
-    writer = IndexWriter(output, net, str(source.resolve()))
+    writer = IndexWriter(output, net, str(files.resolved(source)))
     if writer.seen:
         print(f"resuming after {writer.seen:,} images")
         writer.advance(images)

@@ -13,7 +13,7 @@ the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
 import argparse
 import pathlib
 
-from dnnh import cli, errors, files
+from dnnh import atomic_files, cli, errors, files, limits
 from dnnh.data import datasets, splits
 from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError, printable
@@ -56,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.note is not None and not codes_files.is_text(arguments.note):
         raise UserError(
-            f"--note is one line of at most {codes_files.MAX_TEXT} letters; this one has "
+            f"--note is one line of at most {limits.TEXT_LETTERS} letters; this one has "
             f"{len(arguments.note)}"
         )
     if arguments.codes:
@@ -67,11 +67,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    files.refuse_overwriting([arguments.json], [arguments.codes, arguments.model])
+    atomic_files.refuse_overwriting([arguments.json], [arguments.codes, arguments.model])
     if arguments.codes:
         codes, dataset, model = codes_files.load(arguments.codes), None, None
         file_name = printable(f"codes file {arguments.codes.name}")
-        source = codes.source or file_name[: codes_files.MAX_TEXT]
+        source = codes.source or file_name[: limits.TEXT_LETTERS]
         protocol = codes.protocol or "of the file"
     else:
         codes, dataset, model = encode(arguments)
@@ -92,7 +92,7 @@ def main() -> None:
     if replaced:
         print(f"replaces the result of {replaced}; use --output to keep both")
     page = result_folder.write(
-        codes, result, dataset, folder, arguments.json, with_codes=not arguments.codes
+        codes, result, dataset, folder, json_copy=arguments.json, codes_file=arguments.codes
     )
     print(f"codes, tables, plots and report: {page}")
 

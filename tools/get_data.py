@@ -17,7 +17,7 @@ every other tool reads. Images that cannot be read are skipped and listed.
 import argparse
 import pathlib
 
-from dnnh import cli, errors, files, paths
+from dnnh import atomic_files, cli, errors, paths
 from dnnh.data import datasets, download, folder, splits
 from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError
@@ -65,12 +65,12 @@ def main() -> None:
         print(message)
         return
     report = report_own if arguments.name == "folder" else report_images
-    skipped = datasets.save(prepare(arguments), report)
-    if len(skipped) > MAX_PRINTED:
-        list_path = path.with_name(f"{name}_skipped.txt")
-        with files.write_atomically(list_path) as partial:
-            partial.write_text("".join(f"{errors.printable(line)}\n" for line in skipped))
-        print(f"skipped images: {list_path.relative_to(paths.ROOT)}")
+
+    def report_and_list(dataset: Dataset, skipped: list[str]) -> None:
+        report(dataset, skipped)  # raises where the data set is not to be replaced
+        write_skipped(dataset, skipped)
+
+    datasets.save(prepare(arguments), report_and_list)
     datasets.load(name)  # raises if other tools cannot read it
     print(f"prepared: {path.relative_to(paths.ROOT)}")
 
@@ -81,9 +81,18 @@ def report_images(dataset: Dataset, skipped: list[str]) -> None:
         print(f"{len(skipped):,} images are skipped:")
         for sentence in skipped[:MAX_PRINTED]:
             print(f"  {errors.printable(sentence)}")
-        if len(skipped) > MAX_PRINTED:
-            print("  and so on")
     print(f"{len(dataset.images):,} images, {len(dataset.classes)} classes ({dataset.source})")
+
+
+def write_skipped(dataset: Dataset, skipped: list[str]) -> None:
+    """Write which images were skipped, if they are too many for the terminal."""
+    path = datasets.path_of(dataset.name).with_name(f"{dataset.name}_skipped.txt")
+    if len(skipped) <= MAX_PRINTED:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_files.write_atomically(path) as partial:
+        partial.write_text("".join(f"{errors.printable(line)}\n" for line in skipped))
+    print(f"skipped images: {path.relative_to(paths.ROOT)}")
 
 
 def report_own(dataset: Dataset, skipped: list[str]) -> None:

@@ -15,7 +15,7 @@ layer); `make_triplets.py --sampling` writes what the last two read.
 
 import argparse
 
-from dnnh import cli, errors, files, paths
+from dnnh import atomic_files, cli, errors, paths
 from dnnh.nets import prototxt, specs
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     wanted = specs_of(arguments) if one_net else specs.committed()
     for spec in wanted:
         for path, text in prototxt.texts(spec).items():
-            with files.write_atomically(path) as partial:
+            with atomic_files.write_atomically(path) as partial:
                 partial.write_text(text)
             print(path.relative_to(paths.ROOT))
     if one_net:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import cli, errors, paths
+from dnnh import cli, errors, files, paths
 from dnnh.data import datasets, image_database, splits, triplets
 from dnnh.data.dataset import Dataset, Images
 from dnnh.errors import UserError
@@ -112,7 +112,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"{arguments.triplets:,} triplets: at most {MAX_TRIPLETS:,} go into a database"
         )
-    if arguments.output and not arguments.output.resolve().name:
+    if arguments.output and not files.resolved(arguments.output).name:
         raise UserError(f"--output {arguments.output}: give the name of a new folder")
     if arguments.output is None and not splits.fits_committed_nets(
         arguments.protocol, arguments.split_seed
@@ -140,7 +140,7 @@ def output_of(arguments: argparse.Namespace, part: Part) -> pathlib.Path:
         return paths.ROOT / specs.image_database_path(
             arguments.dataset, part.name, sampling=arguments.sampling
         )
-    output = arguments.output.resolve()
+    output = files.resolved(arguments.output)
     return output if arguments.split == "test" else output.with_name(f"{output.name}_{part.name}")
 
 

@@ -7,7 +7,7 @@ python tools/plot_log.py training.log --output plot.pdf
 
 import pathlib
 
-from dnnh import cli, errors, files
+from dnnh import atomic_files, cli, errors
 from dnnh.errors import UserError
 from dnnh.evaluation import plots
 from dnnh.nets import training_log
@@ -22,9 +22,9 @@ def main() -> None:
     output = arguments.output or arguments.log.with_name(arguments.log.name + ".png")
     if output.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"{output}: pictures are .png, .pdf or .svg files")
-    files.refuse_overwriting([output], [arguments.log])
+    atomic_files.refuse_overwriting([output], [arguments.log])
     figure = plots.training(training_log.read(arguments.log))
-    with files.write_atomically(output) as partial:
+    with atomic_files.write_atomically(output) as partial:
         figure.savefig(partial, format=output.suffix[1:], dpi=120)
     print(output)
 

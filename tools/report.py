@@ -18,7 +18,7 @@ and the same as .md, .csv and a folder of figures. The README's picture is one o
 import pathlib
 from collections.abc import Sequence
 
-from dnnh import cli, errors, files, paths
+from dnnh import atomic_files, cli, errors, paths
 from dnnh.evaluation import comparison, plots, published
 from dnnh.evaluation.comparison import Results
 from dnnh.evaluation.comparison_table import ComparisonTable, csv_text
@@ -75,11 +75,11 @@ def write(
     }
     stem = paths.RESULTS / f"comparison_{dataset}"
     for suffix, text in texts.items():
-        with files.write_atomically(stem.with_suffix(suffix)) as partial:
+        with atomic_files.write_atomically(stem.with_suffix(suffix)) as partial:
             partial.write_text(text)
     if in_one := comparison.with_curves(tables):
         drawn["comparison"] = plots.comparison(in_one)
-    with files.write_files_atomically(stem) as partial:
+    with atomic_files.write_files_atomically(stem) as partial:
         for name, plot in drawn.items():
             plot.figure.savefig(partial / f"{name}.png", dpi=160)
             plot.figure.savefig(partial / f"{name}.pdf")

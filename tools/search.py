@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import cli, errors, files, pages
+from dnnh import atomic_files, cli, errors, files, pages
 from dnnh.data import image_files
 from dnnh.errors import UserError
 from dnnh.retrieval import index_files, retriever
@@ -57,7 +57,7 @@ def main() -> None:
     write_results(arguments, results, opened.index.net.bits)
     if arguments.html and image is not None:
         page = results_page(opened, arguments.image.name, image, results[0].hits)
-        with files.write_atomically(arguments.html) as partial:
+        with atomic_files.write_atomically(arguments.html) as partial:
             partial.write_text(page)
         print(arguments.html, file=sys.stderr)
 
@@ -78,7 +78,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.html and not arguments.image:
         raise UserError("--html is for the hits of one image; give --image")
-    files.refuse_overwriting(
+    atomic_files.refuse_overwriting(
         [arguments.json, arguments.html],
         [arguments.index, arguments.queries, arguments.image, arguments.model],
     )
@@ -122,7 +122,7 @@ def write_results(arguments: argparse.Namespace, results: list[Results], bits: i
         for hit in result.hits:
             print(errors.printable(f"{hit.distance:>3}  {hit.name}  {', '.join(hit.labels)}"))
     if arguments.json:
-        with files.write_atomically(arguments.json) as partial:
+        with atomic_files.write_atomically(arguments.json) as partial:
             partial.write_text(text)
 
 

@@ -13,6 +13,8 @@
 
 #include "caffe/common.hpp"
 
+#include "layers/files/lmdb_pages.hpp"
+
 namespace caffe {
 
 namespace {
@@ -74,6 +76,9 @@ void ImageDatabase::Open() {
   CHECK_EQ(stat((source_ + "/data.mdb").c_str(), &file), 0)
       << owner_ << ": there is no image database " << source_ << " ("
       << std::strerror(errno) << ")" << remedy;
+  const std::string damage = LmdbDamage(source_);
+  CHECK(damage.empty()) << owner_ << ": " << source_ << "/data.mdb " << damage
+                        << remedy;
   CHECK_EQ(mdb_env_create(&environment_), MDB_SUCCESS);
   // Without a lock file, the folder may be read-only, and several nets of one
   // process can open the database. make_triplets.py replaces a database by
@@ -83,15 +88,6 @@ void ImageDatabase::Open() {
   CHECK_EQ(status, MDB_SUCCESS)
       << owner_ << ": " << source_ << " is not a readable LMDB ("
       << mdb_strerror(status) << ")" << remedy;
-  // Reading mapped memory past the end of a truncated file is a bus error.
-  MDB_envinfo info;
-  MDB_stat pages;
-  mdb_env_info(environment_, &info);
-  mdb_env_stat(environment_, &pages);
-  const double expected = (info.me_last_pgno + 1.) * pages.ms_psize;
-  CHECK_GE(file.st_size, expected)
-      << owner_ << ": " << source_ << "/data.mdb is truncated: it has "
-      << file.st_size << " of " << expected << " bytes" << remedy;
   status = mdb_txn_begin(environment_, NULL, MDB_RDONLY, &transaction_);
   CHECK_EQ(status, MDB_SUCCESS)
       << owner_ << ": " << source_ << " cannot be read ("

@@ -3,7 +3,8 @@
 Each part knows only those before it:
 
     errors, paths       messages to users; where things lie
-    files               files read within limits and written atomically
+    limits              what a file or a request may take
+    files, atomic_files     files read within limits; files written atomically
     packed_codes        the one format of binary codes
     pages               HTML pages
 

@@ -6,6 +6,8 @@ import select
 import sys
 from collections.abc import Callable
 
+SHOWN_LETTERS = 150  # of a word in a message, at its start
+
 
 class UserError(Exception):
     """A mistake of the user, or a file that cannot be used; the message says what to do.
@@ -45,9 +47,14 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(141)
     except (UserError, OSError) as error:
         # Messages of libraries may have several lines.
-        sys.exit("error: " + printable(" ".join(str(error).split())))
+        sys.exit("error: " + " ".join(map(_shortened, printable(str(error)).split())))
     except KeyboardInterrupt:
         sys.exit("stopped")
+
+
+def _shortened(word: str) -> str:
+    """A word, which may be a path of thousands of letters, without its middle."""
+    return word if len(word) <= 2 * SHOWN_LETTERS else f"{word[:SHOWN_LETTERS]}...{word[-40:]}"
 
 
 def _output_is_closed() -> bool:

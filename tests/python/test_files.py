@@ -1,176 +1,125 @@
-"""Files that are written atomically, whoever else writes."""
+"""Files that are read within limits. Each test has a file that would take far more."""
 
-import multiprocessing
 import os
-import shutil
 
 import h5py
+import numpy as np
 import pytest
 
-from dnnh import files
+from dnnh import files, limits
 from dnnh.errors import UserError
 
 
-def test_a_file_appears_whole(tmp_path):
-    with files.write_atomically(tmp_path / "new" / "a") as partial:
-        partial.write_text("half")
-        assert not (tmp_path / "new/a").exists()
-    assert (tmp_path / "new/a").read_text() == "half"
-    assert len(list((tmp_path / "new").iterdir())) == 1
+def read(path):
+    with files.read_hdf5(path, "is not ours", "make it again") as file:
+        return file["x"][:]
 
 
-def test_a_failure_leaves_what_was_there(tmp_path):
-    (tmp_path / "a").write_text("old")
-    with pytest.raises(RuntimeError), files.write_atomically(tmp_path / "a") as partial:
-        partial.write_text("new")
-        raise RuntimeError
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-    assert (tmp_path / "a").read_text() == "old"
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("chunks", [None, True])
+def test_data_sets_that_are_whole_are_read(tmp_path, compression, chunks):
+    values = np.arange(10_000).reshape(100, 100)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=values, chunks=chunks, compression=compression)
+        file["empty"] = np.empty((0, 5))
+        file["group/text"] = ["a", "b"]
+    assert np.array_equal(read(tmp_path / "a.h5"), values)
 
 
-def killed(path):
-    with files.write_atomically(path) as partial:
-        partial.mkdir()
-        os._exit(9)
+@pytest.mark.parametrize("chunks", [None, (1 << 20,)])
+def test_data_sets_that_were_never_written(tmp_path, chunks):
+    """800 GB in a file of 2 KB."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (100_000_000_000,), "f8", chunks=chunks)
+    with pytest.raises(UserError, match="a.h5 is not ours .its data set '/x' has 0 bytes and says"):
+        read(tmp_path / "a.h5")
 
 
-def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
-    process = multiprocessing.get_context("fork").Process(target=killed, args=(tmp_path / "a",))
-    process.start()
-    process.join()
-    living = tmp_path / ".a.1.dnnh-partial"  # process 1 always runs
-    living.write_text("")
-    other = tmp_path / ".ab.999999999.dnnh-partial"
-    other.write_text("")
-    assert len(list(tmp_path.iterdir())) == 3
-    with files.write_atomically(tmp_path / "a") as partial:
-        partial.write_text("x")
-    assert sorted(tmp_path.iterdir()) == sorted([living, other, tmp_path / "a"])
+def test_values_of_a_data_set_that_was_partly_written(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (1_000_000,), "f8", chunks=(1000,))[:1000] = 1
+    with pytest.raises(UserError, match="has 8,000 bytes and says that it has 8,000,000"):
+        read(tmp_path / "a.h5")
 
 
-def test_what_was_killed_between_two_renames_comes_back(tmp_path):
-    old = tmp_path / ".a.999999999.dnnh-partial.old"
-    old.mkdir()
-    (old / "kept").write_text("kept")
-    with pytest.raises(RuntimeError), files.write_atomically(tmp_path / "a"):
-        raise RuntimeError
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    assert (tmp_path / "a/kept").read_text() == "kept"
-    # Where there is a newer one, the old one goes.
-    shutil.copytree(tmp_path / "a", old)
-    with files.write_atomically(tmp_path / "a") as partial:
-        partial.mkdir()
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    (tmp_path / ".dnnh-partial-999999999-x").mkdir()
-    (tmp_path / ".dnnh-partial-1-x").mkdir()  # process 1 always runs
-    with files.write_files_atomically(tmp_path) as partial:
-        pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".dnnh-partial-1-x", "a"]
+def test_what_expands_a_thousandfold(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.zeros(4_000_000), compression="gzip")
+    assert len(read(tmp_path / "a.h5")) == 4_000_000
+    monkeypatch.setattr(limits, "EXPANDED_BYTES", 1_000_000)
+    with pytest.raises(UserError, match="bytes and says that it has 32,000,000"):
+        read(tmp_path / "a.h5")
 
 
-def write_folder(path, name, meet):
-    with files.write_atomically(path) as partial:
-        partial.mkdir()
-        meet.wait()
-        (partial / name).write_text(name)
-        (partial / "who").write_text(name)
-        meet.wait()
-        if name == "second":
-            meet.wait()
-    if name == "first":
-        meet.wait()
-
-
-def test_two_writers_do_not_mix(tmp_path):
-    context = multiprocessing.get_context("fork")
-    meet = context.Barrier(2)
-    processes = [
-        context.Process(target=write_folder, args=(tmp_path / "db", name, meet))
-        for name in ("first", "second")
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-    assert sorted(p.name for p in (tmp_path / "db").iterdir()) == ["second", "who"]
-    assert (tmp_path / "db/who").read_text() == "second"
-
-
-@pytest.mark.parametrize(
-    "path, message", [("/", "not a place to write"), ("/dev/null", "is a device or a pipe")]
-)
-def test_no_file(path, message):
-    with pytest.raises(UserError, match=message), files.write_atomically(path):
-        pass
-
-
-def test_hdf5_files_are_written_at_the_end(tmp_path):
-    with pytest.raises(RuntimeError), files.write_hdf5_atomically(tmp_path / "a") as file:
-        file["x"] = 1
-        raise RuntimeError
-    assert not list(tmp_path.iterdir())
-    with files.write_hdf5_atomically(tmp_path / "a") as file:
-        file["x"] = 1
-    with h5py.File(tmp_path / "a") as file:
-        assert file["x"][()] == 1
-
-
-def test_large_hdf5_files_need_room_beforehand(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_IN_MEMORY", 10)
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1e9}))
-    with (
-        pytest.raises(UserError, match="a needs 1,000.00 MB and the disk has 1,000.00 MB free"),
-        files.write_hdf5_atomically(tmp_path / "a", 10**9),
+def test_links_to_elsewhere(tmp_path):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["x"] = np.arange(5)
+    for kind, link in (
+        ("external", h5py.ExternalLink("secret.h5", "/x")),
+        ("soft", h5py.SoftLink("/y")),
     ):
-        pytest.fail("nothing may be written")
-    with pytest.raises(RuntimeError), files.write_hdf5_atomically(tmp_path / "a", 11) as file:
-        raise RuntimeError
-    assert not list(tmp_path.iterdir())
-    with files.write_hdf5_atomically(tmp_path / "a", 11) as file:
-        file["x"] = 1
-    with h5py.File(tmp_path / "a") as file:
-        assert file["x"][()] == 1
+        with h5py.File(tmp_path / f"{kind}.h5", "w") as file:
+            file["y"] = np.arange(5)
+            file["x"] = link
+        with pytest.raises(UserError, match=f"{kind}.h5 is not ours .its member 'x' is a link"):
+            read(tmp_path / f"{kind}.h5")
 
 
-def test_files_move_together(tmp_path):
-    (tmp_path / "kept").write_text("kept")
-    (tmp_path / "a").write_text("old")
-    with pytest.raises(RuntimeError), files.write_files_atomically(tmp_path) as partial:
-        (partial / "a").write_text("new")
-        raise RuntimeError
-    assert (tmp_path / "a").read_text() == "old"
-    with files.write_files_atomically(tmp_path) as partial:
-        (partial / "a").write_text("new")
-        (partial / "b").write_text("new")
-    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {
-        "kept": "kept",
-        "a": "new",
-        "b": "new",
-    }
+def test_data_sets_in_other_files(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(range(8)))
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        file.create_dataset("x", (8,), "u1", external=[(str(tmp_path / "secret"), 0, 8)])
+    with h5py.File(tmp_path / "values.h5", "w") as file:
+        file["x"] = np.arange(8)
+    layout = h5py.VirtualLayout((8,), "i8")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "values.h5"), "x", (8,))
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("x", layout)
+    for kind in ("external", "virtual"):
+        with pytest.raises(UserError, match="its data set '/x' is kept in another file"):
+            read(tmp_path / f"{kind}.h5")
 
 
-def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/old").touch()
-    replace = os.replace
-
-    def full(source, target):
-        if str(source).endswith(".dnnh-partial"):
-            raise OSError("no space")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", full)
-    with (
-        pytest.raises(OSError, match="no space"),
-        files.write_atomically(tmp_path / "folder") as partial,
-    ):
-        partial.mkdir()
-    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "old"]
+def test_groups_without_end(tmp_path):
+    with h5py.File(tmp_path / "circle.h5", "w") as file:
+        group = file.create_group("group")
+        group["again"] = group
+    with h5py.File(tmp_path / "many.h5", "w") as file:
+        for i in range(limits.HDF5_OBJECTS + 1):
+            file.create_group(str(i))
+    for kind in ("circle", "many"):
+        with pytest.raises(UserError, match="it has more than 1,000 groups and data sets"):
+            read(tmp_path / f"{kind}.h5")
 
 
-def test_what_is_read_is_not_written_over(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "folder"])
+def test_only_regular_files_are_read(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    files.refuse_overwriting(["a", None], ["b", None])
-    with pytest.raises(UserError, match="^x/../a would be written over what is read"):
-        files.refuse_overwriting([None, "x/../a"], ["b", tmp_path / "a"])
+    os.mkfifo("pipe")
+    os.mkdir("folder")
+    for reader in (files.read_regular_file, read, files.read_json):
+        with pytest.raises(UserError, match=f"{name} (cannot be read|is not ours)"):
+            reader(name)
+    with pytest.raises(OSError, match=f"{name} is a pipe or a device|Is a directory"):
+        files.sha256(name)
+
+
+def test_large_files_are_not_read(tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(UserError, match="large is larger than 64,000,000 bytes"):
+        files.read_regular_file(tmp_path / "large")
+    with pytest.raises(UserError, match="large is larger than 4,000,000 bytes"):
+        files.read_json(tmp_path / "large")
+
+
+def test_json_that_is_nested_deeply(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 1_000_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_sizes():
+    assert files.size_text(0) == "0 bytes"
+    assert files.size_text(999_999) == "999,999 bytes"
+    assert files.size_text(1_234_567_890) == "1,234.57 MB"

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, paths
+from dnnh import atomic_files, files, paths
 from dnnh.baselines import gist
 from dnnh.data.dataset import Dataset, EncodedImages
 from dnnh.errors import UserError
 
 KINDS = ("gist", "pixels", "bow")
+NPY_MAGIC = b"\x93NUMPY"
 MAX_PIXELS = 3072  # values of an image that can be features: 32x32 in color
 
 
@@ -97,8 +98,12 @@ def _read(path: pathlib.Path) -> NDArray:
     remedy = "give a .npy file, or an HDF5 file with a data set 'features'"
     if path.suffix == ".npy":
         try:
-            return np.load(path, allow_pickle=False)
-        except (*files.HDF5_ERRORS, EOFError) as error:  # numpy's are as many
+            with files.open_regular_file(path) as file:
+                if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                    raise ValueError("it is not a .npy file")
+            # Mapped, since NumPy would take the memory of any shape before it reads.
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # NumPy evaluates a Python expression, and raises many kinds
             raise UserError(f"{path} {problem} ({error}); {remedy}") from error
     with files.read_hdf5(path, problem, remedy) as file:
         stored: Any = file["features"]
@@ -112,7 +117,7 @@ def _gist(dataset: Dataset) -> NDArray[np.float32]:
     if cached is not None:
         return check(cached, len(dataset.images), path)
     features = gist.describe(dataset.images)
-    with files.write_hdf5_atomically(path) as file:
+    with atomic_files.write_hdf5_atomically(path) as file:
         file["features"] = features
         file.attrs["images"] = digest
     return features

@@ -1,8 +1,8 @@
 """Folders, tar and zip archives, read alike. All of them are hostile until checked.
 
 Nothing is written to disk, so the name of a member (``../../x``, a link) can reach nowhere.
-Compressed archives can grow a thousandfold: members and a tar's headers have limits, which
-are checked before anything larger is decompressed.
+Compressed archives can grow a thousandfold: members, a tar's headers and all of an archive have
+limits, which are checked before anything larger is decompressed.
 """
 
 import abc
@@ -12,13 +12,15 @@ import gzip
 import io
 import lzma
 import pathlib
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Container, Iterator
 from typing import Self
 
-from dnnh import files
+from dnnh import files, limits
+from dnnh.data.image_folders import is_hidden
 from dnnh.errors import UserError
 
 # What the readers of archives raise on damaged or unusual ones.
@@ -27,17 +29,18 @@ DAMAGED = (
     zipfile.BadZipFile,
     lzma.LZMAError,
     zlib.error,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
     EOFError,
+    LookupError,
+    MemoryError,
     OSError,
-    ValueError,
     RuntimeError,
-    NotImplementedError,
+    TypeError,
+    ValueError,
 )
-
-# Of one member of a tar: long names and other extensions belong to its header.
-MAX_HEADER_BYTES = 1_000_000
-# Of all members of a tar. CIFAR-10 as 60,000 image files has 31 to 125 MB, by the tar's format.
-MAX_HEADERS_BYTES = 200_000_000
 
 # Compressed tars, by their first bytes.
 _DECOMPRESSORS = (
@@ -62,16 +65,26 @@ class Archive(abc.ABC):
 
     path: pathlib.Path
     members: list[str]
+    _bytes_read: int = 0
 
-    @abc.abstractmethod
     def read(self, member: str) -> bytes:
         """Read a member.
 
         Raises
         ------
         UserError
-            If the archive is damaged there, or the member is larger than files.MAX_BYTES.
+            If the archive is damaged there, the member is larger than limits.FILE_BYTES, or
+            what was read is larger than limits.ARCHIVE_BYTES.
         """
+        data = self._read(member)
+        self._bytes_read += len(data)
+        if self._bytes_read > limits.ARCHIVE_BYTES:
+            raise files.too_large(self.path, limits.ARCHIVE_BYTES)
+        return data
+
+    @abc.abstractmethod
+    def _read(self, member: str) -> bytes:
+        """Read a member of at most limits.FILE_BYTES."""
 
     def read_all(self, members: Container[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (member, bytes) for the given members, in the archive's own order."""
@@ -127,24 +140,26 @@ class _Folder(Archive):
         self._files = {
             file.relative_to(path).as_posix(): file
             for file in sorted(path.rglob("*"))
-            if file.is_file()
+            if file.is_file() and not _is_shadow(file.relative_to(path).as_posix())
         }
         self.members = list(self._files)
 
-    def read(self, member: str) -> bytes:
-        path = self._files[member]
-        with path.open("rb") as stream:
-            return files.read_bounded(path, stream)
+    def _read(self, member: str) -> bytes:
+        return files.read_regular_file(self._files[member])
 
 
 class _Zip(Archive):
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         self._zip = zipfile.ZipFile(path)
-        names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
+        names = [
+            info.filename
+            for info in self._zip.infolist()
+            if info.filename and not info.is_dir() and not _is_shadow(info.filename)
+        ]
         self.members = list(dict.fromkeys(names))  # each once; ZipFile.open takes the last one
 
-    def read(self, member: str) -> bytes:
+    def _read(self, member: str) -> bytes:
         with refuse_damaged(self.path), self._zip.open(member) as stream:
             return files.read_bounded(f"{self.path}: {member}", stream)
 
@@ -162,7 +177,7 @@ class _Tar(Archive):
             for member in self._tar:
                 _check_size(path, member)
                 self._stream.begin_header()
-                if member.isfile():
+                if member.isfile() and not _is_shadow(member.name):
                     self._members[member.name] = member
         except BaseException:
             self._stream.close()
@@ -170,7 +185,7 @@ class _Tar(Archive):
         self._stream.is_listing = False
         self.members = list(self._members)
 
-    def read(self, member: str) -> bytes:
+    def _read(self, member: str) -> bytes:
         with refuse_damaged(self.path):
             stream = self._tar.extractfile(self._members[member])
             assert stream is not None  # as for all regular files
@@ -181,12 +196,17 @@ class _Tar(Archive):
         self._stream.close()
 
 
+def _is_shadow(member: str) -> bool:
+    """Whether it is what macOS and others add to an archive, hidden from its user."""
+    return any(is_hidden(part) for part in member.split("/") if part not in (".", ".."))
+
+
 def _check_size(path: pathlib.Path, member: tarfile.TarInfo) -> None:
     """Refuse a size at once: what follows the member is reached only by unpacking it."""
     if member.size < 0:
         raise tarfile.ReadError(f"{member.name} has the size {member.size}")
-    if member.size > files.MAX_BYTES:
-        raise files.too_large(f"{path}: {member.name}")
+    if member.size > limits.FILE_BYTES:
+        raise files.too_large(f"{path}: {member.name}", limits.FILE_BYTES)
 
 
 def _open_decompressed(path: pathlib.Path) -> io.BufferedIOBase:
@@ -226,17 +246,20 @@ class _TarStream(io.RawIOBase):
             raise tarfile.ReadError("a header has a negative size")
         self._header_bytes += size
         self._headers_bytes += size
-        if self._header_bytes > MAX_HEADER_BYTES:
+        if self._header_bytes > limits.TAR_HEADER_BYTES:
             raise tarfile.ReadError(f"a member has a header of {self._header_bytes:,} bytes")
-        if self._headers_bytes > MAX_HEADERS_BYTES:
+        if self._headers_bytes > limits.TAR_HEADERS_BYTES:
             raise tarfile.ReadError(
-                f"its headers have more than {MAX_HEADERS_BYTES:,} bytes, more members than "
+                f"its headers have more than {limits.TAR_HEADERS_BYTES:,} bytes, more members than "
                 "any data set has"
             )
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if self.is_listing and not 0 <= offset - self.tell() <= files.MAX_BYTES + tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("a header has an impossible size")
+        if self.is_listing:
+            if not 0 <= offset - self.tell() <= limits.FILE_BYTES + tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("a header has an impossible size")
+            if offset > limits.ARCHIVE_BYTES:
+                raise tarfile.ReadError(f"it has more than {limits.ARCHIVE_BYTES:,} bytes")
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:

@@ -141,7 +141,7 @@ def _from_folders(archive: archives.Archive) -> Dataset[NDArray[np.uint8]]:
     has_jpeg = False
     for member in archive.members:
         path = pathlib.PurePosixPath(member)
-        if path.suffix.lower() not in image_files.IMAGE_SUFFIXES:
+        if path.suffix.lower() not in image_files.SUFFIXES:
             continue
         if len(path.parts) < 3 or path.parts[-3] not in parts or path.parts[-2] not in label_of:
             raise UserError(

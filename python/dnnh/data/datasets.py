@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, paths
+from dnnh import atomic_files, files, paths
 from dnnh.data.cifar10 import prepare_cifar10
 from dnnh.data.dataset import Dataset, EncodedImages, ImageFiles, Images
 from dnnh.data.digits import prepare_digits
@@ -98,7 +98,7 @@ def save(dataset: Dataset, check: Callable[[Dataset, list[str]], None] | None = 
         If no image could be read.
     """
     skipped: list[str] = []
-    with files.write_hdf5_atomically(path_of(dataset.name), dataset.images.nbytes) as file:
+    with atomic_files.write_hdf5_atomically(path_of(dataset.name), dataset.images.nbytes) as file:
         kept = slice(None)
         if isinstance(dataset.images, ImageFiles):
             kept = _save_files(file, dataset, skipped)

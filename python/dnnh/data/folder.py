@@ -1,20 +1,17 @@
 """A user's own images: a folder of class folders, or a CSV file with their labels."""
 
-import os
 import pathlib
 import re
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files
+from dnnh import files, limits
 from dnnh.data import image_folders, tables
 from dnnh.data.dataset import Dataset, ImageFiles
 from dnnh.errors import UserError, printable
 
 SIDES = (32, 256)  # what there are nets for
-MAX_CLASSES = 10_000
-LONGEST_NAME = 150  # letters, of a class or of the source
 
 
 def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[ImageFiles]:
@@ -23,8 +20,9 @@ def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[Image
     Parameters
     ----------
     source : path
-        A folder that has a folder of images for each class; or a CSV file whose rows
-        have an image's path, relative to the file's folder, and its labels, one or more.
+        A folder that has a folder of images for each class, see dnnh.data.image_folders;
+        or a CSV file or list, see dnnh.data.tables: each row has an image's path, relative
+        to the file's folder, and its labels, one or more.
     name : str
         What the data set is called from then on: letters and digits.
     side : int
@@ -50,14 +48,14 @@ def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[Image
         )
     classes = tuple(sorted({label for labels in image_labels for label in labels}))
     for word in (source.name, *classes):
-        if printable(word) != word or len(word) > LONGEST_NAME:
+        if printable(word) != word or len(word) > limits.NAME_LETTERS:
             raise UserError(
-                f"'{printable(word)[:LONGEST_NAME]}' is not a name that can be "
-                f"written, in one line of at most {LONGEST_NAME} letters; rename it"
+                f"'{printable(word)[: limits.NAME_LETTERS]}' is not a name that can be "
+                f"written, in one line of at most {limits.NAME_LETTERS} letters; rename it"
             )
-    if not 2 <= len(classes) <= MAX_CLASSES:
+    if not 2 <= len(classes) <= limits.CLASSES:
         raise UserError(
-            f"{source} has images of {len(classes)} classes; from 2 to {MAX_CLASSES:,} are needed"
+            f"{source} has images of {len(classes)} classes; from 2 to {limits.CLASSES:,} are needed"
         )
     return Dataset(
         name=name,
@@ -98,8 +96,9 @@ def _of_folders(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[s
     """The paths and the labels of the images in class folders."""
     image_paths: list[files.StrPath] = []
     image_labels: list[tuple[str, ...]] = []
+    depth = image_folders.label_depth(source)
     for path in image_folders.walk(source):
-        labels = image_folders.labels_of(path.relative_to(source))
+        labels = image_folders.labels_of(path.relative_to(source), depth)
         if not labels and path.is_dir():
             raise UserError(f"{path} is a link to {path.resolve()}, which it lies in; remove it")
         if labels:
@@ -111,22 +110,18 @@ def _of_folders(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[s
 
 
 def _of_table(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[str, ...]]]:
-    """The paths and the labels of the images that a CSV file lists."""
-    image_paths: list[files.StrPath] = []
-    image_labels: list[tuple[str, ...]] = []
+    """The paths and the labels of the images that a CSV file lists.
+
+    An image may have several rows, with a label each.
+    """
+    labels_of: dict[str, dict[str, None]] = {}  # in the order of the rows
     for row in tables.table_rows(source):
         if not row.labels:
             raise UserError(
                 f"{source}, row {row.number} has no label for {row.name}; a path and at "
                 "least one label are needed"
             )
-        image_paths.append(source.parent / row.name)
-        image_labels.append(row.labels)
-    if not image_paths:
+        labels_of.setdefault(row.name, {}).update(dict.fromkeys(row.labels))
+    if not labels_of:
         raise UserError(f"{source} is empty; a path and at least one label are needed in each row")
-    first = image_paths[0]
-    if not pathlib.Path(first).suffix and not os.path.exists(first):
-        raise UserError(
-            f"{source}, row 1: there is no {first}; that row seems to name the columns: take it out"
-        )
-    return image_paths, image_labels
+    return [source.parent / name for name in labels_of], [tuple(of) for of in labels_of.values()]

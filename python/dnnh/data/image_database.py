@@ -12,7 +12,6 @@ and the counts. (It cannot be a record: the layers would read it as an image.)
 import io
 import json
 import pathlib
-import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import files
+from dnnh import atomic_files, files
 from dnnh.data import datums
 from dnnh.data.dataset import EncodedImages, Images
 from dnnh.data.triplets import MEMBERS
@@ -99,7 +98,7 @@ def write_images(
 
     def write_list(folder: pathlib.Path) -> None:
         if triplets is not None:
-            with files.write_hdf5_atomically(folder / TRIPLET_LIST) as file:
+            with atomic_files.write_hdf5_atomically(folder / TRIPLET_LIST) as file:
                 file["triplets"] = triplets.astype(np.int32)
                 file.attrs["images"] = count
 
@@ -205,15 +204,15 @@ def _write(
     """Write ``record(0)`` to ``record(count - 1)``, of at most ``size`` bytes."""
     needed = _database_size(count, size)
     try:
-        path = path.resolve()
+        path = files.resolved(path)
         if path.exists() and not _holds_only_a_database(path):
             raise UserError(
                 f"{path} exists and is not a database of ours; it is not "
                 "touched. Give --output the name of a new folder"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(path, needed)
-        with files.write_atomically(path) as partial:
+        atomic_files.check_room(path, needed, path.parent)
+        with atomic_files.write_atomically(path) as partial:
             partial.mkdir()
             with lmdb.open(str(partial), map_size=2 * needed, sync=False, lock=False) as database:
                 with tqdm(
@@ -254,16 +253,6 @@ def _holds_only_a_database(path: pathlib.Path) -> bool:
     return required <= names <= required | {"lock.mdb", TRIPLET_LIST}
 
 
-def _check_room(path: pathlib.Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise UserError(
-            f"{path} needs about {needed / 1e6:,.2f} MB and the disk has "
-            f"{free / 1e6:,.2f} MB free; ask for less or write elsewhere "
-            "with --output"
-        )
-
-
 def _append(database: lmdb.Environment, start: int, values: Iterable[bytes]) -> None:
     """Append records, numbered from ``start``."""
     records = [(b"%010d" % i, value) for i, value in enumerate(values, start)]
@@ -282,8 +271,11 @@ def read_layout(path: pathlib.Path) -> dict[str, Any]:
         If it is not a database that this module wrote.
     """
     try:
-        return json.loads((path / LAYOUT).read_text())
-    except (OSError, ValueError) as error:
+        layout = files.read_json(path / LAYOUT)
+        if not isinstance(layout, dict):
+            raise ValueError("it is no JSON object")
+        return layout
+    except (UserError, ValueError) as error:
         raise UserError(
             f"{path} is not a database of ours ({error}); write it with "
             "'python tools/make_triplets.py'"

@@ -12,16 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from dnnh import files
+from dnnh import files, limits
 from dnnh.errors import UserError
 
-# What is decoded takes up to 12 bytes per pixel here. JPEG files of more pixels, as phones
-# make them, are decoded at a half, a quarter or an eighth of their size; progressive ones
-# cannot be without their coefficients in memory.
-MAX_IMAGE_PIXELS = 50_000_000
-MAX_JPEG_PIXELS = 250_000_000
-MAX_IMAGE_SIDE = 65_535  # as JPEG's; Pillow takes memory for each row, too
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns; see dnnh.limits
 # No format for which Pillow starts another program, as for PostScript.
 Image.init()
 FORMATS = [
@@ -29,7 +23,8 @@ FORMATS = [
     for name in ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "TGA")
     if name in Image.OPEN
 ]
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp"}
+# Of files in these formats.
+SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 # Pillow warns of metadata that it cannot read; it is ignored here.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -68,21 +63,21 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
     Raises
     ------
     UserError
-        If it cannot be decoded, has a side of more than MAX_IMAGE_SIDE, or has more than
-        MAX_IMAGE_PIXELS (a JPEG file that is not progressive: MAX_JPEG_PIXELS).
+        If it cannot be decoded, has a side of more than limits.IMAGE_SIDE, or has more than
+        limits.IMAGE_PIXELS (a JPEG file that is not progressive: limits.JPEG_PIXELS).
     """
     try:
         with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
             _reduce(image)
-            if image.width * image.height > MAX_IMAGE_PIXELS:
+            if image.width * image.height > limits.IMAGE_PIXELS:
                 raise UserError(
                     f"{where} claims {image.width}x{image.height} "
-                    f"pixels, over the limit of {MAX_IMAGE_PIXELS:,}"
+                    f"pixels, over the limit of {limits.IMAGE_PIXELS:,}"
                 )
-            if max(image.size) > MAX_IMAGE_SIDE:
+            if max(image.size) > limits.IMAGE_SIDE:
                 raise UserError(
                     f"{where} claims {image.width}x{image.height} pixels; a side has at most "
-                    f"{MAX_IMAGE_SIDE:,}"
+                    f"{limits.IMAGE_SIDE:,}"
                 )
             return np.asarray(_in_rgb(_upright(image)))
     except UserError:
@@ -126,10 +121,10 @@ def _reduce(image: Image.Image) -> None:
     width, height = image.size
     if image.format != "JPEG" or image.info.get("progressive"):
         return
-    if not MAX_IMAGE_PIXELS < width * height <= MAX_JPEG_PIXELS:
+    if not limits.IMAGE_PIXELS < width * height <= limits.JPEG_PIXELS:
         return
     factor = 2
-    while (width // factor) * (height // factor) > MAX_IMAGE_PIXELS and factor < 8:
+    while (width // factor) * (height // factor) > limits.IMAGE_PIXELS and factor < 8:
         factor *= 2
     image.draft(None, (width // factor, height // factor))  # once: a second call fails
 

@@ -7,10 +7,24 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+# What other programs leave between images: thumbnails, deleted files, shadows of macOS files.
+PASSED_OVER = {
+    "__macosx",  # archives of macOS
+    "@eadir",  # Synology
+    "#recycle",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+}
+SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or a folder of that name is passed over."""
-    return name.startswith(".")
+    """Whether a file or a folder of that name is passed over, case ignored."""
+    return name.startswith(".") or name.lower() in PASSED_OVER
 
 
 def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -47,10 +61,20 @@ def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:
         )
 
 
-def labels_of(relative: pathlib.PurePath) -> tuple[str, ...]:
+def label_depth(root: pathlib.Path) -> int:
+    """At which depth the folders lie whose names are labels.
+
+    0: directly in the outermost folder. 1: if all folders there are splits (``train``,
+    ``val``, ...), as in torchvision's data sets: their folders are the classes.
+    """
+    names = [entry.name.lower() for entry in _entries(root) if entry.is_dir()]
+    return int(bool(names) and SPLITS.issuperset(names))
+
+
+def labels_of(relative: pathlib.PurePath, depth: int) -> tuple[str, ...]:
     """The labels of an image by its path from the outermost folder on.
 
-    Its label is the folder directly in that one that the image lies in, however deep. An image
-    directly in the outermost folder has none.
+    Its label is the folder at :func:`label_depth` that the image lies in, however deep. An
+    image that lies less deep has none.
     """
-    return relative.parts[:-1][:1]
+    return relative.parts[:-1][depth : depth + 1]

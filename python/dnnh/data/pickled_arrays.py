@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_OPCODES = 1_000_000  # a batch of 10,000 images has some 60,000
+from dnnh import limits
 
 
 def load(data: bytes) -> tuple[NDArray, NDArray]:
@@ -57,8 +57,8 @@ def load(data: bytes) -> tuple[NDArray, NDArray]:
 def _check_opcodes(data: bytes) -> None:
     """Refuse what takes far more memory to load than the pickle has bytes."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data), 1):
-        if count > MAX_OPCODES:
-            raise pickle.UnpicklingError(f"it has more than {MAX_OPCODES:,} opcodes")
+        if count > limits.PICKLE_OPCODES:
+            raise pickle.UnpicklingError(f"it has more than {limits.PICKLE_OPCODES:,} opcodes")
         # The unpickler makes room for all places of its memo up to the one that is named, and
         # whoever writes pickles takes one place after the other.
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > count:

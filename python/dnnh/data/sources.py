@@ -5,10 +5,12 @@ A folder, a CSV file (each row a path and labels, if any), or an LMDB of Caffe's
 
 import dataclasses
 import functools
+import itertools
 import pathlib
+import re
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import lmdb
 import numpy as np
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dnnh import files
-from dnnh.data import datums, image_files, image_folders, tables
+from dnnh.data import datums, image_files, image_folders, lmdb_pages, tables
 from dnnh.errors import UserError
 
 HEXADECIMAL = "0x"  # begins the names of keys that are not text
+CONVERT_IMAGESET_KEY = re.compile(r"\d{8}_.")  # and the path of the image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +64,12 @@ def items(source: files.StrPath) -> Iterator[Item]:
     ----------
     source : path
         A folder, whose images are labelled with the one of its folders that they lie
-        in, however deep; a CSV file; or the folder of an LMDB, with encoded images or
-        with planes of red, green and blue, as ours have them (those that Caffe's
-        convert_imageset writes without --encoded are in the order blue, green, red, and
-        their codes would be of images with red and blue exchanged). Names
-        that begin with a dot are passed over; links to folders are followed directly in
-        the folder. Whatever else is not a file (a deeper link to a folder, a link to
-        nothing, a pipe) is yielded as an image that cannot be read.
+        in, see dnnh.data.image_folders; a CSV file or a list, see dnnh.data.tables; or the
+        folder of an LMDB, with encoded images or with planes of red, green and blue.
+        Planes under a key of Caffe's convert_imageset are blue, green and red. Links to
+        folders are followed directly in the folder. Whatever else is not a file (a deeper
+        link to a folder, a link to nothing, a pipe) is yielded as an image that cannot be
+        read.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def item(source: files.StrPath, name: str, labels: tuple[str, ...]) -> Item:
     source = pathlib.Path(source)
     if (source / "data.mdb").is_file():
         where = f"{source}: image '{name}'"
-        return Item(name, labels, lambda: datums.pixels(datums.parse(_record(source, name)), where))
+        return Item(name, labels, lambda: _pixels(datums.parse(_record(source, name)), name, where))
     root = source if source.is_dir() else source.parent
     return _file_item(root / name, name, labels)
 
@@ -115,47 +117,51 @@ def fitted(image: NDArray[np.uint8], net_input: InputSize) -> NDArray[np.uint8]:
 
 
 def _file_item(path: pathlib.Path, name: str, labels: tuple[str, ...]) -> Item:
-    text = name.encode("utf-8", "backslashreplace").decode()
+    text = _as_text(name)
 
     def read() -> NDArray[np.uint8]:
         if text != name:
             raise UserError(f"{path.parent} has a name that is not text: '{text}'; rename it")
         return image_files.decode_image(files.read_regular_file(path), path)
 
-    return Item(text, labels, read)
+    return Item(text, tuple(map(_as_text, labels)), read)
+
+
+def _as_text(name: str) -> str:
+    """A name in which bytes that are not UTF-8 are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _of_folder(root: pathlib.Path) -> Iterator[Item]:
+    depth = image_folders.label_depth(root)
     for path in image_folders.walk(root):
         relative = path.relative_to(root)
-        yield _file_item(path, relative.as_posix(), image_folders.labels_of(relative))
+        yield _file_item(path, relative.as_posix(), image_folders.labels_of(relative, depth))
 
 
 def _of_table(table: pathlib.Path) -> Iterator[Item]:
-    for row in tables.table_rows(table):
-        yield _file_item(table.parent / row.name, row.name, row.labels)
+    # Rows of one image, in a table with a row for each label, usually lie together.
+    for name, rows in itertools.groupby(tables.table_rows(table), lambda row: row.name):
+        labels = dict.fromkeys(label for row in rows for label in row.labels)
+        yield _file_item(table.parent / name, name, tuple(labels))
 
 
 def _of_lmdb(folder: pathlib.Path) -> Iterator[Item]:
     try:
-        with _open(folder) as database, database.begin() as transaction:
+        with lmdb_pages.open_checked(folder) as database, database.begin() as transaction:
             for key, record in transaction.cursor():
                 name, datum = _key_name(key), datums.parse(record)
-                read = functools.partial(datums.pixels, datum, f"{folder}: image '{name}'")
+                read = functools.partial(_pixels, datum, name, f"{folder}: image '{name}'")
                 yield Item(name, datums.labels_of(datum), read)
     except lmdb.Error as error:
         raise UserError(f"{folder} is no LMDB that can be read ({error})") from error
 
 
-def _open(folder: pathlib.Path) -> lmdb.Environment:
-    database = lmdb.open(str(folder), readonly=True, lock=False, create=False)
-    full_size = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
-    size = (folder / "data.mdb").stat().st_size
-    if size < full_size:  # reading what is missing would end the process
-        raise UserError(
-            f"{folder} is cut off: data.mdb has {size:,} bytes of {full_size:,}; copy it again"
-        )
-    return database
+def _pixels(datum: Any, name: str, where: str) -> NDArray[np.uint8]:
+    image = datums.pixels(datum, where)
+    # convert_imageset stores what OpenCV decodes, in OpenCV's order.
+    is_blue_first = not datum.encoded and CONVERT_IMAGESET_KEY.match(name)
+    return image[:, :, ::-1] if is_blue_first else image
 
 
 def _key_name(key: bytes) -> str:
@@ -168,7 +174,7 @@ def _key_name(key: bytes) -> str:
 
 
 _opening = threading.Lock()
-_open_once = functools.cache(_open)
+_open_once = functools.cache(lmdb_pages.open_checked)
 
 
 def _record(folder: pathlib.Path, name: str) -> bytes:

@@ -11,7 +11,7 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, paths
+from dnnh import atomic_files, files, paths
 from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError
 
@@ -210,7 +210,7 @@ def load_split(dataset: Dataset, protocol: str = "paper", seed: int = 0) -> Spli
     ).hexdigest()
     if not path.exists():
         split = make_split(dataset, protocol, seed)
-        with files.write_hdf5_atomically(path) as file:
+        with atomic_files.write_hdf5_atomically(path) as file:
             for name in ARRAYS:
                 file[name] = getattr(split, name)
             file.attrs["data"] = fingerprint

@@ -77,7 +77,10 @@ def _read(path: pathlib.Path, count: int, is_published: bool) -> tuple[NDArray, 
     expected = {"X": (32, 32, 3, count), "y": (count, 1)}
     try:
         # Shapes first: what claims to be huge is not read.
-        shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+        listed = scipy.io.whosmat(path)
+        shapes = {name: shape for name, shape, _ in listed}
+        if len(shapes) < len(listed):
+            raise UserError(f"{path} has several arrays of one name; fetch it again")
         if any(shapes.get(name) != shape for name, shape in expected.items()):
             raise UserError(
                 f"{path} has arrays of the shapes {shapes}; X of shape "

@@ -9,12 +9,13 @@ optionally, ``source`` (what the images were read from) and ``protocol``.
 """
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, packed_codes
+from dnnh import atomic_files, files, limits, packed_codes
 from dnnh.errors import UserError, printable
 
 
@@ -56,7 +57,6 @@ OPTIONAL_ARRAYS = ("query_ids", "database_ids")
 ATTRIBUTES = ("bits", "dataset", "method", "seed")
 OPTIONAL_ATTRIBUTES = ("source", "protocol")
 TEXTS = ("dataset", "method", *OPTIONAL_ATTRIBUTES)
-MAX_TEXT = 200  # characters
 
 
 def save(path: files.StrPath, codes: Codes) -> None:
@@ -68,7 +68,7 @@ def save(path: files.StrPath, codes: Codes) -> None:
         If the parts do not fit together.
     """
     _check(path, codes)
-    with files.write_hdf5_atomically(path) as file:
+    with atomic_files.write_hdf5_atomically(path) as file:
         for name in ARRAYS + OPTIONAL_ARRAYS:
             array = getattr(codes, name)
             if array is not None:
@@ -88,6 +88,7 @@ def load(path: files.StrPath) -> Codes:
         If it does not exist, is not HDF5, or a part is missing or does not fit the rest.
     """
     remedy = "pass a codes file, as python/dnnh/evaluation/codes.py describes it"
+    atomic_files.complete(pathlib.Path(path).parent)
     with files.read_hdf5(path, "is not a readable codes file", remedy) as file:
         missing = [name for name in ARRAYS if name not in file]
         missing += [name for name in ATTRIBUTES if name not in file.attrs]
@@ -108,8 +109,8 @@ def load(path: files.StrPath) -> Codes:
 
 
 def is_text(text: object) -> bool:
-    """Whether it is one printable line of at most MAX_TEXT characters."""
-    return isinstance(text, str) and printable(text) == text and len(text) <= MAX_TEXT
+    """Whether it is one printable line of at most limits.TEXT_LETTERS characters."""
+    return isinstance(text, str) and printable(text) == text and len(text) <= limits.TEXT_LETTERS
 
 
 def _text(attribute: Any) -> str:
@@ -134,7 +135,7 @@ def _check(path: files.StrPath, codes: Codes) -> None:
         if text is not None and not is_text(text):
             raise UserError(
                 f"{path}: {name} is '{printable(text)[:40]}', {len(text)} letters; "
-                f"texts are one line of at most {MAX_TEXT} letters"
+                f"texts are one line of at most {limits.TEXT_LETTERS} letters"
             )
     for side in ("query", "database"):
         packed = packed_codes.check(

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from dnnh import files, pages
+from dnnh import atomic_files, files, pages
 from dnnh.evaluation import plots
 from dnnh.evaluation.gallery import GalleryRow
 from dnnh.evaluation.plots import Plot, Series
@@ -84,7 +84,7 @@ def write_csv(path: files.StrPath, result: Result) -> None:
         rows.append(("precision_at", n, precision))
     for recall, precision in zip(metrics.pr_curve.recall, metrics.pr_curve.precision):
         rows.append(("precision_recall", recall, precision))
-    with files.write_atomically(path) as partial, partial.open("w", newline="") as file:
+    with atomic_files.write_atomically(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("figure", "x", "y"))
         writer.writerows(rows)

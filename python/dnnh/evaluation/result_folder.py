@@ -2,7 +2,7 @@
 
 import pathlib
 
-from dnnh import files, paths
+from dnnh import atomic_files, files, paths
 from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError
 from dnnh.evaluation import codes as codes_files
@@ -33,7 +33,7 @@ def write(
     dataset: Dataset | None = None,
     folder: pathlib.Path | None = None,
     json_copy: pathlib.Path | None = None,
-    with_codes: bool = True,
+    codes_file: pathlib.Path | None = None,
 ) -> pathlib.Path:
     """Write everything about a result: all files, or none if something fails.
 
@@ -48,8 +48,9 @@ def write(
         By default :func:`folder_of` the result.
     json_copy : path, optional
         Another file for the JSON.
-    with_codes : bool
-        Write the codes, too.
+    codes_file : path, optional
+        Where the codes come from. They are written to the folder if it is not given; if it
+        is, the folder's own codes are of another result, and are removed.
 
     Returns
     -------
@@ -59,8 +60,12 @@ def write(
     plots = report.draw(result, _other_lengths(result))
     rows = [] if dataset is None else gallery(codes, dataset)
     page = report.page(result, plots, rows)
-    with files.write_files_atomically(folder) as partial:
-        if with_codes:
+    # What is there of another result goes with this one's coming.
+    obsolete = [f"{name}{suffix}" for name in report.PLOTS for suffix in (".png", ".pdf")]
+    if codes_file and files.resolved(codes_file) != files.resolved(folder / "codes.h5"):
+        obsolete.append("codes.h5")
+    with atomic_files.write_files_atomically(folder, obsolete) as partial:
+        if codes_file is None:
             codes_files.save(partial / "codes.h5", codes)
         write_result(partial / "result.json", result)
         report.write_csv(partial / "curves.csv", result)
@@ -68,12 +73,8 @@ def write(
             plot.figure.savefig(partial / f"{name}.png", dpi=160)
             plot.figure.savefig(partial / f"{name}.pdf")
         (partial / "report.html").write_text(page)
-        if json_copy:
-            write_result(json_copy, result)
-    for name in report.PLOTS:
-        if name not in plots:  # one that is there is of another result
-            for suffix in (".png", ".pdf"):
-                files.remove(folder / f"{name}{suffix}")
+    if json_copy:
+        write_result(json_copy, result)
     return folder / "report.html"
 
 

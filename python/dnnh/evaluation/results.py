@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import pathlib
 import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, packed_codes
+from dnnh import atomic_files, files, packed_codes
 from dnnh.errors import UserError
 from dnnh.evaluation import metrics
 from dnnh.evaluation.codes import Codes, is_text
@@ -131,7 +132,7 @@ def _query_rows(codes: Codes) -> NDArray[np.int64] | None:
 
 def write_result(path: files.StrPath, result: Result) -> None:
     """Write a result as JSON, atomically."""
-    with files.write_atomically(path) as partial:
+    with atomic_files.write_atomically(path) as partial:
         partial.write_text(json.dumps(_as_json(result), indent=1) + "\n")
 
 
@@ -156,15 +157,15 @@ def read_result(path: files.StrPath) -> Result:
         If the file is not a result.
     """
     try:
-        return _from_json(json.loads(files.read_regular_file(path)))
+        atomic_files.complete(pathlib.Path(path).parent)
+        return _from_json(files.read_json(path))
     except (
         UserError,
         ValueError,
         KeyError,
         TypeError,
         AttributeError,
-        RecursionError,
-        MemoryError,
+        OSError,
     ) as error:
         raise UserError(
             f"{path} is not a result of tools/evaluate.py ({type(error).__name__}: {error})"

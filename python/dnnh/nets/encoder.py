@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dnnh import packed_codes
+from dnnh import files, limits, packed_codes
 from dnnh.errors import UserError
 from dnnh.nets import pycaffe
 
@@ -131,7 +131,7 @@ def _build(deploy: str) -> Any:
     caffe = pycaffe.load()
     try:
         text_format.Parse(deploy, pycaffe.messages().NetParameter())
-    except text_format.ParseError as error:
+    except (text_format.ParseError, RecursionError) as error:
         raise UserError(f"the deploy prototxt cannot be parsed ({error}); mend it") from error
     with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
         file.write(deploy)
@@ -149,8 +149,8 @@ def _load_weights(net: Any, weights: pathlib.Path) -> None:
 
     message = pycaffe.messages().NetParameter()
     try:
-        message.ParseFromString(weights.read_bytes())
-    except (DecodeError, OSError) as error:
+        message.ParseFromString(files.read_regular_file(weights, limits.WEIGHTS_BYTES))
+    except (DecodeError, UserError) as error:
         raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
     for name, blobs in net.params.items():
         expected = [tuple(blob.shape) for blob in blobs]

@@ -11,7 +11,7 @@ Source: Lai, Pan, Liu, Yan, CVPR 2015 (here "the paper").
 
 import pathlib
 
-from dnnh import paths
+from dnnh import atomic_files, files, paths
 from dnnh.errors import UserError
 from dnnh.nets import code_layers, data_layers, loss_layers, net_config, pycaffe
 from dnnh.nets.specs import NetSpec
@@ -121,7 +121,7 @@ def deploy_text(spec: NetSpec, tower: str = "") -> str:
     """
     _check_tower(spec, tower)
     path = spec.files[f"{tower}deploy"]
-    return path.read_text() if path.is_file() else _text(deploy_net(spec, tower))
+    return _read(path) if path.is_file() else _text(deploy_net(spec, tower))
 
 
 def read_net(path: pathlib.Path) -> Message:
@@ -136,15 +136,23 @@ def read_solver(path: pathlib.Path) -> Message:
 
 def write(path: pathlib.Path, message: Message) -> None:
     """Write a message as a prototxt file."""
-    path.write_text(_text(message))
+    with atomic_files.write_atomically(path) as partial:
+        partial.write_text(_text(message))
+
+
+def _read(path: pathlib.Path) -> str:
+    try:
+        return files.read_regular_file(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a prototxt file, which is text ({error})") from error
 
 
 def _parse(path: pathlib.Path, message: Message) -> Message:
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(path.read_text(), message)
-    except (OSError, text_format.ParseError) as error:
+        return text_format.Parse(_read(path), message)
+    except (text_format.ParseError, RecursionError) as error:
         raise UserError(f"{path} is not a prototxt file that can be read ({error})") from error
 
 

@@ -1,19 +1,21 @@
 """Curves from the log of `caffe train`."""
 
 import collections
+import io
 import pathlib
 import re
 
+from dnnh import files, limits
 from dnnh.errors import UserError
 
 Curve = tuple[list[int], list[float]]  # iterations, values
 
 # "Iteration 20 (1.2 iter/s, 16s/20 iters), loss = 0.98"
-_ITERATION = re.compile(r"Iteration (\d+)(?: \(|, loss|, Testing)")
+_ITERATION = re.compile(r"Iteration (\d{1,12})(?: \(|, loss|, Testing)")
 # "    Train net output #2: distinct_codes = 61"
-_OUTPUT = re.compile(r"(Train|Test) net output #\d+: (\S+) = (\S+)")
+_OUTPUT = re.compile(r"(Train|Test) net output #\d+: (\S{1,100}) = (\S+)")
 # "PiecewiseThreshold layer 'codes': epsilon = 0.4 from iteration 20000"
-_EPSILON = re.compile(r"epsilon = (\S+) from iteration (\d+)")
+_EPSILON = re.compile(r"epsilon = (\S+) from iteration (\d{1,12})\b")
 
 
 def read(path: pathlib.Path) -> dict[str, Curve]:
@@ -38,11 +40,8 @@ def read(path: pathlib.Path) -> dict[str, Curve]:
     """
     curves: dict[str, dict[int, float]] = collections.defaultdict(dict)
     iteration = None
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    for line in lines:
+    data = files.read_regular_file(path, limits.LOG_BYTES)
+    for line in io.StringIO(data.decode(errors="replace")):
         if match := _ITERATION.search(line):
             iteration = int(match[1])
         elif match := _EPSILON.search(line):

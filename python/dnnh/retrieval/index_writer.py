@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, packed_codes
+from dnnh import atomic_files, files, packed_codes
 from dnnh.data import sources
-from dnnh.errors import UserError
+from dnnh.errors import UserError, printable
 from dnnh.files import StrPath
 from dnnh.retrieval.image_index import NetInfo
 
@@ -101,6 +101,15 @@ class State:
         return getattr(self, f"{name}_bytes")
 
 
+def check_is_text(source: str) -> None:
+    """Raise UserError if the path of the images is not UTF-8: an index has it as text.
+
+    At the start, not when hours of encoding are to be written.
+    """
+    if source.encode("utf-8", "replace").decode() != source:
+        raise UserError(f"{printable(source)} has a name that is not text in UTF-8; rename it")
+
+
 class IndexWriter:
     """Encodes images into an index, group by group; resumes where it was interrupted.
 
@@ -124,6 +133,7 @@ class IndexWriter:
 
     def __init__(self, path: StrPath, net: NetInfo, source: str) -> None:
         self.path, self.net, self.source = pathlib.Path(path), net, source
+        check_is_text(source)
         self.folder = self.path.with_name(f"{self.path.name}.partial")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._claim = (self.folder / "claim").open("w")
@@ -153,7 +163,7 @@ class IndexWriter:
         if not path.exists():
             return start
         try:
-            content = json.loads(path.read_text())
+            content = files.read_json(path)
             types = {name: type(value) for name, value in asdict(start).items()}
             if {name: type(value) for name, value in content.items()} != types:
                 raise ValueError("it has other entries")
@@ -163,7 +173,7 @@ class IndexWriter:
                 size = (self.folder / name).stat().st_size
                 if not 0 <= complete <= size:
                     raise ValueError(f"'{name}' has {size} bytes, not {complete}")
-        except (OSError, ValueError, AttributeError) as error:
+        except (UserError, OSError, ValueError, AttributeError, TypeError) as error:
             raise UserError(
                 f"{path} cannot be read ({error}); delete {self.folder} to start again"
             ) from error
@@ -217,7 +227,7 @@ class IndexWriter:
         self.state.last = group[-1].name
         self.state.encoded += len(encoded.codes)
         self.state.skipped += len(skipped)
-        with files.write_atomically(self._state_path) as partial:
+        with atomic_files.write_atomically(self._state_path) as partial:
             partial.write_text(json.dumps(asdict(self.state)))
 
     def _append(self, name: str, data: bytes) -> None:
@@ -248,19 +258,24 @@ class IndexWriter:
             )
         text_bytes = self.state.entries_bytes + STRING_BYTES * self.state.encoded
         size = self.state.codes_bytes + text_bytes
-        with files.write_hdf5_atomically(self.path, size) as file:
+        with atomic_files.write_hdf5_atomically(self.path, size) as file:
             self._write_codes(file)
             self._write_text(file)
             for name, value in self.state.about.items():
                 file.attrs[name] = value
             file.attrs["skipped"] = self.state.skipped
-        reasons = self.path.with_name(f"{self.path.name}.skipped.txt")
-        reasons.unlink(missing_ok=True)
-        if self.state.skipped:
-            shutil.copy(self.folder / "skipped", reasons)
+            self._write_reasons()
         shutil.rmtree(self.folder)
         self._claim.close()
         return self.state.skipped
+
+    def _write_reasons(self) -> None:
+        reasons = self.path.with_name(f"{self.path.name}.skipped.txt")
+        if self.state.skipped:
+            with atomic_files.write_atomically(reasons) as partial:
+                shutil.copy(self.folder / "skipped", partial)
+        else:
+            reasons.unlink(missing_ok=True)
 
     def _write_codes(self, file: h5py.File) -> None:
         shape = self.state.encoded, packed_codes.code_bytes(self.net.bits)
@@ -274,6 +289,12 @@ class IndexWriter:
         with (self.folder / "entries").open(encoding="utf-8") as entries:
             for start in range(0, count, ROWS):
                 rows = slice(start, min(start + ROWS, count))
-                part = [json.loads(next(entries)) for _ in range(rows.start, rows.stop)]
-                names[rows] = [name for name, _ in part]
-                labels[rows] = [json.dumps(of_image) for _, of_image in part]
+                try:
+                    part = [json.loads(next(entries)) for _ in range(rows.start, rows.stop)]
+                    names[rows] = [name for name, _ in part]
+                    labels[rows] = [json.dumps(of_image) for _, of_image in part]
+                except (ValueError, TypeError, StopIteration, RecursionError) as error:
+                    raise UserError(
+                        f"{self.folder / 'entries'} is damaged near line {start + 1:,} ({error}); "
+                        f"delete {self.folder} to start again"
+                    ) from error

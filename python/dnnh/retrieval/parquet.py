@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import packed_codes
+from dnnh import files, limits, packed_codes
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.retrieval.image_index import ImageIndex, Labels, NetInfo, Rows
@@ -77,7 +77,7 @@ def read_about(folder: StrPath) -> About:
             f"with {REMEDY}"
         )
     try:
-        content = json.loads((pathlib.Path(folder) / ABOUT).read_text())
+        content = files.read_json(pathlib.Path(folder) / ABOUT)
         values = {}
         for field in dataclasses.fields(About):
             value = content[field.name]
@@ -112,14 +112,12 @@ def load(folder: StrPath) -> ImageIndex:
     about = read_about(folder)
     columns = word_names(about.bits)
     try:
-        table = (
-            dataset.dataset(str(pathlib.Path(folder, IMAGES)), format="parquet")
-            .to_table(
-                columns=["row", "name", "labels", *columns],
-                filter=compute.field("skipped").is_null(),
-            )
-            .sort_by("row")
-        )
+        stored = dataset.dataset(str(pathlib.Path(folder, IMAGES)), format="parquet")
+        _check_size(stored, about)
+        table = stored.to_table(
+            columns=["row", "name", "labels", *columns],
+            filter=compute.field("skipped").is_null(),
+        ).sort_by("row")
         code_words = np.column_stack([table[name].to_numpy() for name in columns])
         name_column = table["name"].combine_chunks()
         labels_column = table["labels"].combine_chunks()
@@ -128,6 +126,10 @@ def load(folder: StrPath) -> ImageIndex:
             "list<item: string>",
         ):
             raise ValueError(f"its names are {name_column.type}, its labels {labels_column.type}")
+        if name_column.null_count or labels_column.null_count:
+            raise ValueError("it has images without a name or labels")
+        if labels_column.flatten().null_count:
+            raise ValueError("it has labels without text")
         if code_words.dtype != np.int64 or len(code_words) != about.encoded:
             raise ValueError(
                 f"it has {len(code_words):,} codes of {code_words.dtype} and should have "
@@ -156,3 +158,13 @@ def load(folder: StrPath) -> ImageIndex:
         names=names,
         labels=labels,
     )
+
+
+def _check_size(stored: Any, about: About) -> None:
+    """Raise ValueError if the files declare more rows than they can hold."""
+    rows = sum(fragment.metadata.num_rows for fragment in stored.get_fragments())
+    size = sum(pathlib.Path(path).stat().st_size for path in stored.files)
+    if rows != about.encoded + about.skipped:
+        raise ValueError(f"it has {rows:,} images, {ABOUT} {about.encoded + about.skipped:,}")
+    if 8 * rows * (1 + len(word_names(about.bits))) > limits.may_expand_to(size):
+        raise ValueError(f"its files have {size:,} bytes and say that they have {rows:,} rows")

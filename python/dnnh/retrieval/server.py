@@ -22,13 +22,11 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from numpy.typing import NDArray
 from PIL import Image
 
-from dnnh import packed_codes, pages
+from dnnh import limits, packed_codes, pages
 from dnnh.data import image_files
 from dnnh.errors import UserError
 from dnnh.retrieval.retriever import QueryEncoder, Retriever
 
-MAX_UPLOAD = 20_000_000  # bytes of an image that is sent here
-MAX_HITS = 500
 THUMBNAIL = 192  # pixels, the larger side of an image that is shown
 PIXELATED = THUMBNAIL // 3  # narrower images are enlarged, pixel by pixel
 
@@ -126,7 +124,7 @@ def _encoder(request: Request) -> QueryEncoder:
 
 TheRetriever = Annotated[Retriever, Depends(_retriever)]
 TheEncoder = Annotated[QueryEncoder, Depends(_encoder)]
-Top = Annotated[int, Query(ge=1, le=MAX_HITS, description="how many images at most")]
+Top = Annotated[int, Query(ge=1, le=limits.HITS, description="how many images at most")]
 
 
 def _radius(
@@ -180,9 +178,10 @@ async def _image_bytes(request: Request) -> bytes:
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > MAX_UPLOAD:
+        if len(data) > limits.UPLOAD_BYTES:
             raise HTTPException(
-                413, f"the image has more than {MAX_UPLOAD // 1_000_000} MB; send a smaller one"
+                413,
+                f"the image has more than {limits.UPLOAD_BYTES // 1_000_000} MB; send a smaller one",
             )
     if not data:
         raise HTTPException(400, "the request's body is empty; send an image file in it")
@@ -264,7 +263,7 @@ def image(row: Row, retriever: TheRetriever) -> Response:
 @router.get("/random", summary="Random images of the index")
 def random_images(
     retriever: TheRetriever,
-    count: Annotated[int, Query(ge=1, le=MAX_HITS, description="number of images")] = 24,
+    count: Annotated[int, Query(ge=1, le=limits.HITS, description="number of images")] = 24,
     seed: Annotated[int, Query(description="of the draw")] = 0,
 ) -> list[dict[str, Any]]:
     size = len(retriever.engine)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dnnh import files
+from dnnh import atomic_files, files
 from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.files import StrPath
@@ -81,7 +81,8 @@ def encode(spark: Any, source: StrPath, spec: NetSpec, weights: StrPath, output:
         If there is no such source or nothing of it could be encoded, if the machines do not
         see the same weights, images and ``output``, or if Spark fails.
     """
-    source, weights = pathlib.Path(source).resolve(), pathlib.Path(weights).resolve()
+    source, weights = files.resolved(source), files.resolved(weights)
+    index_writer.check_is_text(str(source))
     job = Job(
         # The last sub-network encodes the database, where there are two (section 4.4).
         deploy=prototxt.deploy_text(spec, spec.config.towers[-1]),
@@ -91,7 +92,7 @@ def encode(spark: Any, source: StrPath, spec: NetSpec, weights: StrPath, output:
         digest=files.sha256(weights),
         source=str(source),
     )
-    with files.write_atomically(output) as partial:
+    with atomic_files.write_atomically(output) as partial:
         partial.mkdir()
         # Images are listed here, a group a row, and read and encoded by the workers.
         listing, images = partial / "listing", partial / parquet.IMAGES

@@ -171,7 +171,7 @@ TYPED_TEST(TripletDataErrorsTest, TruncatedDatabase) {
   boost::filesystem::resize_file(file, boost::filesystem::file_size(file) / 2);
   EXPECT_DEATH(this->Make("batch_size: 1"), "db/data.mdb is truncated: it has");
   boost::filesystem::resize_file(file, 100);
-  EXPECT_DEATH(this->Make("batch_size: 1"), "db is not a readable LMDB");
+  EXPECT_DEATH(this->Make("batch_size: 1"), "db/data.mdb is truncated");
 }
 
 // The image is decoded during training, on a thread.

@@ -67,7 +67,7 @@ def test_any_array_from_a_file(tmp_path):
         (np.zeros((6, 0)), r"shape \(6, 0\)"),
         (np.where(np.eye(6) > 0, np.nan, 1), "6 of 6 rows.*the first is row 0"),
         (np.array([["a"]] * 6), "not numbers"),
-        (np.array([[{}]] * 6), "no features that can be read.*allow_pickle"),
+        (np.array([[{}]] * 6), "no features that can be read.*Python objects"),
     ],
 )
 def test_arrays_that_are_none(tmp_path, array, message):

@@ -8,6 +8,7 @@ import tarfile
 import pytest
 
 from archives import make_tar
+from dnnh import limits
 from dnnh.data import archives
 from dnnh.errors import UserError
 
@@ -73,7 +74,7 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path, monkeypatch, kind
 
 
 def test_a_member_with_headers_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_HEADER_BYTES", 10_000)
+    monkeypatch.setattr(limits, "TAR_HEADER_BYTES", 10_000)
     name = header(size=5, kind=tarfile.GNUTYPE_LONGNAME) + b"name\0".ljust(512, b"\0")
     (tmp_path / "a.tar").write_bytes(20 * name + header() + bytes(1024))
     with pytest.raises(UserError, match="a member has a header of 10,"):
@@ -91,7 +92,7 @@ def test_more_members_than_any_data_set_has(tmp_path, monkeypatch):
     make_tar(tmp_path / "a.tar.gz", [(f"{i}.png", b"") for i in range(1000)])
     with archives.open_archive(tmp_path / "a.tar.gz") as archive:
         assert len(archive.members) == 1000
-    monkeypatch.setattr(archives, "MAX_HEADERS_BYTES", 100_000)
+    monkeypatch.setattr(limits, "TAR_HEADERS_BYTES", 100_000)
     with pytest.raises(UserError, match="more than 100,000 bytes, more members than any data set"):
         archives.open_archive(tmp_path / "a.tar.gz")
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from archives import make_folder, make_tar, make_zip
-from dnnh import files
+from dnnh import files, limits
 from dnnh.data import archives, cifar10, image_files
 from dnnh.errors import UserError
 
@@ -281,21 +281,21 @@ def test_published_archives_are_known(tmp_path, monkeypatch):
 
 
 def test_a_member_that_claims_to_be_huge(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_BYTES", 1000)
+    monkeypatch.setattr(limits, "FILE_BYTES", 1000)
     archive = make_zip(tmp_path / "a.zip", binary_files())
     with pytest.raises(UserError, match="larger than 1,000 bytes"):
         cifar10.prepare_cifar10(archive)
 
 
 def test_a_huge_member_of_no_use_is_not_read_through(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(limits, "FILE_BYTES", 1_000_000)
     archive = make_tar(tmp_path / "a.tar.gz", [("padding", bytes(1_000_001)), *binary_files()])
     with pytest.raises(UserError, match="a.tar.gz: padding is larger than 1,000,000 bytes"):
         archives.open_archive(archive)
 
 
 def test_an_image_that_claims_to_be_huge(monkeypatch):
-    monkeypatch.setattr(image_files, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(limits, "IMAGE_PIXELS", 1000)
     buffer = io.BytesIO()
     Image.new("RGB", (32, 32)).save(buffer, format="PNG")
     with pytest.raises(UserError, match="x.png claims 32x32 pixels"):
@@ -303,7 +303,7 @@ def test_an_image_that_claims_to_be_huge(monkeypatch):
 
 
 def test_an_archive_with_a_huge_header(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_HEADER_BYTES", 1000)
+    monkeypatch.setattr(limits, "TAR_HEADER_BYTES", 1000)
     archive = make_tar(tmp_path / "a.tar", [("x" * 2000, b"1")], "w")
     with pytest.raises(UserError, match="(?s)whole tar or zip archive: .*a header of 2,"):
         archives.open_archive(archive)

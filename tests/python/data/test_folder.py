@@ -1,12 +1,13 @@
 """A user's own images, in folders or by a table; and hostile ones."""
 
 import importlib
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh import files, paths
+from dnnh import atomic_files, paths
 from dnnh.data import datasets, folder, image_database, image_files, sources, splits
 from dnnh.errors import UserError
 from dnnh.nets import prototxt, specs
@@ -90,9 +91,70 @@ def test_the_same_image_twice_comes_once(tmp_path, home):
 
 def test_a_row_that_names_the_columns(tmp_path):
     photos(tmp_path)
-    (tmp_path / "t.csv").write_text("path,label\ndogs/00a.jpg,a\ndogs/01b.png,b\n")
-    with pytest.raises(UserError, match=r"t.csv, row 1: there is no .*path; that row seems to"):
-        folder.prepare_folder(tmp_path / "t.csv", "pets", 32)
+    rows = "dogs/00a.jpg,a\ndogs/01b.png,b\n"
+    for header in ("path,label", "image.path,label", "file name,class.name", "a" * 300):
+        (tmp_path / "t.csv").write_text(f"{header}\n{rows}")
+        dataset = folder.prepare_folder(tmp_path / "t.csv", "pets", 32)
+        assert dataset.classes == ("a", "b") and len(dataset.images) == 2
+    # An image that is missing is no header.
+    (tmp_path / "t.csv").write_text(f"missing.jpg,a\n{rows}")
+    assert len(folder.prepare_folder(tmp_path / "t.csv", "pets", 32).images) == 3
+
+
+def test_a_row_for_each_label(tmp_path):
+    photos(tmp_path)
+    rows = ["dogs/00a.jpg,dog", "dogs/01b.png,dog", "dogs/00a.jpg,pet", "dogs/00a.jpg,dog"]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    dataset = folder.prepare_folder(tmp_path / "t.csv", "pets", 32)
+    assert dataset.classes == ("dog", "pet")
+    assert [path.name for path in dataset.images.paths] == ["00a.jpg", "01b.png"]
+    assert dataset.labels.tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_list_as_caffe_has_it(tmp_path):
+    """For its ImageData layer and convert_imageset: a path, a space and a number."""
+    photos(tmp_path)
+    shutil.copy(tmp_path / "dogs/00a.jpg", tmp_path / "dogs/a b 7")
+    (tmp_path / "list.txt").write_text("dogs/00a.jpg 3\ndogs/01b.png 12\ndogs/a b 7 3\n")
+    dataset = folder.prepare_folder(tmp_path / "list.txt", "pets", 32)
+    assert dataset.classes == ("12", "3")
+    assert [path.name for path in dataset.images.paths] == ["00a.jpg", "01b.png", "a b 7"]
+    # A file whose name ends with a number is not mistaken for a list.
+    (tmp_path / "t.csv").write_text("dogs/a b 7,x\ndogs/00a.jpg,y\n")
+    dataset = folder.prepare_folder(tmp_path / "t.csv", "pets", 32)
+    assert dataset.classes == ("x", "y")
+
+
+def test_folders_that_are_splits(tmp_path):
+    """As torchvision's data sets have them: the folders in them are the classes."""
+    photos(tmp_path / "photos")
+    (tmp_path / "photos").rename(tmp_path / "train")
+    photos(tmp_path / "Val")
+    (tmp_path / "both").mkdir()
+    (tmp_path / "train").rename(tmp_path / "both/train")
+    (tmp_path / "Val").rename(tmp_path / "both/Val")
+    dataset = folder.prepare_folder(tmp_path / "both", "pets", 32)
+    assert dataset.classes == ("cats", "dogs") and len(dataset.images) == 48
+    labels = [item.labels for item in sources.items(tmp_path / "both")]
+    assert labels.count(("cats",)) == labels.count(("dogs",)) == 24
+    # Beside another class, a train is a train.
+    (tmp_path / "both/ship").mkdir()
+    dataset = folder.prepare_folder(tmp_path / "both", "pets", 32)
+    assert dataset.classes == ("Val", "train")
+
+
+@pytest.mark.parametrize(
+    "name", ["__MACOSX/cats/._a.jpg", "cats/@eaDir/a.jpg", "cats/Thumbs.db", "$RECYCLE.BIN/a.jpg"]
+)
+def test_what_other_programs_leave_is_passed_over(tmp_path, name):
+    photos(tmp_path / "photos")
+    before = [item.name for item in sources.items(tmp_path / "photos")]
+    path = tmp_path / "photos" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(tmp_path / "photos/cats/deeper/00a.jpg", path)
+    assert [item.name for item in sources.items(tmp_path / "photos")] == before
+    dataset = folder.prepare_folder(tmp_path / "photos", "pets", 32)
+    assert dataset.classes == ("cats", "dogs") and len(dataset.images) == 24
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path, home):
@@ -200,10 +262,10 @@ def test_splits_and_nets_of_ones_own(tmp_path, home):
         splits.make_split(datasets.load("few"))
 
 
-@pytest.mark.parametrize("in_memory", [files.MAX_IN_MEMORY, 10])
+@pytest.mark.parametrize("in_memory", [atomic_files.MAX_IN_MEMORY, 10])
 def test_what_is_refused_replaces_nothing(tmp_path, home, monkeypatch, capsys, in_memory):
     monkeypatch.setattr(paths, "ROOT", home)
-    monkeypatch.setattr(files, "MAX_IN_MEMORY", in_memory)
+    monkeypatch.setattr(atomic_files, "MAX_IN_MEMORY", in_memory)
     photos(tmp_path / "photos", 26)
 
     def prepare(*more):

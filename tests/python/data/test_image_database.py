@@ -11,6 +11,7 @@ import pytest
 from caffe.proto.caffe_pb2 import Datum
 from PIL import Image
 
+from dnnh import atomic_files
 from dnnh.data import image_database, triplets
 from dnnh.errors import UserError
 
@@ -83,9 +84,9 @@ def test_a_failure_leaves_the_old_database_and_nothing_else(tmp_path, images, mo
 
 def test_a_disk_that_is_too_small_is_seen_beforehand(tmp_path, images, monkeypatch):
     monkeypatch.setattr(
-        image_database.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000})
+        atomic_files.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000})
     )
-    with pytest.raises(UserError, match="MB free; ask for less"):
+    with pytest.raises(UserError, match="the disk has 1,000 bytes free; make room, ask for less"):
         image_database.write_materialized_triplets(
             tmp_path / "db", images, triplets.draw_triplets(LABELS, 50), {}
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from dnnh.data import image_files
+from dnnh import limits
 from dnnh.data.image_files import decode_image
 from dnnh.errors import UserError
 
@@ -108,8 +108,8 @@ def test_broken_pixels_are_refused():
 
 
 def test_large_jpeg_files_are_decoded_at_a_reduced_size(monkeypatch):
-    monkeypatch.setattr(image_files, "MAX_IMAGE_PIXELS", 1_000)
-    monkeypatch.setattr(image_files, "MAX_JPEG_PIXELS", 20_000)
+    monkeypatch.setattr(limits, "IMAGE_PIXELS", 1_000)
+    monkeypatch.setattr(limits, "JPEG_PIXELS", 20_000)
     ramp = np.tile(np.arange(0, 240, 2, dtype=np.uint8)[:, np.newaxis, np.newaxis], (1, 80, 3))
     image = decode_image(encoded("JPEG", ramp, quality=95), "a")
     assert image.shape == (30, 20, 3)  # a quarter: half of it has 2,400 pixels
@@ -120,7 +120,7 @@ def test_large_jpeg_files_are_decoded_at_a_reduced_size(monkeypatch):
     assert (rotated == np.rot90(image, -1)).all()
     with pytest.raises(UserError, match="a claims 80x120 pixels, over the limit of 1,000"):
         decode_image(encoded("JPEG", ramp, progressive=True), "a")
-    monkeypatch.setattr(image_files, "MAX_JPEG_PIXELS", 9_000)
+    monkeypatch.setattr(limits, "JPEG_PIXELS", 9_000)
     with pytest.raises(UserError, match="a claims 80x120 pixels"):
         decode_image(encoded("JPEG", ramp), "a")
 

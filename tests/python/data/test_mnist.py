@@ -104,7 +104,7 @@ def test_damaged_and_hostile(tmp_path, given, message):
 
 
 def test_a_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr("dnnh.files.MAX_BYTES", 20_000)
+    monkeypatch.setattr("dnnh.limits.FILE_BYTES", 20_000)
     zeros = idx(np.zeros((30, 28, 28), np.uint8))
     with pytest.raises(UserError, match="train-images.* is larger than 20,000 bytes"):
         mnist.prepare_mnist(make_folder(tmp_path / "a", files(".gz", train_images=zeros)))

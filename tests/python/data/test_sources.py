@@ -38,13 +38,12 @@ def test_a_table(tmp_path):
     (tmp_path / "t.csv").write_text('x.png\n\nx.png,"a, b",c,c\nnowhere.png,d\n')
     items = list(sources.items(tmp_path / "t.csv"))
     assert [(item.name, item.labels) for item in items] == [
-        ("x.png", ()),
         ("x.png", ("a, b", "c")),
         ("nowhere.png", ("d",)),
     ]
     assert items[0].read()[0, 0, 0] == 5
     with pytest.raises(UserError, match="nowhere.png cannot be read .No such file"):
-        items[2].read()
+        items[1].read()
 
 
 @pytest.mark.parametrize("encoding", ["raw", "png"])
@@ -75,7 +74,7 @@ def test_a_database_of_nonsense(tmp_path):
         with pytest.raises(UserError, match=f"image '{item.name}' is not a readable image"):
             item.read()
     (tmp_path / "db/data.mdb").write_bytes(b"nonsense" * 1000)
-    with pytest.raises(UserError, match="is no LMDB that can be read"):
+    with pytest.raises(UserError, match="data.mdb is not an LMDB of version 0.9; copy it"):
         list(sources.items(tmp_path / "db"))
 
 
@@ -143,8 +142,55 @@ def test_a_database_that_is_cut_off(tmp_path):
                 transaction.put(f"{i:08}".encode(), bytes(5000))
     path = tmp_path / "lmdb/data.mdb"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=r"lmdb is cut off: data.mdb has [\d,]+ bytes of"):
+    with pytest.raises(UserError, match=r"data.mdb is truncated: it has \d+ bytes"):
         list(sources.items(tmp_path / "lmdb"))
+
+
+def test_a_database_with_a_damaged_page(tmp_path):
+    """Reading it would end the process."""
+    with (
+        lmdb.open(str(tmp_path / "lmdb"), map_size=10 << 20) as database,
+        database.begin(write=True) as transaction,
+    ):
+        for i in range(50):
+            transaction.put(f"{i:08}".encode(), bytes(5000))
+    path = tmp_path / "lmdb/data.mdb"
+    content = bytearray(path.read_bytes())
+    # The number of the page of the first value, in the leaf.
+    place = content.index(b"00000000") + 8
+    content[place : place + 8] = (1 << 40).to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"page \d+ has a value outside of the file; copy it"):
+        list(sources.items(tmp_path / "lmdb"))
+    with pytest.raises(UserError, match=r"page \d+ has a value outside of the file; copy it"):
+        sources.item(tmp_path / "lmdb", "00000001", ()).read()
+
+
+def convert_imageset_key(i):
+    return f"{i:08}_photos/{i}.jpg".encode()
+
+
+@pytest.mark.parametrize(
+    ("key", "color"), [(convert_imageset_key, (7, 8, 9)), ("{:05}".format, (9, 8, 7))]
+)
+def test_channels_of_convert_imageset_are_blue_first(tmp_path, key, color):
+    """Without --encoded. Caffe's program for CIFAR-10 and ours store red first."""
+    from caffe.proto.caffe_pb2 import Datum
+
+    planes = b"".join(bytes([value]) * 4 for value in (9, 8, 7))
+    with (
+        lmdb.open(str(tmp_path / "lmdb")) as database,
+        database.begin(write=True) as transaction,
+    ):
+        name = key(3)
+        datum = Datum(channels=3, height=2, width=2, data=planes, label=1)
+        transaction.put(
+            name if isinstance(name, bytes) else name.encode(), datum.SerializeToString()
+        )
+    (item,) = sources.items(tmp_path / "lmdb")
+    again = sources.item(tmp_path / "lmdb", item.name, ())
+    for image in (item.read(), again.read()):
+        assert (image == color).all()
 
 
 def test_links_to_folders(tmp_path):

@@ -426,9 +426,17 @@ def test_an_edited_deploy_prototxt_is_used(monkeypatch, tmp_path):
 
 
 def test_files_that_are_no_prototxt(tmp_path):
-    (tmp_path / "x.prototxt").write_text("layer {")
-    for path in (tmp_path / "x.prototxt", tmp_path / "nowhere"):
-        with pytest.raises(UserError, match=f"{path.name} is not a prototxt file"):
+    cases = (
+        (b"layer {", "is not a prototxt file that can be read"),
+        (b"layer { name: '\xff' }", "is not a prototxt file, which is text"),
+        (b"layer { loss_param { " * 100_000, "is not a prototxt file that can be read"),
+    )
+    for content, message in cases:
+        (tmp_path / "x.prototxt").write_bytes(content)
+        with pytest.raises(UserError, match=f"x.prototxt {message}"):
+            prototxt.read_net(tmp_path / "x.prototxt")
+    for path in (tmp_path / "nowhere", "/dev/zero"):
+        with pytest.raises(UserError, match=f"{path} cannot be read"):
             prototxt.read_net(path)
 
 

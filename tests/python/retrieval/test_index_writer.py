@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dnnh import files
+from dnnh import atomic_files, files
 from dnnh.data import datasets, sources
 from dnnh.errors import UserError
 from dnnh.nets import encoder, prototxt, specs
@@ -135,9 +135,9 @@ def test_an_old_list_of_skipped_images_is_deleted(photos, tmp_path, run):
 
 
 def test_the_expected_file_size_is_about_the_real_one(tmp_path, monkeypatch):
-    expected, write = [], files.write_hdf5_atomically
+    expected, write = [], atomic_files.write_hdf5_atomically
     monkeypatch.setattr(
-        files,
+        atomic_files,
         "write_hdf5_atomically",
         lambda path, size: expected.append(size) or write(path, size),
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh import packed_codes
+from dnnh import limits, packed_codes
 from dnnh.errors import UserError
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 from dnnh.retrieval.image_index import ImageIndex, NetInfo
@@ -95,7 +95,7 @@ def test_an_image_finds_similar_images(client):
     ],
 )
 def test_bad_requests(client, monkeypatch, path, content, status, message):
-    monkeypatch.setattr(server, "MAX_UPLOAD", 1000)
+    monkeypatch.setattr(limits, "UPLOAD_BYTES", 1000)
     response = client.get(path) if content is None else client.post(path, content=content)
     assert response.status_code == status and message in response.text
 
@@ -175,7 +175,7 @@ def test_no_page_makes_outbound_requests(client):
     page = client.get("/docs").text
     assert "GET /like/{row}" in page and "top: how many images at most (default: 20)" in page
     assert "<style" not in page  # which the policy forbids
-    assert f'max="{server.MAX_HITS}"' in client.get("/").text  # as far as "More" goes
+    assert f'max="{limits.HITS}"' in client.get("/").text  # as far as "More" goes
     assert client.get("/health").json() == {"status": "ok", "images": COUNT, "bits": BITS}
 
 

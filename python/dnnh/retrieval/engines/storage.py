@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, packed_codes
+from dnnh import atomic_files, files, packed_codes
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.retrieval.engines import code_blocks, faiss_knn
@@ -49,7 +49,7 @@ def save(engine: LocalEngine, path: StrPath) -> None:
     else:
         blocks = engine.blocks
     size = code_blocks.count(blocks) + (0 if lists is None else len(lists))
-    with files.write_hdf5_atomically(path, size * (width + LIST_NUMBER_BYTES)) as file:
+    with atomic_files.write_hdf5_atomically(path, size * (width + LIST_NUMBER_BYTES)) as file:
         file.attrs["bits"] = engine.bits
         file.attrs["engine"] = next(name for name, kind in ENGINES.items() if type(engine) is kind)
         if isinstance(engine, IvfEngine):

@@ -1,0 +1,255 @@
+"""Files and folders that are written atomically: the old content or the new one, never a part.
+
+Holds after a kill at any moment, a full disk and an error while writing. What a killed process
+leaves is hidden, and removed or completed by the next one.
+"""
+
+import contextlib
+import ctypes
+import errno
+import glob
+import io
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+
+import h5py
+
+from dnnh.errors import UserError
+from dnnh.files import StrPath, resolved, size_text
+
+# HDF5 files up to this size are assembled in memory before they are written.
+MAX_IN_MEMORY = 500_000_000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextlib.contextmanager
+def write_atomically(path: StrPath) -> Iterator[pathlib.Path]:
+    """Yield a path beside ``path`` to write to; it takes its place when the block succeeds.
+
+    Works for files and for folders. If the block raises, or the process is killed, ``path`` is
+    left as it was; leftovers of processes that were killed are removed at the start. Two
+    processes at once do not mix what they write: the last one to finish has its way. A folder
+    is never replaced by a file.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    path = resolved(path)
+    if not path.name:
+        raise UserError(f"{path} is not a place to write to; give a name in it")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.dnnh-partial")
+    with _naming(path, partial):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is a device or a pipe; name a file to write")
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.dnnh-partial*"):
+            _remove_leftover(leftover, path)
+        remove(partial)
+        try:
+            yield partial
+            if path.is_dir() and not partial.is_dir():
+                raise UserError(f"{path} is a folder; name a file to write")
+            _sync(partial)
+            _put_in_place(partial, path)
+        finally:
+            remove(partial)
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path, partial: pathlib.Path) -> Iterator[None]:
+    """Name the file in errors of the system that do not, or that name what is beside it."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        if named is not None and not str(named).startswith((str(partial), str(path))):
+            raise
+        raise UserError(
+            f"{path} could not be written ({error.strerror or error}); nothing of it is left. "
+            "Make room on the disk, or name another place"
+        ) from error
+
+
+def _remove_leftover(leftover: pathlib.Path, path: pathlib.Path) -> None:
+    name = leftover.name.removesuffix(".old")
+    if not name.endswith(".dnnh-partial") or _is_running(name.split(".")[-2]):
+        return
+    if name != leftover.name and not path.exists():
+        os.replace(leftover, path)  # killed between the two renames below
+    else:
+        remove(leftover)
+
+
+def _put_in_place(partial: pathlib.Path, path: pathlib.Path) -> None:
+    """Rename, over a file or a folder that may be there, or may come there meanwhile."""
+    for _ in range(100):  # that others come and go is rare
+        try:
+            if not path.is_dir():  # a folder cannot be renamed over a full one
+                os.replace(partial, path)
+            elif not _exchange(partial, path):
+                _replace_in_two_steps(partial, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            if not partial.exists():
+                raise
+    raise UserError(f"{path} is being written by others all the time; stop them and try again")
+
+
+def _exchange(partial: pathlib.Path, path: pathlib.Path) -> bool:
+    """Let two paths change places, at once; False where the file system cannot."""
+    names = os.fsencode(partial), os.fsencode(path)
+    if _libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(partial), None, str(path))
+
+
+def _replace_in_two_steps(partial: pathlib.Path, path: pathlib.Path) -> None:
+    old = partial.with_name(f"{partial.name}.old")
+    os.replace(path, old)
+    try:
+        os.replace(partial, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    remove(old)
+
+
+def _sync(path: pathlib.Path) -> None:
+    """Wait until a file is on the disk: a rename could come there before its content."""
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def write_hdf5_atomically(path: StrPath, size: int = 0) -> Iterator[h5py.File]:
+    """Yield an h5py.File to fill; ``path`` appears when the block succeeds.
+
+    HDF5's own writing ends in a crash, not an error, when the disk is full. So a small
+    file is assembled in memory; for a large one, of ``size`` bytes, there must be room on
+    the disk before it begins.
+
+    Raises
+    ------
+    UserError
+        If there is no room.
+    """
+    if size <= MAX_IN_MEMORY:
+        content = io.BytesIO()
+        with h5py.File(content, "w") as file:
+            yield file
+        with write_atomically(path) as partial:
+            partial.write_bytes(content.getbuffer())
+        return
+    with write_atomically(path) as partial:
+        check_room(path, int(1.01 * size), partial.parent)
+        with h5py.File(partial, "w") as file:
+            yield file
+
+
+def check_room(path: StrPath, needed: int, folder: pathlib.Path) -> None:
+    """Raise UserError if the disk of a folder has no room for so many bytes, for ``path``."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{path} needs about {size_text(needed)} and the disk has {size_text(free)} free; make "
+            "room, ask for less, or name another place"
+        )
+
+
+@contextlib.contextmanager
+def write_files_atomically(folder: StrPath, obsolete: Iterable[str] = ()) -> Iterator[pathlib.Path]:
+    """Yield a folder to fill with files; they move to ``folder`` when the block succeeds.
+
+    All of them, also where the process is killed while they move: see :func:`complete`. Files
+    of the names in ``obsolete`` that are not written are removed with that. Other files in
+    ``folder`` stay.
+
+    Raises
+    ------
+    UserError
+        If they cannot be written.
+    """
+    folder = resolved(folder)
+    with _naming(folder, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        complete(folder)
+        for leftover in folder.glob(".dnnh-partial-*-*"):
+            if not _is_running(leftover.name.split("-")[2]):
+                remove(leftover)
+        prefix = f".dnnh-partial-{os.getpid()}-"
+        with tempfile.TemporaryDirectory(
+            dir=folder, prefix=prefix, ignore_cleanup_errors=True
+        ) as name:
+            partial = pathlib.Path(name)
+            yield partial
+            for path in partial.iterdir():
+                if (folder / path.name).is_dir():
+                    raise UserError(f"{folder / path.name} is a folder; name another place")
+                _sync(path)
+            for obsolete_name in obsolete:  # an empty folder stands for a file that goes
+                if not (partial / obsolete_name).exists():
+                    (partial / obsolete_name).mkdir()
+            # From this rename on, the new files are what counts.
+            committed = folder / partial.name.replace("partial", "commit")
+            partial.rename(committed)
+            _move_files(committed, folder)
+
+
+def complete(folder: pathlib.Path) -> None:
+    """Complete the moves that a process began here before it was killed."""
+    for committed in sorted(folder.glob(".dnnh-commit-*-*")):
+        if not _is_running(committed.name.split("-")[2]):
+            _move_files(committed, folder)
+
+
+def _move_files(committed: pathlib.Path, folder: pathlib.Path) -> None:
+    for path in sorted(committed.iterdir()):
+        if path.is_dir():
+            if not (folder / path.name).is_dir():
+                (folder / path.name).unlink(missing_ok=True)
+            path.rmdir()
+        else:
+            os.replace(path, folder / path.name)
+    committed.rmdir()
+
+
+def refuse_overwriting(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | None]) -> None:
+    """Raise UserError where writing one of the outputs would destroy one of the inputs.
+
+    Both are paths, or None for an option that is not given.
+    """
+    read = {resolved(path) for path in inputs if path}
+    for path in outputs:
+        if path and resolved(path) in read:
+            raise UserError(f"{path} would be written over what is read; name another file")
+
+
+def remove(path: pathlib.Path) -> None:
+    """Delete a file or a folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

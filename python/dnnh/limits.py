@@ -1,0 +1,66 @@
+"""What a file or a request may take, in one place.
+
+Everything that is read is hostile until checked: what a file declares is compared with these
+limits, and with the file's own size, before memory is taken for it. A limit is several times
+what the largest input of its kind has; real data sets do not meet one.
+"""
+
+# --- files -------------------------------------------------------------------------------
+
+# A file that is read as a whole, and a member of an archive. The largest that any data set
+# has is a batch of CIFAR-10, 31 MB.
+FILE_BYTES = 64_000_000
+# A description of ours (layout.json, result.json, about.json): some 10 KB.
+JSON_BYTES = 4_000_000
+# A training log: 1 MB for 70,000 iterations that are displayed every 100.
+LOG_BYTES = 1_000_000_000
+# Trained weights; protobuf itself reads no more.
+WEIGHTS_BYTES = 2_147_483_647
+
+# --- archives ----------------------------------------------------------------------------
+
+# Of one member of a tar: long names and other extensions belong to its header.
+TAR_HEADER_BYTES = 1_000_000
+# Of all members of a tar. CIFAR-10 as 60,000 image files has 31 to 125 MB, by the tar's format.
+TAR_HEADERS_BYTES = 200_000_000
+# Of a tar, decompressed. CIFAR-10 has 185 MB, as image files 240 MB.
+ARCHIVE_BYTES = 2_000_000_000
+
+# --- images ------------------------------------------------------------------------------
+
+# What is decoded takes up to 12 bytes per pixel. JPEG files of more pixels, as phones make
+# them, are decoded at a half, a quarter or an eighth of their size; progressive ones cannot be
+# without their coefficients in memory.
+IMAGE_PIXELS = 50_000_000
+JPEG_PIXELS = 250_000_000
+IMAGE_SIDE = 65_535  # as JPEG's; Pillow takes memory for each row, too
+
+# --- tables and names --------------------------------------------------------------------
+
+LINE_LETTERS = 1_000_000  # of a line of a table
+NAME_LETTERS = 150  # of the name of a class, or of a source
+TEXT_LETTERS = 200  # of a text in a codes file or a result
+CLASSES = 10_000
+
+# --- HDF5, Parquet, pickles --------------------------------------------------------------
+
+HDF5_OBJECTS = 1_000  # groups and data sets of a file; ours have at most 12
+# Arrays may be compressed: their values may have so many times the bytes that are stored, and
+# so many bytes in any case.
+EXPANSION = 100
+EXPANDED_BYTES = 64_000_000
+# A batch of CIFAR-10 with 10,000 images has some 60,000.
+PICKLE_OPCODES = 1_000_000
+
+# --- requests of the search page ---------------------------------------------------------
+
+UPLOAD_BYTES = 20_000_000  # of an image
+UPLOAD_SECONDS = 30  # until all of it is there
+# Images that are decoded at once, in bytes of their decoded values; others wait.
+DECODED_BYTES = 1_200_000_000
+HITS = 500
+
+
+def may_expand_to(stored: int) -> int:
+    """The most bytes that so many stored ones may be decompressed to."""
+    return EXPANSION * stored + EXPANDED_BYTES

@@ -1,0 +1,226 @@
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <google/protobuf/text_format.h>
+
+#include "caffe/caffe.hpp"
+#include "caffe/util/hdf5.hpp"
+#include "caffe/util/io.hpp"
+#include "gtest/gtest.h"
+
+#include "layers/files/atomic_file.hpp"
+#include "layers/temporary_folder.hpp"
+
+namespace caffe {
+
+namespace {
+
+std::string Content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+bool Exists(const std::string& path) { return boost::filesystem::exists(path); }
+
+// The process of a death test shall write to the folder of this one.
+void ForkDeathTests() { ::testing::FLAGS_gtest_death_test_style = "fast"; }
+
+// Writes fail beyond so many bytes, as where a disk is full.
+void LimitFileSize(rlim_t bytes) {
+  std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit = {bytes, bytes};
+  CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+}  // namespace
+
+TEST(AtomicFileTest, ReplacesTheFile) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "file";
+  std::ofstream(path) << "a longer content from before";
+  std::ofstream(path + ".partial") << "what a killed run left";
+  WriteFileAtomically(path, "new", 3);
+  EXPECT_EQ(Content(path), "new");
+  EXPECT_FALSE(Exists(path + ".partial"));
+}
+
+TEST(AtomicFileTest, BadFolder) {
+  const TemporaryFolder folder;
+  EXPECT_DEATH(WriteFileAtomically(folder / "none/file", "new", 3),
+               "none/file cannot be written \\(No such file or directory\\);"
+               " its folder must exist");
+}
+
+TEST(AtomicFileTest, FullDiskKeepsTheOldFile) {
+  ForkDeathTests();
+  const TemporaryFolder folder;
+  const std::string path = folder / "file", large(100000, 'x');
+  std::ofstream(path) << "old";
+  EXPECT_DEATH(
+      {
+        LimitFileSize(50000);
+        WriteFileAtomically(path, large.data(), large.size());
+      },
+      "file could not be written \\(File too large\\); nothing is left of it");
+  EXPECT_EQ(Content(path), "old");
+  EXPECT_FALSE(Exists(path + ".partial"));
+}
+
+TEST(AtomicFileTest, HDF5HasTheSameValues) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "file.h5";
+  Blob<float> written(2, 3, 5, 7), read;
+  for (int i = 0; i < written.count(); ++i) {
+    written.mutable_cpu_data()[i] = 0.5f * i;
+  }
+  hid_t file = CreateHDF5InMemory();
+  hdf5_save_nd_dataset(file, "values", written);
+  WriteHDF5Atomically(file, path);
+  EXPECT_FALSE(Exists("memory"));
+  file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  hdf5_load_nd_dataset(file, "values", 4, 4, &read, true);
+  H5Fclose(file);
+  ASSERT_EQ(read.shape(), written.shape());
+  for (int i = 0; i < written.count(); ++i) {
+    EXPECT_EQ(read.cpu_data()[i], written.cpu_data()[i]);
+  }
+}
+
+// Snapshots of a solver, in both formats.
+class SnapshotTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  // A net of one layer with weights, outputs x inputs.
+  shared_ptr<Solver<float>> Solve(int outputs, const std::string& name) {
+    SolverParameter parameters;
+    CHECK(google::protobuf::TextFormat::ParseFromString(
+        "base_lr: 0.1 momentum: 0.9 lr_policy: 'fixed' max_iter: 5 display: 0"
+        " snapshot_after_train: false snapshot_format: "
+            + std::string(GetParam()) + " snapshot_prefix: '" + (folder_ / name)
+            + "' net_param { name: 'small'"
+              " layer { name: 'data' type: 'DummyData' top: 'data'"
+              "   dummy_data_param { shape { dim: 2 dim: 3 }"
+              "     data_filler { type: 'constant' value: 1 } } }"
+              " layer { name: 'ip' type: 'InnerProduct' bottom: 'data'"
+              "   top: 'ip' inner_product_param { num_output: "
+            + std::to_string(outputs)
+            + "     weight_filler { type: 'gaussian' std: 1 } } }"
+              " layer { name: 'loss' type: 'Reduction' bottom: 'ip' top: 'loss'"
+              "   loss_weight: 1 } }",
+        &parameters));
+    return shared_ptr<Solver<float>>(
+        SolverRegistry<float>::CreateSolver(parameters));
+  }
+
+  std::string Name(const std::string& suffix,
+                   const std::string& name = "snapshot") const {
+    const bool hdf5 = GetParam() == std::string("HDF5");
+    return (folder_ / name) + "_iter_2" + suffix + (hdf5 ? ".h5" : "");
+  }
+
+  void Truncate(const std::string& path, int bytes) const {
+    boost::filesystem::resize_file(path,
+                                   boost::filesystem::file_size(path) - bytes);
+  }
+
+  const TemporaryFolder folder_;
+};
+
+TEST_P(SnapshotTest, Resumes) {
+  const auto solver = this->Solve(4, "snapshot");
+  solver->Step(2);
+  solver->Snapshot();
+  EXPECT_FALSE(Exists(Name(".caffemodel") + ".partial"));
+  EXPECT_FALSE(Exists(Name(".solverstate") + ".partial"));
+  solver->Step(3);
+  const auto resumed = this->Solve(4, "snapshot");
+  resumed->Restore(Name(".solverstate").c_str());
+  EXPECT_EQ(resumed->iter(), 2);
+  resumed->Step(3);
+  const Blob<float>& expected = *solver->net()->learnable_params()[0];
+  const Blob<float>& weights = *resumed->net()->learnable_params()[0];
+  for (int i = 0; i < weights.count(); ++i) {
+    EXPECT_EQ(weights.cpu_data()[i], expected.cpu_data()[i]);
+  }
+}
+
+TEST_P(SnapshotTest, FullDiskKeepsTheOldSnapshot) {
+  ForkDeathTests();
+  const auto solver = this->Solve(2000, "snapshot");
+  solver->Step(2);
+  solver->Snapshot();
+  const std::string model = Content(Name(".caffemodel"));
+  const std::string state = Content(Name(".solverstate"));
+  EXPECT_DEATH(
+      {
+        LimitFileSize(10000);
+        solver->Snapshot();
+      },
+      "snapshot_iter_2.caffemodel.*could not be written \\(File too large\\)");
+  EXPECT_EQ(Content(Name(".caffemodel")), model);
+  EXPECT_EQ(Content(Name(".solverstate")), state);
+  EXPECT_FALSE(Exists(Name(".caffemodel") + ".partial"));
+}
+
+TEST_P(SnapshotTest, BadTruncatedState) {
+  const auto solver = this->Solve(50, "snapshot");
+  solver->Step(2);
+  solver->Snapshot();
+  Truncate(Name(".solverstate"), 100);
+  EXPECT_DEATH(
+      this->Solve(50, "snapshot")->Restore(Name(".solverstate").c_str()),
+      "snapshot_iter_2.solverstate");
+}
+
+TEST_P(SnapshotTest, BadTruncatedModel) {
+  const auto solver = this->Solve(50, "snapshot");
+  solver->Step(2);
+  solver->Snapshot();
+  Truncate(Name(".caffemodel"), 100);
+  EXPECT_DEATH(
+      this->Solve(50, "snapshot")->Restore(Name(".solverstate").c_str()),
+      "snapshot_iter_2.caffemodel");
+}
+
+TEST_P(SnapshotTest, BadStateOfAnotherNet) {
+  const auto solver = this->Solve(4, "snapshot");
+  solver->Step(2);
+  solver->Snapshot();
+  const auto other = this->Solve(5, "other");
+  other->Step(2);
+  other->Snapshot();
+  // The weights fit, the history does not.
+  boost::filesystem::rename(Name(".caffemodel", "other"), Name(".caffemodel"));
+  EXPECT_DEATH(this->Solve(5, "other")->Restore(Name(".solverstate").c_str()),
+               GetParam() == std::string("HDF5")
+                   ? "shape mismatch"
+                   : "snapshot_iter_2.solverstate has history blob 0 of another"
+                     " shape than the net's 5 3");
+}
+
+// A model that was cut between two layers is valid to protobuf.
+TEST_P(SnapshotTest, BadModelWithoutALayer) {
+  if (GetParam() == std::string("HDF5")) {
+    GTEST_SKIP() << "HDF5 itself refuses a file that was cut";
+  }
+  const auto solver = this->Solve(4, "snapshot");
+  solver->Step(2);
+  solver->Snapshot();
+  NetParameter model;
+  CHECK(ReadProtoFromBinaryFile(Name(".caffemodel"), &model));
+  for (LayerParameter& layer : *model.mutable_layer()) { layer.clear_blobs(); }
+  WriteProtoToBinaryFile(model, Name(".caffemodel"));
+  EXPECT_DEATH(
+      this->Solve(4, "snapshot")->Restore(Name(".solverstate").c_str()),
+      "snapshot_iter_2.caffemodel has no weights of the layer 'ip'");
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, SnapshotTest,
+                         ::testing::Values("BINARYPROTO", "HDF5"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace caffe
