@@ -4,18 +4,20 @@
   python tools/serve.py --index photos.index.h5 --port 9000 --host 0.0.0.0
 
 --index is what tools/encode.py wrote. Only this machine can reach the page unless --host says
-otherwise; whoever can reach it can see the index. The page makes no outbound requests. Ctrl-C
-ends it. Needs the extra `serve`: .venv/bin/pip install -e '.[serve]'
+otherwise; whoever can reach it can see the index. The page makes no outbound requests. An index
+that is replaced meanwhile is served from then on. Ctrl-C ends it. Needs the extra `serve`: .venv/bin/pip install -e '.[serve]'
 """
 
 import argparse
 import contextlib
-import socket
+import functools
+from collections.abc import Iterator
 
 from dnnh import cli, errors
 from dnnh.errors import UserError
 from dnnh.retrieval import retriever
 from dnnh.retrieval.retriever import QueryEncoder
+from dnnh.retrieval.served_index import OpenedIndex, ServedIndex
 
 # Spark is for many queries at once, not for single ones that must be fast.
 ENGINES = [name for name in retriever.ENGINES if name != "spark"]
@@ -24,9 +26,7 @@ ENGINES = [name for name in retriever.ENGINES if name != "spark"]
 def main() -> None:
     arguments = parse_arguments()
     try:  # before the index is read
-        import uvicorn
-
-        from dnnh.retrieval import server
+        from dnnh.retrieval import server, web_server
     except ImportError as error:
         raise UserError(
             f"the page needs FastAPI and uvicorn ({error}); install them with "
@@ -34,18 +34,21 @@ def main() -> None:
         ) from error
     # The port is taken before the index is read: either may take long, or fail.
     with (
-        listen(arguments.host, arguments.port) as listener,
-        retriever.open_index(arguments.index, arguments.engine, arguments.address) as opened,
+        web_server.listen(arguments.host, arguments.port) as listener,
+        ServedIndex(arguments.index, functools.partial(open_index, arguments)) as index,
     ):
-        app = server.make_app(
-            opened,
-            QueryEncoder(opened.index, arguments.model),
-            server.LOCAL if arguments.host in server.LOCAL else None,
-        )
+        app = server.make_app(index, server.LOCAL if arguments.host in server.LOCAL else None)
         host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
         print(f"http://{host}:{listener.getsockname()[1]}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # the usual end
-            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+            web_server.make_server(app).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def open_index(arguments: argparse.Namespace) -> Iterator[OpenedIndex]:
+    """Yield what is at --index now."""
+    with retriever.open_index(arguments.index, arguments.engine, arguments.address) as opened:
+        yield OpenedIndex(opened, QueryEncoder(opened.index, arguments.model))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -61,18 +64,6 @@ def parse_arguments() -> argparse.Namespace:
     if not 0 <= arguments.port < 65536:
         raise UserError(f"--port {arguments.port}: ports are 0 to 65535")
     return arguments
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise UserError(
-            f"'{host}', port {port}, cannot be listened on "
-            f"({error.strerror or error}); take another --port or --host"
-        ) from error
 
 
 if __name__ == "__main__":

@@ -55,9 +55,13 @@ PICKLE_OPCODES = 1_000_000
 # --- requests of the search page ---------------------------------------------------------
 
 UPLOAD_BYTES = 20_000_000  # of an image
-UPLOAD_SECONDS = 30  # until all of it is there
-# Images that are decoded at once, in bytes of their decoded values; others wait.
-DECODED_BYTES = 1_200_000_000
+UPLOADS_BYTES = 200_000_000  # of all images that are not answered yet
+UPLOAD_SECONDS = 30  # until all of an image is there
+DECODED_AT_ONCE = 2  # images, of up to 600 MB each; others wait
+WAIT_SECONDS = 20  # until an image is decoded
+REQUEST_SECONDS = 60  # from the first byte of a request until its answer is sent
+CONNECTIONS = 200
+SHUTDOWN_SECONDS = 3  # that requests have to end
 HITS = 500
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dnnh.errors import UserError
+
 Rows = int | slice | Sequence[int] | NDArray[np.int64]
 Labels = tuple[str, ...]
 
@@ -35,6 +37,10 @@ class NetInfo:
     weights: str
 
 
+class IndexChanged(UserError):
+    """The file of an index was replaced or written to; what is there now can be opened."""
+
+
 @dataclasses.dataclass
 class ImageIndex:
     """An index of encoded images; names and labels are read when they are asked for.
@@ -50,6 +56,8 @@ class ImageIndex:
     codes : uint8 array of shape (n, ceil(q / 8)), or None where they are in Spark
     names : function of a row, a slice or an array of rows, returns a list of str
     labels : likewise, returns a list of tuples of str
+    close : function
+        Closes the file that names and labels are read from.
     """
 
     net: NetInfo
@@ -58,3 +66,4 @@ class ImageIndex:
     codes: NDArray[np.uint8] | None
     names: Callable[[Rows], list[str]]
     labels: Callable[[Rows], list[Labels]]
+    close: Callable[[], None] = lambda: None

@@ -19,7 +19,7 @@ from dnnh import files, packed_codes
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.retrieval import parquet
-from dnnh.retrieval.image_index import ImageIndex, Labels, NetInfo, Rows
+from dnnh.retrieval.image_index import ImageIndex, IndexChanged, Labels, NetInfo, Rows
 
 ARRAYS = ("codes", "names", "labels")
 NET_TEXTS = ("dataset", "method", "schedule", "weights")
@@ -49,6 +49,7 @@ def load(path: StrPath) -> ImageIndex:
         text = _StoredText(file, path)
         index = _read(file, text)
         text.keeps_open = stack.pop_all()
+        index.close = text.keeps_open.close
     return index
 
 
@@ -88,10 +89,18 @@ class _StoredText:
         self.keeps_open: contextlib.ExitStack | None = None
 
     def names(self, rows: Rows) -> list[str]:
-        return _text(self._file["names"], rows)
+        return self._read("names", rows)
 
     def labels(self, rows: Rows) -> list[Labels]:
-        return [_labels(text, self._path) for text in _text(self._file["labels"], rows)]
+        return [_labels(text, self._path) for text in self._read("labels", rows)]
+
+    def _read(self, name: str, rows: Rows) -> list[str]:
+        try:
+            return _text(self._file[name], rows)
+        except files.HDF5_ERRORS as error:
+            raise IndexChanged(
+                f"{self._path} can no longer be read ({error}): it was changed; open it again"
+            ) from error
 
 
 def _text(dataset: Any, rows: Rows) -> list[str]:

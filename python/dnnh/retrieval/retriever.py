@@ -161,18 +161,18 @@ def open_index(
         with spark_session.session(master or spark_session.MASTER) as session:
             yield Retriever(*spark.load(session, path))
         return
-    index = index_files.load(path)
-    assert index.codes is not None
-    if engine == "milvus":
-        if not address:
-            raise UserError(
-                "the engine 'milvus' needs --address: http://host:19530, or a file for Milvus "
-                "Lite, codes.db"
-            )
-        milvus = MilvusEngine(index.codes, index.net.bits, address)
-        with contextlib.closing(milvus):
-            yield Retriever(index, milvus)
-        return
-    local = storage.make_engine(engine, index.net.bits)
-    local.add(index.codes)
-    yield Retriever(index, local)
+    if engine == "milvus" and not address:
+        raise UserError(
+            "the engine 'milvus' needs --address: http://host:19530, or a file for Milvus "
+            "Lite, codes.db"
+        )
+    with contextlib.closing(index_files.load(path)) as index:
+        assert index.codes is not None
+        if engine == "milvus":
+            milvus = MilvusEngine(index.codes, index.net.bits, str(address))
+            with contextlib.closing(milvus):
+                yield Retriever(index, milvus)
+            return
+        local = storage.make_engine(engine, index.net.bits)
+        local.add(index.codes)
+        yield Retriever(index, local)

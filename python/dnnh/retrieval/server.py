@@ -1,18 +1,22 @@
 """A web page to search an index of encoded images with, and the same requests as JSON.
 
 Made with FastAPI. One Retriever and one QueryEncoder answer all requests, several at once;
-images are encoded one at a time, since Caffe's nets are for one thread.
+images are encoded one at a time, since Caffe's nets are for one thread. Memory is bounded: few
+images are decoded at once, and few bytes of images wait. Others are answered 503.
 
 The page makes no outbound requests, and its Content-Security-Policy forbids them.
 """
 
+import asyncio
+import contextlib
 import dataclasses
+import functools
 import importlib.resources
 import io
 import time
 import urllib.parse
-from collections.abc import Awaitable, Callable, Collection
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Annotated, Any, Protocol, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
@@ -21,11 +25,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.requests import ClientDisconnect
 
 from dnnh import limits, packed_codes, pages
 from dnnh.data import image_files
 from dnnh.errors import UserError
+from dnnh.retrieval.image_index import IndexChanged
 from dnnh.retrieval.retriever import QueryEncoder, Retriever
+from dnnh.retrieval.served_index import OpenedIndex
 
 THUMBNAIL = 192  # pixels, the larger side of an image that is shown
 PIXELATED = THUMBNAIL // 3  # narrower images are enlarged, pixel by pixel
@@ -47,33 +54,48 @@ STATIC = {
     "app.js": "text/javascript",
 }
 
+CLOSE = {"Connection": "close"}  # what else comes on the connection is not awaited
+T = TypeVar("T")
+
 # Names of this machine to itself.
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 router = APIRouter()
 
 
-def make_app(
-    retriever: Retriever, encoder: QueryEncoder, hosts: Collection[str] | None = None
-) -> FastAPI:
+class Index(Protocol):
+    """What requests are answered from; see dnnh.retrieval.served_index."""
+
+    def is_current(self) -> bool:
+        """Whether ``opened`` answers at once."""
+        ...
+
+    def opened(self) -> OpenedIndex:
+        """The index; raises IndexChanged."""
+        ...
+
+
+def make_app(index: Index, hosts: Collection[str] | None = None) -> FastAPI:
     """The application.
 
     Parameters
     ----------
-    retriever : Retriever
-    encoder : QueryEncoder
+    index : Index
     hosts : names that requests may ask for, or None for any
         Another site that lets its own name resolve to this machine (DNS rebinding) can then
         not read the index through a browser here.
     """
     # FastAPI's own /docs load a program from elsewhere; the page below does not.
     app = FastAPI(title="DNNH on Caffe: search", docs_url=None, redoc_url=None)
-    app.state.retriever = retriever
-    app.state.encoder = encoder
+    app.state.index = index
     app.state.hosts = hosts
+    app.state.uploads_bytes = 0
+    app.state.decoding = asyncio.Semaphore(limits.DECODED_AT_ONCE)
     app.middleware("http")(_guard)
     app.add_exception_handler(UserError, _bad_request)
-    app.add_exception_handler(ConnectionError, _without_engine)
+    app.add_exception_handler(IndexChanged, _not_now)
+    app.add_exception_handler(ConnectionError, _not_now)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.include_router(router)
     return app
 
@@ -107,19 +129,29 @@ async def _bad_request(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, status_code=400)
 
 
-async def _without_engine(request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, status_code=503)
+async def _not_now(request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "2"})
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
 
 
 # --- parameters ---------------------------------------------------------------------------
 
 
-def _retriever(request: Request) -> Retriever:
-    return request.app.state.retriever
+async def _opened(request: Request) -> OpenedIndex:
+    index: Index = request.app.state.index
+    # Opening may take seconds, and not this thread, in which all requests begin.
+    return index.opened() if index.is_current() else await run_in_threadpool(index.opened)
 
 
-def _encoder(request: Request) -> QueryEncoder:
-    return request.app.state.encoder
+async def _retriever(opened: Annotated[OpenedIndex, Depends(_opened)]) -> Retriever:
+    return opened.retriever
+
+
+async def _encoder(opened: Annotated[OpenedIndex, Depends(_opened)]) -> QueryEncoder:
+    return opened.encoder
 
 
 TheRetriever = Annotated[Retriever, Depends(_retriever)]
@@ -127,7 +159,7 @@ TheEncoder = Annotated[QueryEncoder, Depends(_encoder)]
 Top = Annotated[int, Query(ge=1, le=limits.HITS, description="how many images at most")]
 
 
-def _radius(
+async def _radius(
     retriever: TheRetriever,
     radius: Annotated[
         int | None, Query(ge=0, description="only images within this Hamming distance")
@@ -153,7 +185,7 @@ def _radius(
 Radius = Annotated[int | None, Depends(_radius)]
 
 
-def _row(
+async def _row(
     row: Annotated[int, Path(description="position in the index, from 0 on")],
     retriever: TheRetriever,
 ) -> int:
@@ -167,25 +199,55 @@ def _row(
 Row = Annotated[int, Depends(_row)]
 
 
-async def _image_bytes(request: Request) -> bytes:
-    """The body of a request, an image file."""
+@contextlib.asynccontextmanager
+async def _image_bytes(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body of a request, an image file; it counts as waiting until the end."""
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise HTTPException(
             415,
             "this is a form; send the image's bytes as the request's body: "
             "curl --data-binary @query.jpg",
         )
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > limits.UPLOAD_BYTES:
-            raise HTTPException(
-                413,
-                f"the image has more than {limits.UPLOAD_BYTES // 1_000_000} MB; send a smaller one",
-            )
-    if not data:
-        raise HTTPException(400, "the request's body is empty; send an image file in it")
-    return bytes(data)
+    data, state = bytearray(), request.app.state
+    try:
+        async with asyncio.timeout(limits.UPLOAD_SECONDS):
+            async for chunk in request.stream():
+                data += chunk
+                state.uploads_bytes += len(chunk)
+                if len(data) > limits.UPLOAD_BYTES:
+                    size = limits.UPLOAD_BYTES // 1_000_000
+                    raise HTTPException(
+                        413, f"the image has more than {size} MB; send a smaller one"
+                    )
+                if state.uploads_bytes > limits.UPLOADS_BYTES:
+                    raise _busy("images are being sent")
+        if not data:
+            raise HTTPException(400, "the request's body is empty; send an image file in it")
+        yield bytes(data)
+    except TimeoutError as error:
+        raise HTTPException(
+            408, f"the image was not there within {limits.UPLOAD_SECONDS} s", CLOSE
+        ) from error
+    finally:
+        state.uploads_bytes -= len(data)
+
+
+async def _in_turn(request: Request, decode: Callable[[], T]) -> T:
+    """What a function that decodes an image returns: few of them run at once, in threads."""
+    decoding: asyncio.Semaphore = request.app.state.decoding
+    try:
+        async with asyncio.timeout(limits.WAIT_SECONDS):
+            await decoding.acquire()
+    except TimeoutError as error:
+        raise _busy("images wait to be decoded") from error
+    try:
+        return await run_in_threadpool(decode)
+    finally:
+        decoding.release()
+
+
+def _busy(what: str) -> HTTPException:
+    return HTTPException(503, f"too many {what}; try again", {"Retry-After": "5"})
 
 
 # --- requests -----------------------------------------------------------------------------
@@ -199,14 +261,15 @@ async def _image_bytes(request: Request) -> bytes:
 async def search(
     request: Request, retriever: TheRetriever, encoder: TheEncoder, radius: Radius, top: Top = 20
 ) -> dict[str, Any]:
-    data = await _image_bytes(request)
+    async with _image_bytes(request) as data:
 
-    def encode_and_search() -> dict[str, Any]:
-        start = time.perf_counter()
-        code = encoder.encode(image_files.decode_image(data, "the request's body"))
-        return _hits(retriever, code, top, radius, encode_seconds=time.perf_counter() - start)
+        def encode() -> tuple[NDArray[np.uint8], float]:
+            start = time.perf_counter()
+            code = encoder.encode(image_files.decode_image(data, "the request's body"))
+            return code, time.perf_counter() - start
 
-    return await run_in_threadpool(encode_and_search)
+        code, seconds = await _in_turn(request, encode)
+    return await run_in_threadpool(_hits, retriever, code, top, radius, seconds)
 
 
 @router.get("/like/{row}", summary="The images nearest to an image of the index")
@@ -242,7 +305,11 @@ def _hits(
     summary="A small copy of an image of the index",
     response_class=Response,
 )
-def image(row: Row, retriever: TheRetriever) -> Response:
+async def image(request: Request, row: Row, retriever: TheRetriever) -> Response:
+    return await _in_turn(request, functools.partial(_thumbnail, row, retriever))
+
+
+def _thumbnail(row: int, retriever: Retriever) -> Response:
     name = retriever.index.names(row)[0]
     try:
         thumbnail = Image.fromarray(retriever.image(name))
@@ -276,7 +343,7 @@ def random_images(
 
 
 @router.get("/health", summary="Whether the server works")
-def health(retriever: TheRetriever) -> dict[str, Any]:
+async def health(retriever: TheRetriever) -> dict[str, Any]:
     return {
         "status": "ok",
         "images": len(retriever.engine),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def address():
     config = uvicorn.Config(
-        server.make_app(test_server.Fake(), test_server.Fake()), port=0, log_level="warning"
+        server.make_app(test_server.Fixed(test_server.Fake())), port=0, log_level="warning"
     )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)

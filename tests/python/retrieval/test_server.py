@@ -12,6 +12,7 @@ from dnnh.errors import UserError
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 from dnnh.retrieval.image_index import ImageIndex, NetInfo
 from dnnh.retrieval.retriever import Retriever
+from dnnh.retrieval.served_index import OpenedIndex
 
 testing = pytest.importorskip("fastapi.testclient")
 server = pytest.importorskip("dnnh.retrieval.server")
@@ -53,9 +54,23 @@ class Fake(Retriever):
         return np.full((100, 400, 3) if name == "<b>4.png" else (8, 8, 3), 7, np.uint8)
 
 
+class Fixed:
+    """An index that nobody replaces."""
+
+    def __init__(self, fake):
+        self._opened = OpenedIndex(fake, fake)
+
+    def is_current(self):
+        return True
+
+    def opened(self):
+        return self._opened
+
+
 @pytest.fixture
 def client():
-    return testing.TestClient(server.make_app(Fake(), Fake()))
+    with testing.TestClient(server.make_app(Fixed(Fake()))) as client:
+        yield client
 
 
 def test_an_image_finds_similar_images(client):
@@ -125,14 +140,14 @@ def test_an_engine_that_is_gone(monkeypatch):
         raise ConnectionError("Milvus at http://host:19530: no answer")
 
     monkeypatch.setattr(fake.engine, "search", search)
-    response = testing.TestClient(server.make_app(fake, fake)).get("/like/7")
+    response = testing.TestClient(server.make_app(Fixed(fake))).get("/like/7")
     assert response.status_code == 503
     assert response.json()["detail"] == "Milvus at http://host:19530: no answer"
 
 
 def test_only_requests_for_this_machine_are_answered():
     """Another site can let its own name resolve to this machine (DNS rebinding)."""
-    app = server.make_app(Fake(), Fake(), server.LOCAL)
+    app = server.make_app(Fixed(Fake()), server.LOCAL)
     for host, status in (
         ("localhost:8000", 200),
         ("127.0.0.1", 200),
