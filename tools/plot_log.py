@@ -7,7 +7,7 @@ python tools/plot_log.py training.log --output plot.pdf
 
 import pathlib
 
-from dnnh import atomic_files, cli, errors
+from dnnh import atomic_files, cli, errors, pages
 from dnnh.errors import UserError
 from dnnh.evaluation import plots
 from dnnh.nets import training_log
@@ -25,7 +25,7 @@ def main() -> None:
     atomic_files.refuse_overwriting([output], [arguments.log])
     figure = plots.training(training_log.read(arguments.log))
     with atomic_files.write_atomically(output) as partial:
-        figure.savefig(partial, format=output.suffix[1:], dpi=120)
+        partial.write_bytes(pages.figure_bytes(figure, output.suffix[1:], dpi=120))
     print(output)
 
 

@@ -18,7 +18,7 @@ and the same as .md, .csv and a folder of figures. The README's picture is one o
 import pathlib
 from collections.abc import Sequence
 
-from dnnh import atomic_files, cli, errors, paths
+from dnnh import atomic_files, cli, errors, pages, paths
 from dnnh.evaluation import comparison, plots, published
 from dnnh.evaluation.comparison import Results
 from dnnh.evaluation.comparison_table import ComparisonTable, csv_text
@@ -81,8 +81,9 @@ def write(
         drawn["comparison"] = plots.comparison(in_one)
     with atomic_files.write_files_atomically(stem) as partial:
         for name, plot in drawn.items():
-            plot.figure.savefig(partial / f"{name}.png", dpi=160)
-            plot.figure.savefig(partial / f"{name}.pdf")
+            for suffix in ("png", "pdf"):
+                path = partial / f"{name}.{suffix}"
+                path.write_bytes(pages.figure_bytes(plot.figure, suffix))
     return stem.with_suffix(".html")
 
 

@@ -45,7 +45,7 @@ def write_atomically(path: StrPath) -> Iterator[pathlib.Path]:
     if not path.name:
         raise UserError(f"{path} is not a place to write to; give a name in it")
     partial = path.with_name(f".{path.name}.{os.getpid()}.dnnh-partial")
-    with _naming(path, partial):
+    with naming(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise UserError(f"{path} is a device or a pipe; name a file to write")
@@ -63,8 +63,15 @@ def write_atomically(path: StrPath) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def _naming(path: pathlib.Path, partial: pathlib.Path) -> Iterator[None]:
-    """Name the file in errors of the system that do not, or that name what is beside it."""
+def naming(
+    path: pathlib.Path,
+    partial: pathlib.Path,
+    remedy: str = "nothing of it is left. Make room on the disk, or name another place",
+) -> Iterator[None]:
+    """Name a file in errors of the system that name none, or ``partial``, which is beside it.
+
+    They become a UserError. Errors of other files pass unchanged.
+    """
     try:
         yield
     except OSError as error:
@@ -72,8 +79,7 @@ def _naming(path: pathlib.Path, partial: pathlib.Path) -> Iterator[None]:
         if named is not None and not str(named).startswith((str(partial), str(path))):
             raise
         raise UserError(
-            f"{path} could not be written ({error.strerror or error}); nothing of it is left. "
-            "Make room on the disk, or name another place"
+            f"{path} could not be written ({error.strerror or error}); {remedy}"
         ) from error
 
 
@@ -193,7 +199,7 @@ def write_files_atomically(folder: StrPath, obsolete: Iterable[str] = ()) -> Ite
         If they cannot be written.
     """
     folder = resolved(folder)
-    with _naming(folder, folder):
+    with naming(folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
         complete(folder)
         for leftover in folder.glob(".dnnh-partial-*-*"):

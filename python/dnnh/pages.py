@@ -29,9 +29,17 @@ def render(template: str, **values: Any) -> str:
 
 def figure_uri(figure: Figure) -> str:
     """A matplotlib figure as a ``data:`` URI with its PNG file."""
+    return _data_uri(figure_bytes(figure, "png", dpi=200))
+
+
+def figure_bytes(figure: Figure, suffix: str, dpi: int = 160) -> bytes:
+    """The file of a matplotlib figure: png, pdf or svg.
+
+    In memory, since matplotlib raises something else where the disk is full.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200)
-    return _data_uri(buffer.getvalue())
+    figure.savefig(buffer, format=suffix, dpi=dpi)
+    return buffer.getvalue()
 
 
 def image_uri(image: NDArray[np.uint8], side: int | None = None) -> str:

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from dnnh import atomic_files, files, paths
+from dnnh import atomic_files, files, pages, paths
 from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError
 from dnnh.evaluation import codes as codes_files
@@ -70,8 +70,9 @@ def write(
         write_result(partial / "result.json", result)
         report.write_csv(partial / "curves.csv", result)
         for name, plot in plots.items():
-            plot.figure.savefig(partial / f"{name}.png", dpi=160)
-            plot.figure.savefig(partial / f"{name}.pdf")
+            for suffix in ("png", "pdf"):
+                path = partial / f"{name}.{suffix}"
+                path.write_bytes(pages.figure_bytes(plot.figure, suffix))
         (partial / "report.html").write_text(page)
     if json_copy:
         write_result(json_copy, result)

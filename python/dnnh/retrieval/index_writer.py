@@ -1,5 +1,6 @@
 """Encoding images into an index, with what is needed to resume after an interruption."""
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -135,8 +136,9 @@ class IndexWriter:
         self.path, self.net, self.source = pathlib.Path(path), net, source
         check_is_text(source)
         self.folder = self.path.with_name(f"{self.path.name}.partial")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._claim = (self.folder / "claim").open("w")
+        with self._naming():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._claim = (self.folder / "claim").open("w")
         try:
             fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -147,10 +149,17 @@ class IndexWriter:
         self.state = self._read_state()
         self._files = {}
         for name in FILES:
-            file = (self.folder / name).open("ab")
-            # Behind what is complete there may be a part of a group.
-            file.truncate(self.state.complete_bytes(name))
+            with self._naming():
+                # Unbuffered: a buffer that a full disk does not take is written again at exit.
+                file = (self.folder / name).open("ab", buffering=0)
+                # Behind what is complete there may be a part of a group.
+                file.truncate(self.state.complete_bytes(name))
             self._files[name] = file
+
+    def _naming(self) -> contextlib.AbstractContextManager[None]:
+        """What is done stays, where writing fails."""
+        remedy = "make room on the disk, and run the same command again to resume"
+        return atomic_files.naming(self.folder, self.folder, remedy)
 
     @property
     def _state_path(self) -> pathlib.Path:
@@ -232,8 +241,9 @@ class IndexWriter:
 
     def _append(self, name: str, data: bytes) -> None:
         file = self._files[name]
-        file.write(data)
-        file.flush()
+        with self._naming():
+            while data:
+                data = data[file.write(data) :]
         setattr(self.state, f"{name}_bytes", file.tell())
 
     def finish(self) -> int:
