@@ -27,7 +27,8 @@ from dnnh.errors import UserError
 from dnnh.evaluation import report, result_folder, results
 from dnnh.evaluation.codes import Codes
 
-DEFAULT_FEATURES = "gist"
+# What the paper's baselines hash (section 4.1): GIST, and NUS-WIDE's own bag of words.
+DEFAULT_FEATURES = {"nuswide": "bow"}
 
 
 def main() -> None:
@@ -73,9 +74,8 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_bits_option(parser, many_lengths=True)
     parser.add_argument(
         "--features",
-        default=DEFAULT_FEATURES,
         help=f"{', '.join(features.KINDS)}, or a file with one row for each "
-        f"image, .npy or HDF5 (default: {DEFAULT_FEATURES})",
+        "image, .npy or HDF5 (default: bow for nuswide, else gist)",
     )
     cli.add_method_seed_option(parser)
     cli.add_map_at_option(parser)
@@ -83,13 +83,19 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     cli.fill_in(arguments, bits=[cli.DEFAULTS["bits"]])
     cli.fill_in_defaults(arguments)
+    cli.fill_in(arguments, features=default_features(arguments.dataset))
     return arguments
+
+
+def default_features(dataset: str) -> str:
+    """What the methods hash if the user does not say."""
+    return DEFAULT_FEATURES.get(dataset, "gist")
 
 
 def result_name(method: Hasher, arguments: argparse.Namespace) -> str:
     """The method's name in results: ``<method>[_<features>][_seed<n>]``, without defaults."""
     name = method.name
-    if arguments.features != DEFAULT_FEATURES:
+    if arguments.features != default_features(arguments.dataset):
         name += f"_{pathlib.Path(arguments.features).stem}"
     if arguments.method_seed:
         name += f"_seed{arguments.method_seed}"

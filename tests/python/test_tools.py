@@ -354,6 +354,14 @@ def test_baselines_are_fitted_once(home, monkeypatch, capsys):
     assert (home / "results/digits_lsh_pixels_paper_80bit/result.json").exists()
 
 
+def test_baselines_hash_what_the_paper_hashes(monkeypatch):
+    command = importlib.import_module("baselines")
+    for dataset, expected in (("cifar10", "gist"), ("svhn", "gist"), ("nuswide", "bow")):
+        words = f"baselines.py --dataset {dataset} --method ksh --bits 12".split()
+        monkeypatch.setattr("sys.argv", words)
+        assert command.parse_arguments().features == expected
+
+
 def test_a_missing_database_is_one_sentence(tmp_path):
     log = train(tmp_path, digits_net(tmp_path / "nowhere"), 4, expect=-6)
     assert "TripletData layer 'triplet_images': there is no image database" in log

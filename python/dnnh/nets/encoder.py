@@ -2,6 +2,7 @@
 
 import pathlib
 import tempfile
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ BATCH = 100
 
 
 class Encoder:
-    """A trained net that encodes images.
+    """A trained net that encodes images. Any number of threads may use it, one after another.
 
     Bit i of an image is 1 where output i is above 0.5 (Lai et al., CVPR 2015, section 3.4).
 
@@ -41,6 +42,7 @@ class Encoder:
 
     def __init__(self, deploy: str, weights: pathlib.Path | str) -> None:
         self._weights = pathlib.Path(weights)
+        self._running = threading.Lock()  # a Caffe net has one input and one output
         self._net = _build(deploy)
         _load_weights(self._net, self._weights)
         if len(self._net.outputs) != 1:
@@ -68,6 +70,10 @@ class Encoder:
         UserError
             If the images do not fit the net, or the outputs are not finite.
         """
+        with self._running:
+            return self._run(images)
+
+    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         blob = self._net.blobs["images"]
         _, channels, height, width = blob.shape
         if (

@@ -4,11 +4,14 @@ Caffe logs hundreds of lines while it builds a net. Its logger reads its level o
 the environment, when the module is first loaded.
 """
 
+import ctypes
 import functools
 import os
 from types import ModuleType
 
 from dnnh.errors import UserError
+
+OMP_PAUSE_HARD = 2  # omp.h
 
 
 @functools.cache
@@ -34,7 +37,17 @@ def load() -> ModuleType:
     finally:
         if level is None:
             del os.environ["GLOG_minloglevel"]
+    os.register_at_fork(before=_end_threads)
     return caffe
+
+
+def _end_threads() -> None:
+    """End the threads that Caffe computes with, which start again when they are needed.
+
+    A forked process has none of them, but would wait for them for ever.
+    """
+    gomp = ctypes.CDLL("libgomp.so.1")  # the one that is loaded
+    gomp.omp_pause_resource_all(OMP_PAUSE_HARD)
 
 
 def messages() -> ModuleType:

@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -108,7 +107,6 @@ class QueryEncoder:
         # The first sub-network encodes queries, where there are two (section 4.4).
         deploy = prototxt.deploy_text(self.spec, self.spec.config.towers[0])
         self._encoder = Encoder(deploy, weights)
-        self._encoding = threading.Lock()  # Caffe's nets are for one thread at a time
 
     def _find_weights(self, index: ImageIndex, model: pathlib.Path | None) -> pathlib.Path:
         if model is None:
@@ -128,9 +126,7 @@ class QueryEncoder:
     def encode(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The packed code, uint8 (1, bytes), of an image, uint8 (height, width, 3)."""
         image = sources.fitted(image, self.spec.config.input)
-        with self._encoding:
-            outputs = self._encoder.outputs(image[np.newaxis])
-        return packed_codes.pack(outputs > 0.5)
+        return packed_codes.pack(self._encoder.outputs(image[np.newaxis]) > 0.5)
 
 
 @contextlib.contextmanager
