@@ -68,16 +68,16 @@ def test_an_image_finds_itself_and_its_neighbors(photos, tmp_path, run, weights)
 def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, weights, monkeypatch):
     """Caffe's nets are for one thread at a time."""
     run.encode(photos, tmp_path / "c.h5")
-    outputs, inside = encoder.Encoder.outputs, []
+    run_net, inside = encoder.Encoder._run, []
 
     def alone(net, images):
         inside.append(1)
         time.sleep(0.001)  # let others in, if they can come
         assert len(inside) == 1
         inside.clear()
-        return outputs(net, images)
+        return run_net(net, images)
 
-    monkeypatch.setattr(encoder.Encoder, "outputs", alone)
+    monkeypatch.setattr(encoder.Encoder, "_run", alone)
     index = index_files.load(tmp_path / "c.h5")
     query_encoder = retriever.QueryEncoder(index, weights)
     names = index.names(slice(0, 37))
