@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -48,6 +49,16 @@ bool IsTruncatedJpeg(const std::string& file) {
     if (bytes[at] == 0xff && bytes[at + 1] == 0xd9) { return false; }
   }
   return true;
+}
+
+// Whether Caffe's convert_imageset wrote an image, of bytes plane by plane. Its
+// keys are eight digits, "_" and the path.
+bool IsBlueFirst(const MDB_val& key, const Pixels& pixels) {
+  const char* text = static_cast<const char*>(key.mv_data);
+  return !pixels.datum.encoded() && pixels.channels == 3 && key.mv_size > 9
+      && text[8] == '_' && std::all_of(text, text + 8, [](char c) {
+           return '0' <= c && c <= '9';
+         });
 }
 
 }  // namespace
@@ -118,6 +129,13 @@ void ImageDatabase::ReadRecords() {
       channels_ = pixels.channels;
       height_ = pixels.height;
       width_ = pixels.width;
+      LOG_IF(WARNING, IsBlueFirst(record.key, pixels))
+          << owner_ << ": " << source_
+          << " was written by convert_imageset: its"
+          << " planes are blue, green and red, and a net learns from them in"
+          << " this order, but is given red first when it encodes; write the"
+          << " database with 'python tools/make_triplets.py', or with"
+          << " 'convert_imageset --encoded'";
     } else {
       Unpack(index, &pixels);
       // The record of an encoded image may state its size.

@@ -47,3 +47,13 @@ def test_another_broken_pipe_is_an_error(capsys):
 
     with pytest.raises(SystemExit, match="error: .*Broken pipe: 'socket'"):
         errors.run(main)
+
+
+def test_a_name_of_thousands_of_letters_is_shortened(capsys):
+    def main():
+        raise errors.UserError(f"{'a' * 4000}/{'b' * 4000} cannot be read")
+
+    with pytest.raises(SystemExit) as ended:
+        errors.run(main)
+    message = str(ended.value)
+    assert message.startswith(f"error: {'a' * 150}...{'b' * 40} cannot be read")

@@ -111,13 +111,13 @@ def open_archive(path: files.StrPath) -> Archive:
         If it is none of them, is damaged, or claims to be larger than any data set.
     """
     path = pathlib.Path(path)
-    if path.is_dir():
-        return _Folder(path)
     if not path.exists():
         raise UserError(f"{path} does not exist")
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise UserError(f"{path} is a device or a pipe; name a folder or an archive")
     try:
+        if path.is_dir():
+            return _Folder(path)
         return _Zip(path) if zipfile.is_zipfile(path) else _Tar(path)
     except DAMAGED as error:
         raise UserError(

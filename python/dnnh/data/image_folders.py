@@ -44,12 +44,16 @@ def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _walk_deeper(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    for entry in _entries(folder):
-        path = pathlib.Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk_deeper(path)
+    # A stack of ours: folders may be nested deeper than Python's calls.
+    open_folders = [iter(_entries(folder))]
+    while open_folders:
+        entry = next(open_folders[-1], None)
+        if entry is None:
+            open_folders.pop()
+        elif entry.is_dir(follow_symlinks=False):
+            open_folders.append(iter(_entries(pathlib.Path(entry.path))))
         else:
-            yield path
+            yield pathlib.Path(entry.path)
 
 
 def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:

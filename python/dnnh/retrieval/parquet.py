@@ -117,15 +117,18 @@ def load(folder: StrPath) -> ImageIndex:
         table = stored.to_table(
             columns=["row", "name", "labels", *columns],
             filter=compute.field("skipped").is_null(),
-        ).sort_by("row")
+        )
+        types = [str(table.schema.field(name).type) for name in ("name", "labels")]
+        if types[0] != "string" or types[1] not in ("list<element: string>", "list<item: string>"):
+            raise ValueError(f"its names are {types[0]}, its labels {types[1]}")
+        # Names and labels of all images may have more than 2 GiB.
+        large = pyarrow.large_string()
+        table = table.set_column(1, "name", table["name"].cast(large))
+        table = table.set_column(2, "labels", table["labels"].cast(pyarrow.large_list(large)))
+        table = table.sort_by("row")
         code_words = np.column_stack([table[name].to_numpy() for name in columns])
         name_column = table["name"].combine_chunks()
         labels_column = table["labels"].combine_chunks()
-        if str(name_column.type) != "string" or str(labels_column.type) not in (
-            "list<element: string>",
-            "list<item: string>",
-        ):
-            raise ValueError(f"its names are {name_column.type}, its labels {labels_column.type}")
         if name_column.null_count or labels_column.null_count:
             raise ValueError("it has images without a name or labels")
         if labels_column.flatten().null_count:

@@ -15,9 +15,11 @@
 
 namespace caffe {
 
-// Writes values as an LMDB, with keys 00000000, 00000001, ...
+// Writes values as an LMDB, with keys 00000000, 00000001, ..., each with a
+// suffix.
 inline void WriteLmdb(const std::string& folder,
-                      const std::vector<std::string>& values) {
+                      const std::vector<std::string>& values,
+                      const std::string& suffix = "") {
   boost::filesystem::create_directory(folder);
   MDB_env* environment;
   MDB_txn* transaction;
@@ -28,9 +30,10 @@ inline void WriteLmdb(const std::string& folder,
   CHECK_EQ(mdb_txn_begin(environment, NULL, 0, &transaction), 0);
   CHECK_EQ(mdb_dbi_open(transaction, NULL, 0, &database), 0);
   for (size_t i = 0; i < values.size(); ++i) {
-    char name[9];
-    std::snprintf(name, sizeof(name), "%08u", static_cast<unsigned>(i));
-    MDB_val key = {8, name};
+    char number[9];
+    std::snprintf(number, sizeof(number), "%08u", static_cast<unsigned>(i));
+    std::string name = number + suffix;
+    MDB_val key = {name.size(), &name[0]};
     MDB_val value = {values[i].size(), const_cast<char*>(values[i].data())};
     CHECK_EQ(mdb_put(transaction, database, &key, &value, 0), 0);
   }
@@ -39,12 +42,13 @@ inline void WriteLmdb(const std::string& folder,
 }
 
 inline void WriteLmdb(const std::string& folder,
-                      const std::vector<Datum>& images) {
+                      const std::vector<Datum>& images,
+                      const std::string& suffix = "") {
   std::vector<std::string> values;
   for (const Datum& datum : images) {
     values.push_back(datum.SerializeAsString());
   }
-  WriteLmdb(folder, values);
+  WriteLmdb(folder, values, suffix);
 }
 
 // A raw image whose first byte is `first` and whose others differ from their

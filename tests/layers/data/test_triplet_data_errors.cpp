@@ -174,6 +174,26 @@ TYPED_TEST(TripletDataErrorsTest, TruncatedDatabase) {
   EXPECT_DEATH(this->Make("batch_size: 1"), "db/data.mdb is truncated");
 }
 
+// Caffe's convert_imageset stores what OpenCV decodes: blue first.
+TYPED_TEST(TripletDataErrorsTest, PlanesOfConvertImageset) {
+  const std::string folder = this->folder_ / "converted";
+  const std::vector<Datum> color(60, RawImage(3, 6, 6, 1, 0));
+  std::vector<Datum> images = color;
+  for (size_t i = 0; i < images.size(); ++i) { images[i].set_label(i % 4); }
+  const auto log_of = [&](const std::string& suffix) {
+    boost::filesystem::remove_all(folder);
+    WriteLmdb(folder, images, suffix);
+    testing::internal::CaptureStderr();
+    this->Make("batch_size: 1 source: '" + folder + "'");
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_NE(log_of("_photos/a.jpg")
+                .find("converted was written by"
+                      " convert_imageset: its planes are"),
+            std::string::npos);
+  EXPECT_EQ(log_of("").find("convert_imageset"), std::string::npos);
+}
+
 // The image is decoded during training, on a thread.
 TYPED_TEST(TripletDataErrorsTest, UndecodableImage) {
   std::vector<Datum> images = NumberedImages();

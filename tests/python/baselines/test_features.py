@@ -83,3 +83,24 @@ def test_files_that_are_none(tmp_path):
         (tmp_path / name).write_bytes(b"nonsense")
         with pytest.raises(UserError, match="no features that can be read"):
             features.load(str(tmp_path / name), DATASET)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"PK\x03\x04" + bytes(100), "it is not a .npy file"),
+        (b"", "it is not a .npy file"),
+        (b"\x93NUMPY\x01\x00\x0a\x00{'descr':(", "cannot|invalid|Cannot|EOF|parse|unexpected"),
+        (
+            b"\x93NUMPY\x01\x00\x76\x00"
+            + b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000, 100000), }".ljust(117)
+            + b"\n",
+            "mmap length is greater than file size",
+        ),
+    ],
+)
+def test_npy_files_that_are_none(tmp_path, content, message):
+    """An archive .npz under that name; a header with an open bracket; 80 TB in 128 bytes."""
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(UserError, match=f"a.npy has no features that can be read .*({message})"):
+        features._read(tmp_path / "a.npy")

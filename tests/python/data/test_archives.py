@@ -4,6 +4,7 @@ import gzip
 import io
 import signal
 import tarfile
+import zipfile
 
 import pytest
 
@@ -120,3 +121,48 @@ def test_every_kind_of_tar(tmp_path, mode, tar_format):
         assert dict(archive.read_all(contents)) == contents
         last, first = list(contents)[-1], next(iter(contents))
         assert (archive.read(last), archive.read(first)) == (contents[last], contents[first])
+
+
+def test_a_zip_member_without_a_name(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        nameless = zipfile.ZipInfo("b.png")
+        nameless.filename = ""
+        monkeypatch.setattr(zipfile.ZipInfo, "is_dir", lambda info: False)  # fails for it
+        file.writestr(nameless, b"nameless")
+        file.writestr("b.png", b"b")
+    monkeypatch.undo()
+    with archives.open_archive(tmp_path / "a.zip") as opened:
+        assert opened.members == ["b.png"]
+        assert opened.read("b.png") == b"b"
+
+
+def test_archives_that_decompress_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "ARCHIVE_BYTES", 1_000_000)
+    with tarfile.open(tmp_path / "a.tar.bz2", "w:bz2") as file:
+        for i in range(3):
+            member = tarfile.TarInfo(f"{i}.png")
+            member.size = 600_000
+            file.addfile(member, io.BytesIO(bytes(600_000)))
+    with pytest.raises(UserError, match="a.tar.bz2 .*more than 1,000,000 bytes"):
+        archives.open_archive(tmp_path / "a.tar.bz2")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for i in range(3):
+            file.writestr(f"{i}.png", bytes(600_000))
+    with (
+        archives.open_archive(tmp_path / "a.zip") as opened,
+        pytest.raises(UserError, match="a.zip is larger than 1,000,000 bytes"),
+    ):
+        list(opened.read_all(opened.members))
+
+
+def test_shadows_of_macos_files_are_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for name in ("train/cat/a.png", "__MACOSX/train/cat/._a.png", "train/cat/.DS_Store"):
+            file.writestr(name, b"x")
+    with archives.open_archive(tmp_path / "a.zip") as opened:
+        assert opened.members == ["train/cat/a.png"]
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        for name in ("./train/cat/a.png", "./train/cat/._a.png"):
+            file.addfile(tarfile.TarInfo(name))
+    with archives.open_archive(tmp_path / "a.tar") as opened:
+        assert opened.members == ["./train/cat/a.png"]

@@ -1,5 +1,8 @@
 """Images one after the other, from folders, tables and LMDBs."""
 
+import os
+import pathlib
+import subprocess
 import types
 
 import lmdb
@@ -212,3 +215,19 @@ def test_links_to_folders(tmp_path):
     assert [str(path.relative_to(tmp_path / "photos")) for path in dataset.images.paths] == [
         item.name for item in items
     ]
+
+
+def test_folders_that_are_nested_deeply(tmp_path, monkeypatch):
+    """Deeper than Python's own calls may be."""
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path / "photos")
+    for _ in range(1200):
+        os.mkdir("a")
+        os.chdir("a")
+    picture(pathlib.Path("x.png"), 1)
+    try:
+        (item,) = sources.items(tmp_path / "photos")
+        assert item.labels == ("a",) and item.name.count("/") == 1200
+        assert item.read()[0, 0, 0] == 1
+    finally:  # Python cannot remove them
+        subprocess.run(["rm", "-rf", tmp_path / "photos"], check=True)

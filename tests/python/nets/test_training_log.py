@@ -105,3 +105,16 @@ def test_no_log(tmp_path):
     for name in ("x", "none"):
         with pytest.raises(UserError, match="no figures of a training|cannot be read"):
             traininglog.read(tmp_path / name)
+
+
+def test_numbers_of_thousands_of_digits(tmp_path):
+    """Python refuses to read them as numbers."""
+    long = "9" * 5000
+    (tmp_path / "log").write_text(
+        f"Iteration {long} (1 iter/s), loss = 1\n"
+        f"Iteration 3 (1 iter/s), loss = 1\n"
+        f"Train net output #0: loss = {long}\n"
+        f"Train net output #0: loss = 0.5\n"
+        f"epsilon = 0.1 from iteration {long}\n"
+    )
+    assert traininglog.read(tmp_path / "log")["loss"] == ([3], [0.5])

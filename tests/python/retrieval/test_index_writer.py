@@ -3,6 +3,7 @@
 import dataclasses
 import fcntl
 import json
+import os
 
 import numpy as np
 import pytest
@@ -163,3 +164,37 @@ def test_no_image_at_all(tmp_path, run):
     with pytest.raises(UserError, match="can be read; the first: .*x.jpg is not a readable"):
         run.encode(tmp_path / "empty", tmp_path / "c.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+@pytest.mark.parametrize("damage", ["nonsense\n", "5\n", "[1, 2]\n", '["a"]\n', ""])
+def test_entries_that_were_damaged(photos, tmp_path, run, monkeypatch, damage):
+    finish = index_writer.IndexWriter.finish
+
+    def damaged(writer):
+        path = writer.folder / "entries"
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(lines[:3]) + damage + "".join(lines[4:]))
+        return finish(writer)
+
+    monkeypatch.setattr(index_writer.IndexWriter, "finish", damaged)
+    with pytest.raises(
+        UserError, match="entries is damaged near line 1 .*; delete .*to start again"
+    ):
+        run.encode(photos, tmp_path / "c.h5")
+    assert not (tmp_path / "c.h5").exists()
+
+
+def test_the_output_may_not_be_the_weights(photos, tmp_path, run, weights):
+    before = weights.read_bytes()
+    with pytest.raises(UserError, match="would be written over what is read"):
+        run.encode(photos, weights, "--force")
+    assert weights.read_bytes() == before
+
+
+def test_a_source_whose_name_is_no_text(tmp_path, run, photos):
+    """It is said at the start, not when the index is written."""
+    folder = bytes(tmp_path) + b"/\xff"
+    os.rename(photos, folder)
+    with pytest.raises(UserError, match=r"\\udcff has a name that is not text in UTF-8; rename it"):
+        run.encode(os.fsdecode(folder), tmp_path / "c.h5")
+    assert not list(tmp_path.glob("c.h5*"))

@@ -1,0 +1,111 @@
+"""Break the Python package in named ways, and require its tests to fail.
+
+  python tests/python_mutation_tests.py            all mutants
+  python tests/python_mutation_tests.py splits     those with "splits" in the name
+
+As tests/mutation_tests.py does for the layers: each mutant (tests/python_mutants.py) is one edit,
+in a copy of the package that the tests import in place of the real one.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+from python_mutants import PYTHON_MUTANTS, PythonMutant
+from tqdm import tqdm
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TIMEOUT = 300  # seconds; the slowest tests of an unchanged package take some 40
+NO_FAILURE, FAILURE = 0, 1  # exit statuses of pytest
+
+
+def copy_package(folder: pathlib.Path, mutant: PythonMutant | None) -> None:
+    """A repository with a copy of the package, with one mutant; all else is linked.
+
+    Exits if the mutant does not match.
+    """
+    for path in ROOT.iterdir():
+        if path.name not in ("python", ".git", ".pytest_cache"):
+            (folder / path.name).symlink_to(path)
+    shutil.copytree(
+        ROOT / "python/dnnh", folder / "python/dnnh", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    if mutant is None:
+        return
+    path = folder / "python/dnnh" / mutant.source
+    text = path.read_text()
+    matches = text.count(mutant.original)
+    if matches != 1:
+        sys.exit(
+            f"error: {mutant.original!r} occurs {matches} times in python/dnnh/{mutant.source}, "
+            "not once; update tests/python_mutants.py"
+        )
+    path.write_text(text.replace(mutant.original, mutant.replacement))
+
+
+def status_of(tests: tuple[str, ...], mutant: PythonMutant | None) -> int | None:
+    """The exit status of pytest with these tests; None if they do not end."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary).resolve()
+        copy_package(folder, mutant)
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        command += [f"--basetemp={folder / 'temporary'}"]
+        try:
+            return subprocess.run(
+                [*command, *(f"tests/python/{test}" for test in tests)],
+                cwd=folder,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(folder / "python"),
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    "OMP_NUM_THREADS": "1",
+                    "OPENBLAS_NUM_THREADS": "1",
+                },
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=TIMEOUT,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def survives(name: str) -> bool:
+    """Return whether the tests pass with a mutant: then they are inadequate."""
+    mutant = PYTHON_MUTANTS[name]
+    status = status_of(mutant.tests, mutant)
+    if status not in (NO_FAILURE, FAILURE):
+        sys.exit(f"error: mutant '{name}': pytest ended with {status}, so there is no result")
+    return status == NO_FAILURE
+
+
+def main() -> None:
+    wanted = [name for name in PYTHON_MUTANTS if all(word in name for word in sys.argv[1:])]
+    if not wanted:
+        sys.exit(
+            "error: no name of a mutant in tests/python_mutants.py has all of "
+            + " ".join(sys.argv[1:])
+        )
+    tests = sorted({PYTHON_MUTANTS[name].tests for name in wanted})
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for test, status in zip(tests, pool.map(lambda some: status_of(some, None), tests)):
+            if status != NO_FAILURE:
+                sys.exit(f"error: without a mutant, {', '.join(test)} ended with {status}")
+        outcomes = tqdm(
+            zip(wanted, pool.map(survives, wanted), strict=True),
+            total=len(wanted),
+            unit="mutant",
+            desc="Python mutation tests",
+        )
+        surviving = [name for name, survived in outcomes if survived]
+    for name in surviving:
+        print(f"SURVIVED: {name}")
+    print(f"{len(wanted) - len(surviving)} passed, {len(surviving)} failed")
+    sys.exit(bool(surviving))
+
+
+if __name__ == "__main__":
+    main()
