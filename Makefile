@@ -119,6 +119,7 @@ else
 	@echo "The mutants of tests/mutation_tests.py are for the CPU build; skipped."
 endif
 	@$(PYTHON) -m pytest
+	@$(PYTHON) tests/python_mutation_tests.py
 
 # The site needs the environment, but not Caffe.
 docs: .venv/installed-docs

@@ -82,7 +82,10 @@ _EDITS: dict[tuple[str, tuple[str, ...]], dict[str, tuple[str, str]]] = {
             "np.stack([query, positive, negative], axis=1)",
             "np.stack([query, negative, positive], axis=1)",
         ),
-        "triplets: impossible images drawn": ("_check_possible(multi_hot)\n    rng", "rng"),
+        "triplets: seed forgotten": (
+            "rng = np.random.default_rng(seed)",
+            "rng = np.random.default_rng(0)",
+        ),
     },
     ("data/image_database.py", ("data/test_image_database.py",)): {
         "database: other order of planes": (

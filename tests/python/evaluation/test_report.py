@@ -7,6 +7,7 @@ import html.parser
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 
 from dnnh import packed_codes
 from dnnh.data import datasets
+from dnnh.errors import UserError
 from dnnh.evaluation import codes, gallery, metrics, report, result_folder
 from dnnh.evaluation.results import Result, write_result
 
@@ -137,6 +139,32 @@ def test_gallery_ranks_by_distance():
             index = hit.image.index
             assert (BITS[query] != BITS[index]).sum() == hit.distance
             assert hit.relevant == (LABELS[query] == LABELS[index])
+
+
+def test_codes_of_another_result_do_not_stay(tmp_path, result):
+    """Beside a result of a codes file that lies elsewhere."""
+    folder, elsewhere = tmp_path / "results", tmp_path / "codes.h5"
+    result_folder.write(CODES, result, DATASET, folder)
+    (folder / "notes.txt").touch()
+    shutil.copy(folder / "codes.h5", elsewhere)
+    # The folder's own codes, evaluated again.
+    result_folder.write(CODES, result, folder=folder, codes_file=folder / "codes.h5")
+    assert (folder / "codes.h5").exists()
+    result_folder.write(CODES, result, folder=folder, codes_file=elsewhere)
+    assert not (folder / "codes.h5").exists()
+    assert (folder / "notes.txt").exists() and (folder / "result.json").exists()
+
+
+def test_the_copy_of_the_json_comes_last(tmp_path, result, monkeypatch):
+    """It would be of a result that is in no folder."""
+
+    def fail(*arguments):
+        raise UserError("no room")
+
+    monkeypatch.setattr(report, "write_csv", fail)
+    with pytest.raises(UserError, match="no room"):
+        result_folder.write(CODES, result, folder=tmp_path / "a", json_copy=tmp_path / "copy.json")
+    assert not (tmp_path / "copy.json").exists() and not list((tmp_path / "a").iterdir())
 
 
 def test_a_query_is_not_its_own_hit():
