@@ -14,7 +14,13 @@ class UserError(Exception):
 
     Tools print it without a traceback and exit with 1. Anything else that is
     raised is a bug of ours and keeps its traceback.
+
+    As text it is one printable line, whatever the names and the messages of libraries in it
+    have.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 def printable(text: str) -> str:

@@ -57,3 +57,9 @@ def test_a_name_of_thousands_of_letters_is_shortened(capsys):
         errors.run(main)
     message = str(ended.value)
     assert message.startswith(f"error: {'a' * 150}...{'b' * 40} cannot be read")
+
+
+def test_messages_are_one_printable_line():
+    """Whatever names and libraries' messages bring along."""
+    error = errors.UserError("a\nb.png is damaged (\x1b[31mline 1\r\nline 2\ud800)")
+    assert str(error) == r"a\nb.png is damaged (\x1b[31mline 1\r\nline 2\ud800)"
