@@ -3,7 +3,9 @@
 Pixels count. Metadata that is broken or very large is ignored.
 """
 
+import ctypes
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -28,6 +30,18 @@ SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if 
 
 # Pillow warns of metadata that it cannot read; it is ignored here.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def _silence_libtiff() -> None:
+    """Have libtiff, which Pillow loads, print nothing: it reports each damage on stderr."""
+    library = ctypes.CDLL(Image.core.__file__)  # type: ignore[attr-defined]
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if hasattr(library, name):  # Pillow may be built without it
+            getattr(library, name)(ctypes.c_void_p(None))
+
+
+_silence_libtiff()
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # chunks that make the pixels

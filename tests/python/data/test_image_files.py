@@ -129,3 +129,17 @@ def test_a_very_long_image_is_refused():
     data = encoded(pixels=np.zeros((70_000, 1, 3), np.uint8))
     with pytest.raises(UserError, match="a claims 1x70000 pixels; a side has at most 65,535"):
         decode_image(data, "a")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pytest sets filters of its own
+def test_damaged_tiff_files_are_refused_in_silence(capfd):
+    """libtiff would print each damage."""
+    whole = encoded("TIFF", compression="tiff_adobe_deflate")
+    refused = 0
+    for at in range(len(whole)):
+        try:
+            decode_image(whole[:at] + b"\x7f" + whole[at + 1 :], "a.tif")
+        except UserError:
+            refused += 1
+    assert refused > 50
+    assert capfd.readouterr() == ("", "")
