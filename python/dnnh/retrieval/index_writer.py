@@ -182,6 +182,7 @@ class IndexWriter:
                 size = (self.folder / name).stat().st_size
                 if not 0 <= complete <= size:
                     raise ValueError(f"'{name}' has {size} bytes, not {complete}")
+            self._check_counts(state)
         except (UserError, OSError, ValueError, AttributeError, TypeError) as error:
             raise UserError(
                 f"{path} cannot be read ({error}); delete {self.folder} to start again"
@@ -192,6 +193,14 @@ class IndexWriter:
                 "start again, or name another --output"
             )
         return state
+
+    def _check_counts(self, state: State) -> None:
+        """Raise ValueError where the numbers of images fit neither each other nor the codes."""
+        encoded, skipped = state.encoded, state.skipped
+        if min(encoded, skipped) < 0 or state.seen != encoded + skipped:
+            raise ValueError(f"of {state.seen} images {encoded} are encoded, {skipped} skipped")
+        if state.codes_bytes != encoded * packed_codes.code_bytes(self.net.bits):
+            raise ValueError(f"{encoded} codes have {state.codes_bytes} bytes")
 
     @property
     def seen(self) -> int:

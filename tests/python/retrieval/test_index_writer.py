@@ -100,9 +100,16 @@ def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
     begun(about=about, encoded="x")
     with pytest.raises(UserError, match="other entries"):
         run.encode(photos, tmp_path / "c.h5")
+    for counts in ({"seen": 1}, {"encoded": 2, "skipped": -2}, {"skipped": 10**400}):
+        begun(about=about, **counts)
+        with pytest.raises(UserError, match="state.json .*are encoded.*delete"):
+            run.encode(photos, tmp_path / "c.h5")
+    begun(about=about, seen=10**400, encoded=10**400)
+    with pytest.raises(UserError, match="state.json .*0 codes have 0 bytes.*delete"):
+        run.encode(photos, tmp_path / "c.h5")
     # One more image, or one less, before where it was.
     for seen, last in ((50, "z.png"), (5, "class0/06.png")):
-        begun(about=about, seen=seen, last=last)
+        begun(about=about, seen=seen, skipped=seen, last=last)
         with pytest.raises(UserError, match=f"other images than .*image {seen} was '{last}'"):
             run.encode(photos, tmp_path / "c.h5")
     begun(about=about)
