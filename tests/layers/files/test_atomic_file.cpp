@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include <google/protobuf/text_format.h>
 
@@ -69,6 +70,39 @@ TEST(AtomicFileTest, FullDiskKeepsTheOldFile) {
       "file could not be written \\(File too large\\); nothing is left of it");
   EXPECT_EQ(Content(path), "old");
   EXPECT_FALSE(Exists(path + ".partial"));
+}
+
+// Caffe reads all values of a data set into the room of one.
+TEST(AtomicFileTest, BadHDF5Values) {
+  const hid_t file = CreateHDF5InMemory();
+  const hsize_t many[] = {1000000}, huge[] = {4294967298};  // 2^32 + 2
+  const std::vector<int> numbers(many[0]);
+  H5LTmake_dataset_int(file, "numbers", 1, many, numbers.data());
+  hdf5_save_int(file, "number", 7);
+  hdf5_save_string(file, "text", "seven");
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, 8);  // no zero at its end
+  H5LTmake_dataset(file, "texts", 1, many, type,
+                   std::vector<char>(8 * many[0], 'x').data());
+  const hid_t space = H5Screate_simple(1, huge, NULL);
+  H5Dclose(H5Dcreate2(file, "huge", H5T_NATIVE_FLOAT, space, H5P_DEFAULT,
+                      H5P_DEFAULT, H5P_DEFAULT));
+  EXPECT_EQ(hdf5_load_int(file, "number"), 7);
+  EXPECT_EQ(hdf5_load_string(file, "text"), "seven");
+  for (const std::string name : {"numbers", "text", "none"}) {
+    EXPECT_DEATH(hdf5_load_int(file, name),
+                 "HDF5 dataset " + name + " is not one whole number");
+  }
+  for (const std::string name : {"texts", "number", "none"}) {
+    EXPECT_DEATH(hdf5_load_string(file, name),
+                 "HDF5 dataset " + name + " is not one string");
+  }
+  Blob<float> blob(std::vector<int>(1, 2));
+  EXPECT_DEATH(hdf5_load_nd_dataset(file, "huge", 0, 4, &blob),
+               "HDF5 dataset huge is too large for a blob");
+  H5Sclose(space);
+  H5Tclose(type);
+  H5Fclose(file);
 }
 
 TEST(AtomicFileTest, HDF5HasTheSameValues) {
