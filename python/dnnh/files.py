@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import h5py
+import numpy as np
 
 from dnnh import limits
 from dnnh.errors import UserError
@@ -61,6 +62,14 @@ def open_regular_file(path: StrPath) -> io.BufferedReader:
         file.close()
         raise OSError(f"{path} is a pipe or a device")
     return file
+
+
+def is_file(path: pathlib.Path) -> bool:
+    """Whether there is such a file; not if no file can have that name."""
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def read_regular_file(path: StrPath, most: int | None = None) -> bytes:
@@ -149,6 +158,20 @@ def read_hdf5(path: StrPath, problem: str, remedy: str) -> Iterator[Any]:
         raise
     except HDF5_ERRORS as error:
         raise UserError(f"{path} {problem} ({error}); {remedy}") from error
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A whole number of an HDF5 file, for example an attribute.
+
+    Raises
+    ------
+    ValueError
+        If it is something else: text, a fraction, several numbers.
+    """
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "iuf" or not float(number).is_integer():
+        raise ValueError(f"{name} is {number.tolist()!r:.40}, not a whole number")
+    return int(number)
 
 
 def _check_objects(file: Any) -> None:

@@ -123,3 +123,26 @@ def test_sizes():
     assert files.size_text(0) == "0 bytes"
     assert files.size_text(999_999) == "999,999 bytes"
     assert files.size_text(1_234_567_890) == "1,234.57 MB"
+
+
+@pytest.mark.parametrize("value", [7, np.int16(7), np.uint64(7), np.float32(7), np.array(7)])
+def test_whole_numbers(value):
+    assert files.whole_number("x", value) == 7
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["7", b"7", 7.5, np.nan, np.inf, np.complex64(7), np.array([7]), None, h5py.Empty("i4")],
+)
+def test_what_is_no_whole_number(value, recwarn):
+    with pytest.raises(ValueError, match="x is .*, not a whole number"):
+        files.whole_number("x", value)
+    assert not recwarn.list
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    (tmp_path / "a").touch()
+    assert files.is_file(tmp_path / "a")
+    assert not files.is_file(tmp_path)
+    assert not files.is_file(tmp_path / ("a" * 5000))
+    assert not files.is_file(tmp_path / "a\0")

@@ -83,7 +83,8 @@ def check(features: NDArray, count: int, where: files.StrPath) -> NDArray[np.flo
         )
     if features.dtype.kind not in "fiub":
         raise UserError(f"{where} has values of type {features.dtype}, not numbers")
-    features = features.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is reported below
+        features = features.astype(np.float32)
     broken = ~np.isfinite(features).all(axis=1)
     if broken.any():
         raise UserError(

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import files
+from dnnh import files, limits
 from dnnh.data import image_files
 from dnnh.errors import UserError
 
@@ -44,14 +44,17 @@ class EncodedImages:
 
     def __init__(self, path: files.StrPath, shape: ArrayLike) -> None:
         self.path = path
-        self.shape: tuple[int, ...] = tuple(np.asarray(shape).tolist())
+        sides = np.asarray(shape)
+        if sides.ndim != 1 or sides.dtype.kind not in "iu":
+            raise ValueError(f"images are said to have the shape {shape!s:.100}")
+        self.shape: tuple[int, ...] = tuple(sides.tolist())
         self._files: Any = h5py.File(path, "r")["files"]
         is_bytes = h5py.check_vlen_dtype(self._files.dtype) == np.uint8
         if not is_bytes or self._files.shape != self.shape[:1]:
             raise ValueError(
                 f"files is {self._files.dtype} of shape {self._files.shape}, images {self.shape}"
             )
-        if len(self.shape) != 4 or min(self.shape) < 1:
+        if len(self.shape) != 4 or min(self.shape) < 1 or max(self.shape[1:]) > limits.IMAGE_SIDE:
             raise ValueError(f"images are said to have the shape {self.shape}")
 
     def __len__(self) -> int:
@@ -64,14 +67,28 @@ class EncodedImages:
         chosen = np.arange(len(self))[rows]
         if chosen.ndim == 0:
             return self._decoded(int(chosen))
-        images = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+        images = np.empty((0, *self.shape[1:]), np.uint8)
         for place, row in enumerate(chosen.tolist()):
-            images[place] = self._decoded(row)
+            image = self._decoded(row)
+            if not place:  # one image has the shape that the file claims
+                images = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+            images[place] = image
         return images
 
     def encoded(self, row: int) -> bytes:
-        """The image file of a row."""
-        return self._files[row].tobytes()
+        """The image file of a row.
+
+        Raises
+        ------
+        UserError
+            If the HDF5 file is damaged there.
+        """
+        try:
+            return self._files[row].tobytes()
+        except files.HDF5_ERRORS as error:
+            raise UserError(
+                f"{self.path}: image {row} cannot be read ({error}); prepare the data set again"
+            ) from error
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
         image = image_files.decode_image(self.encoded(row), f"{self.path}: image {row}")

@@ -74,7 +74,7 @@ def image_side(name: str) -> int:
     path = checked_path(name)
     with files.read_hdf5(path, NOT_A_DATASET, _prepare_again(name)) as file:
         shape = file.attrs["shape"] if "files" in file else file["images"].shape
-        return int(shape[1])
+        return files.whole_number("shape", shape[1])
 
 
 def save(dataset: Dataset, check: Callable[[Dataset, list[str]], None] | None = None) -> list[str]:
@@ -179,7 +179,7 @@ def load(name: str) -> Dataset[Images]:
             labels=file["labels"][:],
             classes=tuple(json.loads(file.attrs["classes"])),
             source=str(file.attrs["source"]),
-            train=int(file.attrs["train"]),
+            train=files.whole_number("train", file.attrs["train"]),
             features=features,
         )
         _check(dataset)

@@ -121,14 +121,14 @@ def _image_paths(
     for name in names:
         parts = name.replace("\\", "/").split("/")
         if len(parts) != 2 or ".." in parts or not all(parts) or "\0" in name:
-            raise UserError(f"Imagelist.txt has '{name[:60]}', not 'category\\file.jpg'")
+            raise UserError(f"{source}: Imagelist.txt has '{name[:60]}', not 'category\\file.jpg'")
         members.append((parts[0], parts[1]))
     # The layout that most of a sample follows.
     sample = members[:: max(1, len(members) // 200)]
     best_root, best_layout, most_files = roots[0], LAYOUTS[0], 0
     for root in roots:
         for layout in LAYOUTS:
-            count = sum((root / _place(layout, *member)).is_file() for member in sample)
+            count = sum(files.is_file(root / _place(layout, *member)) for member in sample)
             if count > most_files:
                 best_root, best_layout, most_files = root, layout, count
     if not most_files:

@@ -79,25 +79,18 @@ def _names_columns(rows: list[TableRow], folder: pathlib.Path) -> bool:
 
 
 def _has_image(row: TableRow, folder: pathlib.Path) -> bool:
-    return any(_is_file(folder / name) for name in {row.name, _of_list(row).name})
+    return any(files.is_file(folder / name) for name in {row.name, _of_list(row).name})
 
 
 def _is_list(rows: list[TableRow], folder: pathlib.Path) -> bool:
     """Whether the first row is a path, a space and a number, not a path that has a space."""
-    return bool(rows) and _of_list(rows[0]) != rows[0] and not _is_file(folder / rows[0].name)
+    return bool(rows) and _of_list(rows[0]) != rows[0] and not files.is_file(folder / rows[0].name)
 
 
 def _of_list(row: TableRow) -> TableRow:
     """A row of a list, which has one cell to a CSV reader."""
     match = re.fullmatch(r"(.*\S)\s+(\d+)", row.name)
     return row if match is None or row.labels else TableRow(row.number, match[1], (match[2],))
-
-
-def _is_file(path: pathlib.Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long
-        return False
 
 
 def _lines(file: IO[str], path: pathlib.Path) -> Iterator[str]:

@@ -102,7 +102,7 @@ def load(path: files.StrPath) -> Codes:
             if name in file.attrs:
                 parts[name] = _text(file.attrs[name])
         for name in ("bits", "seed"):
-            parts[name] = _whole_number(name, file.attrs[name])
+            parts[name] = files.whole_number(name, file.attrs[name])
         codes = Codes(**parts)
     _check(path, codes)
     return codes
@@ -116,12 +116,6 @@ def is_text(text: object) -> bool:
 def _text(attribute: Any) -> str:
     """Text, whichever of HDF5's two kinds of strings it was written as."""
     return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
-
-
-def _whole_number(name: str, attribute: Any) -> int:
-    if int(attribute) != attribute:
-        raise ValueError(f"{name} is {attribute}, not a whole number")
-    return int(attribute)
 
 
 def _check(path: files.StrPath, codes: Codes) -> None:

@@ -58,7 +58,7 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
     missing += [name for name in ATTRIBUTES if name not in file.attrs]
     if missing:
         raise ValueError("it has no " + ", ".join(missing))
-    bits = int(file.attrs["bits"])
+    bits = files.whole_number("bits", file.attrs["bits"])
     try:
         packed_codes.check_bits(bits)
         codes = packed_codes.check(file["codes"][:], bits, "codes")
@@ -74,7 +74,7 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
     return ImageIndex(
         net=NetInfo(bits=bits, **texts),
         source=str(file.attrs["source"]),
-        skipped=int(file.attrs["skipped"]),
+        skipped=files.whole_number("skipped", file.attrs["skipped"]),
         codes=codes,
         names=text.names,
         labels=text.labels,
@@ -99,7 +99,8 @@ class _StoredText:
             return _text(self._file[name], rows)
         except files.HDF5_ERRORS as error:
             raise IndexChanged(
-                f"{self._path} can no longer be read ({error}): it was changed; open it again"
+                f"{self._path} has {name} that cannot be read ({error}); if it was changed, open it "
+                f"again, else {REMEDY}"
             ) from error
 
 

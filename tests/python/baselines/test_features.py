@@ -66,14 +66,16 @@ def test_any_array_from_a_file(tmp_path):
         (np.zeros(6), r"shape \(6,\)"),
         (np.zeros((6, 0)), r"shape \(6, 0\)"),
         (np.where(np.eye(6) > 0, np.nan, 1), "6 of 6 rows.*the first is row 0"),
+        (np.full((6, 2), 1e300), "6 of 6 rows have values that are not finite"),
         (np.array([["a"]] * 6), "not numbers"),
         (np.array([[{}]] * 6), "no features that can be read.*Python objects"),
     ],
 )
-def test_arrays_that_are_none(tmp_path, array, message):
+def test_arrays_that_are_none(tmp_path, array, message, recwarn):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(UserError, match=message):
         features.load(str(tmp_path / "a.npy"), DATASET)
+    assert not recwarn.list
 
 
 def test_files_that_are_none(tmp_path):

@@ -64,3 +64,13 @@ def test_load_refuses_what_does_not_fit(home):
         datasets.save(dataclasses.replace(good, **change))
         with pytest.raises(UserError, match="not a data set file.*--force"):
             datasets.load("cifar10")
+
+
+@pytest.mark.parametrize("train", ["20", 0.5, 1j, [1]])
+def test_load_refuses_attributes_of_another_kind(home, train, recwarn):
+    datasets.load("digits")
+    with h5py.File(paths.DATA / "digits.h5", "r+") as file:
+        file.attrs["train"] = train
+    with pytest.raises(UserError, match="not a data set file.*train is .*not a whole number"):
+        datasets.load("digits")
+    assert not recwarn.list

@@ -124,7 +124,11 @@ def test_without_bag_of_words(tmp_path):
         ({"ImageList/Imagelist.txt": "a\\b.jpg\n"}, "Imagelist.txt has 1 lines; 40"),
         (
             {"ImageList/Imagelist.txt": "\n".join(["..\\x.jpg"] * IMAGES)},
-            r"has '..\\x.jpg', not 'category\\file.jpg'",
+            r"nus: Imagelist.txt has '..\\x.jpg', not 'category\\file.jpg'",
+        ),
+        (
+            {"ImageList/Imagelist.txt": "\n".join(["a" * 300 + "\\x.jpg"] * IMAGES)},
+            "images has none of the images of Imagelist.txt",
         ),
         ({"Concepts81.txt": b"\xff\xfe\xff"}, "Concepts81.txt cannot be read"),
         ({"Groundtruth/AllLabels/Labels_a.txt": None}, "has no Labels_a.txt in a folder AllLabels"),
@@ -139,7 +143,7 @@ def test_without_bag_of_words(tmp_path):
 )
 def test_what_is_not_nuswide(tmp_path, files, message):
     with pytest.raises(UserError, match=message):
-        nuswide.prepare_nuswide(write(tmp_path, files=files))
+        nuswide.prepare_nuswide(write(tmp_path / "nus", files=files))
 
 
 def test_a_folder_without_the_lists_images(tmp_path):
@@ -205,3 +209,21 @@ def test_splits_of_images_with_several_labels(monkeypatch):
     monkeypatch.setitem(splits.PER_CLASS, "nuswide", (30, 100))
     with pytest.raises(UserError, match="class 'b' of nuswide has .* 30 queries and 100"):
         splits.make_split(dataset)
+
+
+def test_damaged_image_files_of_a_data_set(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("files", (2,), h5py.vlen_dtype(np.uint8))[:] = [
+            np.frombuffer(b"0123456789abcdef" * 9, np.uint8)
+        ] * 2
+    for shape in ((2.0, 3, 4, 3), 2, "x", (2, 3j, 4, 3), (2, 2**31, 3, 3), (2, 3, 3)):
+        with pytest.raises(ValueError, match="images are said to have the shape"):
+            EncodedImages(tmp_path / "x.h5", shape)
+    huge = EncodedImages(tmp_path / "x.h5", (2, 65_535, 65_535, 65_535))
+    with pytest.raises(UserError, match="x.h5: image 0 is not a readable image"):
+        huge[:]  # 563 TB
+    data = (tmp_path / "x.h5").read_bytes()
+    start = data.index(b"GCOL")  # the heap that holds the image files
+    (tmp_path / "y.h5").write_bytes(data[:start] + b"gone" + data[start + 4 :])
+    with pytest.raises(UserError, match="y.h5: image 0 cannot be read .*prepare the data set"):
+        EncodedImages(tmp_path / "y.h5", (2, 3, 4, 3))[:]

@@ -17,10 +17,22 @@ def test_labels_that_cannot_be_read(photos, tmp_path, run):
             index_files.load(tmp_path / "c.h5").labels(3)
 
 
+def test_text_that_is_damaged(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    data = (tmp_path / "c.h5").read_bytes()
+    number = data.index(b"class0/00.png") - 16  # of the text in HDF5's heap
+    (tmp_path / "c.h5").write_bytes(data[:number] + b"\xff\x7f" + data[number + 2 :])
+    index = index_files.load(tmp_path / "c.h5")
+    with pytest.raises(UserError, match="c.h5 has names that cannot be read .*make one with"):
+        index.names(slice(0, 37))
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
         (lambda file: file.attrs.__delitem__("bits"), "it has no bits"),
+        (lambda file: file.attrs.__setitem__("bits", 12j), "bits is .*not a whole number"),
+        (lambda file: file.attrs.__setitem__("skipped", "2"), "skipped is '2', not a whole"),
         (lambda file: file.__delitem__("names"), "it has no names"),
         (
             lambda file: file.attrs.__setitem__("bits", 20),

@@ -81,11 +81,11 @@ def load(path: StrPath, engine: str | None = None) -> LocalEngine:
 
 
 def _read(file: Any, name: str | None) -> LocalEngine:
-    bits = int(file.attrs["bits"])
+    bits = _number(file, "bits")
     engine = make_engine(name or str(file.attrs["engine"]), bits)
     codes = packed_codes.check(file["codes"][:], bits, "codes")
     if isinstance(engine, IvfEngine) and "nlist" in file.attrs:
-        engine = IvfEngine(bits, int(file.attrs["nlist"]), int(file.attrs["nprobe"]))
+        engine = IvfEngine(bits, _number(file, "nlist"), _number(file, "nprobe"))
         if "list_of" in file:
             lists = _read_lists(file, codes)
             engine.restore_lists(lists)
@@ -94,15 +94,19 @@ def _read(file: Any, name: str | None) -> LocalEngine:
     return engine
 
 
+def _number(file: Any, name: str) -> int:
+    return files.whole_number(name, file.attrs[name])
+
+
 def _read_lists(file: Any, codes: NDArray[np.uint8]) -> InvertedLists:
     list_of, centroids = file["list_of"][:], file["centroids"][:]
-    stored_bytes = faiss_knn.stored_bytes(int(file.attrs["bits"]))
+    stored_bytes = faiss_knn.stored_bytes(_number(file, "bits"))
     if centroids.dtype != np.uint8 or centroids.ndim != 2 or centroids.shape[1] != stored_bytes:
         raise ValueError(f"its centroids are {centroids.dtype} of shape {centroids.shape}")
     if (
         list_of.dtype.kind not in "iu"
         or list_of.ndim != 1
-        or len(list_of) > len(codes)
+        or not 1 <= len(list_of) <= len(codes)
         or not ((list_of >= 0) & (list_of < len(centroids))).all()
     ):
         raise ValueError(f"its lists are {list_of.dtype} of shape {list_of.shape}")

@@ -104,6 +104,29 @@ def test_saved_and_loaded(tmp_path):
             storage.load(tmp_path / "index.h5")
 
 
+@pytest.mark.parametrize("name", ["bits", "nlist", "nprobe"])
+def test_numbers_of_another_kind(tmp_path, name, recwarn):
+    storage.save(IvfEngine(20, nlist=7, nprobe=3), tmp_path / "index.h5")
+    with h5py.File(tmp_path / "index.h5", "r+") as file:
+        file.attrs[name] = 20j
+    with pytest.raises(UserError, match=f"index.h5 is not .*{name} is .*not a whole number"):
+        storage.load(tmp_path / "index.h5")
+    assert not recwarn.list
+
+
+def test_lists_without_codes(tmp_path):
+    pytest.importorskip("faiss")
+    index = IvfEngine(20, nlist=3, nprobe=3)
+    index.add(random_codes(20, 300)[0])
+    index.search(index.stored.recent[0][:1, :3], 1)
+    storage.save(index, tmp_path / "index.h5")
+    with h5py.File(tmp_path / "index.h5", "r+") as file:
+        del file["list_of"]
+        file["list_of"] = np.zeros(0, np.uint8)
+    with pytest.raises(UserError, match=r"its lists are uint8 of shape \(0,\)"):
+        storage.load(tmp_path / "index.h5")
+
+
 def test_lists_are_saved_too(tmp_path):
     """So that an index of millions need not be trained again."""
     pytest.importorskip("faiss")
