@@ -129,6 +129,8 @@ def load(folder: StrPath) -> ImageIndex:
         code_words = np.column_stack([table[name].to_numpy() for name in columns])
         name_column = table["name"].combine_chunks()
         labels_column = table["labels"].combine_chunks()
+        for column in (name_column, labels_column):
+            column.validate(full=True)  # UTF-8, and within the file
         if name_column.null_count or labels_column.null_count:
             raise ValueError("it has images without a name or labels")
         if labels_column.flatten().null_count:

@@ -72,3 +72,27 @@ def test_codes_from_words_lie_in_one_piece():
     codes = np.random.default_rng(0).integers(0, 256, (9, 6), np.uint8)
     packed = parquet.packed(parquet.words(codes), 48)
     assert packed.flags.c_contiguous and (packed == codes).all()
+
+
+def test_parquet_text_that_is_not_utf8(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as arrow
+
+    (tmp_path / parquet.IMAGES).mkdir()
+    about = parquet.About(12, "digits", "dnnh", "short", "0" * 64, "photos", 2, 0)
+    parquet.write_about(tmp_path, about)
+    for names in (["a", "b"], ["a", "b\xff"]):
+        binary = pyarrow.array([name.encode("latin1") for name in names])
+        columns = {
+            "row": [0, 1],
+            "name": binary.view(pyarrow.string()),
+            "labels": [["cat"], []],
+            "skipped": pyarrow.array([None, None], pyarrow.string()),
+            "word_0": [1, 2],
+        }
+        path = tmp_path / parquet.IMAGES / "part-0.parquet"
+        arrow.write_table(pyarrow.table(columns), path)
+        if names == ["a", "b"]:
+            assert index_files.load(tmp_path).names(slice(0, 2)) == names
+    with pytest.raises(UserError, match="is a damaged index of encoded images .*UTF8"):
+        index_files.load(tmp_path)
