@@ -5,6 +5,7 @@ University of Singapore", CIVR 2009: 269,648 images, 81 concepts.
 """
 
 import pathlib
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,9 @@ def _bag_of_words(path: pathlib.Path) -> NDArray[np.uint16]:
     if not path.is_file():
         raise UserError(f"{path} cannot be read (it is a folder, a pipe or a device)")
     try:
-        words = np.loadtxt(path, np.int64, ndmin=2, max_rows=IMAGES + 1)
+        with warnings.catch_warnings():  # of empty lines, and of none but such
+            warnings.simplefilter("ignore", UserWarning)
+            words = np.loadtxt(path, np.int64, ndmin=2, max_rows=IMAGES + 1)
     except (OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path} is not a table of whole numbers ({error})") from error
     if words.shape != (IMAGES, WORDS):

@@ -134,6 +134,8 @@ def test_without_bag_of_words(tmp_path):
         ({"Groundtruth/AllLabels/Labels_a.txt": None}, "has no Labels_a.txt in a folder AllLabels"),
         ({"Groundtruth/AllLabels/Labels_b.txt": "1\n" * 39 + "2\n"}, "a line '2'; each is 0"),
         ({"Low_Level_Features/BoW_int.dat": "1 2\n"}, r"table of shape \(1, 2\)"),
+        ({"Low_Level_Features/BoW_int.dat": "\n" * 50}, r"table of shape \(0, 1\)"),
+        ({"Low_Level_Features/BoW_int.dat": "1 2\n\n3 4\n"}, r"table of shape \(2, 2\)"),
         ({"Low_Level_Features/BoW_int.dat": "x y\n"}, "is not a table of whole numbers"),
         (
             {"images/" + name.replace("\\", "/"): None for name in NAMES},
@@ -141,9 +143,10 @@ def test_without_bag_of_words(tmp_path):
         ),
     ],
 )
-def test_what_is_not_nuswide(tmp_path, files, message):
+def test_what_is_not_nuswide(tmp_path, files, message, recwarn):
     with pytest.raises(UserError, match=message):
         nuswide.prepare_nuswide(write(tmp_path / "nus", files=files))
+    assert not recwarn.list
 
 
 def test_a_folder_without_the_lists_images(tmp_path):
