@@ -4,6 +4,7 @@
 #   make demo            the whole pipeline on scikit-learn's digits
 #   make lint            checks format, style and types of all code
 #   make test            make lint, layer tests, mutation tests, pytest
+#   make fuzz            mutated files for each reader, for an hour (FUZZ_SECONDS=110 each)
 #   make docs            the documentation as a site, in build/site
 #   make report          the papers' tables and figures with our results
 #   make bench           speed, with PyTorch and FAISS in the same run (CIFAR-10)
@@ -21,7 +22,7 @@ SKIP_PACKAGES ?= 0
 BUILD := $(if $(filter 1,$(CUDA)),build-cuda,build)
 DATASET ?= digits
 
-.PHONY: all demo lint test docs report bench clean
+.PHONY: all demo lint test fuzz docs report bench clean
 .DELETE_ON_ERROR:
 
 all: .venv/bin/caffe
@@ -81,6 +82,12 @@ endef
 	$(call install,.[docs])
 	@touch $@
 
+.venv/installed-fuzz: .venv/installed
+	@echo "Adding atheris, which guides fuzzing by coverage"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --only-binary :all: atheris || \
+	  echo "atheris is not for this machine; fuzzing goes on with mutation alone"
+	@touch $@
+
 $(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/fetch_caffe.sh .venv/installed .venv/made-in $(BUILD)/settings
 	@cmake -S . -B $(BUILD) -G Ninja --log-level=NOTICE \
 	  -DPython3_EXECUTABLE="$(CURDIR)/$(PYTHON)" \
@@ -120,6 +127,11 @@ else
 endif
 	@$(PYTHON) -m pytest
 	@$(PYTHON) tests/python_mutation_tests.py
+
+# FUZZ="codes index" takes these readers alone.
+FUZZ_SECONDS ?= 110
+fuzz: all .venv/installed-fuzz
+	@$(PYTHON) tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 # The site needs the environment, but not Caffe.
 docs: .venv/installed-docs
