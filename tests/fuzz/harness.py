@@ -9,6 +9,7 @@ The program caffe may end by a failed check of Caffe's logger, too.
 
 import contextlib
 import dataclasses
+import faulthandler
 import fcntl
 import fnmatch
 import functools
@@ -280,6 +281,7 @@ class Worker:
             os.dup2(null.fileno(), 1)
         os.dup2(self._stderr.fileno(), 2)
         sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        faulthandler.disable()  # pytest's own, which would print the crash
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)  # type: ignore[assignment]
         prepare(self.reader)
