@@ -61,7 +61,7 @@ KNOWN = (
     # HDF5 believes the sizes in its heaps, where text and lists lie. It walks through one for
     # ever where an object has no size, and takes up to 4 GB for one that claims to be large.
     (".h5", "hang", "takes more than"),
-    (".h5", "memory", "past end of allocation|disk image buffer|global heap"),
+    (".h5", "memory", "synchronously|disk image buffer"),
 )
 
 
