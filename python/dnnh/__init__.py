@@ -4,7 +4,8 @@ Each part knows only those before it:
 
     errors, paths       messages to users; where things lie
     limits              what a file or a request may take
-    files, atomic_files     files read within limits; files written atomically
+    files, hdf5_files       files read within limits
+    atomic_files            files and folders written atomically
     packed_codes        the one format of binary codes
     pages               HTML pages
 

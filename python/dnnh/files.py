@@ -3,36 +3,18 @@
 Only regular files are read: a pipe or a device in place of one could give bytes for ever.
 """
 
-import contextlib
 import hashlib
 import io
 import json
 import os
 import pathlib
 import stat
-from collections.abc import Iterator
 from typing import IO, Any
-
-import h5py
-import numpy as np
 
 from dnnh import limits
 from dnnh.errors import UserError
 
 StrPath = str | os.PathLike[str]
-
-# What h5py raises on files that are damaged or were made to be hostile.
-HDF5_ERRORS = (
-    OSError,
-    KeyError,
-    IndexError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    OverflowError,
-    MemoryError,
-)
 
 
 def resolved(path: StrPath) -> pathlib.Path:
@@ -126,90 +108,6 @@ def read_json(path: StrPath) -> Any:
         return json.loads(data)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-
-
-@contextlib.contextmanager
-def read_hdf5(path: StrPath, problem: str, remedy: str) -> Iterator[Any]:
-    """Open an HDF5 file to read and check it; errors inside the block become one sentence.
-
-    Yields an h5py.File; untyped, as h5py cannot tell what its members and attributes are. Its
-    data sets are in the file itself, and may take no more memory than the file's size allows.
-
-    Parameters
-    ----------
-    path : path of the file
-    problem : str
-        What it is not, e.g. "is not a split file".
-    remedy : str
-        What to do, e.g. "delete it to draw the split again".
-
-    Raises
-    ------
-    UserError
-        ``<path> <problem> (<reason>); <remedy>``, in place of what h5py or the block's own
-        checks (ValueError, ...) raise. A UserError of the block passes unchanged.
-    """
-    try:
-        open_regular_file(path).close()
-        with h5py.File(path, "r") as file:
-            _check_objects(file)
-            yield file
-    except UserError:
-        raise
-    except HDF5_ERRORS as error:
-        raise UserError(f"{path} {problem} ({error}); {remedy}") from error
-
-
-def whole_number(name: str, value: Any) -> int:
-    """A whole number of an HDF5 file, for example an attribute.
-
-    Raises
-    ------
-    ValueError
-        If it is something else: text, a fraction, several numbers.
-    """
-    number = np.asarray(value)
-    if number.ndim or number.dtype.kind not in "iuf" or not float(number).is_integer():
-        raise ValueError(f"{name} is {number.tolist()!r:.40}, not a whole number")
-    return int(number)
-
-
-def _check_objects(file: Any) -> None:
-    """Raise ValueError if the file has links, or data sets that are not in it."""
-    groups, count = [file], 0
-    while groups:
-        group = groups.pop()
-        for name in group:
-            count += 1
-            if count > limits.HDF5_OBJECTS:
-                raise ValueError(f"it has more than {limits.HDF5_OBJECTS:,} groups and data sets")
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ValueError(f"its member {name!r:.60} is a link")
-            member = group[name]
-            if isinstance(member, h5py.Group):
-                groups.append(member)
-            elif isinstance(member, h5py.Dataset):
-                _check_stored(member)
-
-
-def _check_stored(dataset: h5py.Dataset) -> None:
-    """Raise ValueError if a data set declares more values than the file can hold."""
-    creation = dataset.id.get_create_plist()
-    if dataset.is_virtual or creation.get_external_count():
-        raise ValueError(f"its data set {dataset.name!r:.60} is kept in another file")
-    stored, declared = dataset.id.get_storage_size(), dataset.nbytes
-    is_compressed = creation.get_nfilters() > 0
-    if declared > (limits.may_expand_to(stored) if is_compressed else stored):
-        raise ValueError(
-            f"its data set {dataset.name!r:.60} has {stored:,} bytes and says that it has "
-            f"{declared:,}"
-        )
-    if dataset.chunks is not None and dataset.dtype.itemsize:
-        chunk = dataset.dtype.itemsize
-        for side in dataset.chunks:
-            chunk *= side
-        if chunk > declared + limits.EXPANDED_BYTES:
-            raise ValueError(f"its data set {dataset.name!r:.60} has chunks of {chunk:,} bytes")
 
 
 def size_text(count: int) -> str:

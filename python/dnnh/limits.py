@@ -45,6 +45,10 @@ CLASSES = 10_000
 # --- HDF5, Parquet, pickles --------------------------------------------------------------
 
 HDF5_OBJECTS = 1_000  # groups and data sets of a file; ours have at most 12
+# The text of a file is read in a process of its own first; of larger files, attributes alone.
+TEXT_FILE_BYTES = 16_000_000
+TEXT_SECONDS = 4  # of computing; 16 MB take 0.4
+TEXT_MEMORY = 1_000_000_000
 # Arrays may be compressed: their values may have so many times the bytes that are stored, and
 # so many bytes in any case.
 EXPANSION = 100

@@ -56,15 +56,6 @@ NO_MEMORY = re.compile(
 )
 
 
-# What is wrong in a library, and not mended here: end of the file's name, kind, what or message.
-KNOWN = (
-    # HDF5 believes the sizes in its heaps, where text and lists lie. It walks through one for
-    # ever where an object has no size, and takes up to 4 GB for one that claims to be large.
-    (".h5", "hang", "takes more than"),
-    (".h5", "memory", "synchronously|disk image buffer"),
-)
-
-
 @dataclasses.dataclass(frozen=True)
 class Target:
     """A file of a seed that is mutated."""
@@ -102,7 +93,7 @@ class Verdict:
 
     @property
     def is_finding(self) -> bool:
-        return self.kind not in ("read", "refused", "known")
+        return self.kind not in ("read", "refused")
 
 
 class Corpus:
@@ -173,11 +164,7 @@ def run(corpus: Corpus, target: Target, data: bytes, worker: "Worker | None") ->
             verdict = _run_caffe(corpus.reader, folder, target)
         else:
             verdict = worker.read(folder, target, temporary)
-        for end, kind, pattern in KNOWN:
-            text = f"{verdict.what} {verdict.message}"
-            if target.file.endswith(end) and verdict.kind == kind and re.search(pattern, text):
-                verdict.kind = "known"
-        if verdict.is_finding or verdict.kind == "known":
+        if verdict.is_finding:
             return verdict
         after = {**_listing(folder), **_listing(temporary)}
         changed = sorted(

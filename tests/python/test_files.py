@@ -1,17 +1,18 @@
 """Files that are read within limits. Each test has a file that would take far more."""
 
 import os
+import threading
 
 import h5py
 import numpy as np
 import pytest
 
-from dnnh import files, limits
+from dnnh import files, hdf5_files, limits
 from dnnh.errors import UserError
 
 
 def read(path):
-    with files.read_hdf5(path, "is not ours", "make it again") as file:
+    with hdf5_files.read_hdf5(path, "is not ours", "make it again") as file:
         return file["x"][:]
 
 
@@ -80,6 +81,49 @@ def test_data_sets_in_other_files(tmp_path):
             read(tmp_path / f"{kind}.h5")
 
 
+def heap_and_reference(data):
+    """Where the heap with the text of an attribute begins, and where it is referred to."""
+    heap = data.index(b"GCOL")
+    return heap, data.index((8).to_bytes(4, "little") + heap.to_bytes(8, "little"))
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+@pytest.mark.parametrize("damage", ["no end", "4 GB", "crash"])
+def test_text_that_hdf5_trusts(tmp_path, damage, in_thread):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["source"] = "made up!"
+        file["x"] = np.arange(5)
+    assert read(tmp_path / "a.h5").tolist() == [0, 1, 2, 3, 4]
+    data = bytearray((tmp_path / "a.h5").read_bytes())
+    heap, reference = heap_and_reference(data)
+    if damage == "no end":
+        data[heap + 24 : heap + 40] = bytes(16)  # an object of 0 bytes, and what is free, of 0
+        data[heap + 40 : heap + 56] = bytes(16)
+    elif damage == "4 GB":
+        data[reference : reference + 4] = b"\xff" * 4
+    else:
+        data[reference + 4 : reference + 12] = (heap + 8).to_bytes(8, "little")
+    (tmp_path / "a.h5").write_bytes(data)
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    if in_thread:  # then it is no fork that reads first
+        thread.start()
+    try:
+        with pytest.raises(UserError, match="a.h5 is not ours .its text is damaged; reading it"):
+            read(tmp_path / "a.h5")
+    finally:
+        stop.set()
+
+
+def test_text_that_is_whole(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["source"], file.attrs["empty"] = "made up", ""
+        file["names"] = ["", "a", "b" * 100, ""] * 1000
+        file.create_dataset("lists", (3,), h5py.vlen_dtype(np.uint8))[1] = [1, 2]
+        file["x"] = np.arange(5)
+    assert read(tmp_path / "a.h5").tolist() == [0, 1, 2, 3, 4]
+
+
 def test_groups_without_end(tmp_path):
     with h5py.File(tmp_path / "circle.h5", "w") as file:
         group = file.create_group("group")
@@ -127,7 +171,7 @@ def test_sizes():
 
 @pytest.mark.parametrize("value", [7, np.int16(7), np.uint64(7), np.float32(7), np.array(7)])
 def test_whole_numbers(value):
-    assert files.whole_number("x", value) == 7
+    assert hdf5_files.whole_number("x", value) == 7
 
 
 @pytest.mark.parametrize(
@@ -136,7 +180,7 @@ def test_whole_numbers(value):
 )
 def test_what_is_no_whole_number(value, recwarn):
     with pytest.raises(ValueError, match="x is .*, not a whole number"):
-        files.whole_number("x", value)
+        hdf5_files.whole_number("x", value)
     assert not recwarn.list
 
 

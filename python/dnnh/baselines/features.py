@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, paths
+from dnnh import atomic_files, files, hdf5_files, paths
 from dnnh.baselines import gist
 from dnnh.data.dataset import Dataset, EncodedImages
 from dnnh.errors import UserError
@@ -106,7 +106,7 @@ def _read(path: pathlib.Path) -> NDArray:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # NumPy evaluates a Python expression, and raises many kinds
             raise UserError(f"{path} {problem} ({error}); {remedy}") from error
-    with files.read_hdf5(path, problem, remedy) as file:
+    with hdf5_files.read_hdf5(path, problem, remedy) as file:
         stored: Any = file["features"]
         return stored[:]
 
@@ -127,7 +127,9 @@ def _gist(dataset: Dataset) -> NDArray[np.float32]:
 def _cached(path: pathlib.Path, digest: str) -> NDArray | None:
     """The features in the file; None if it does not exist, is damaged, or is of other images."""
     try:
-        with files.read_hdf5(path, "is not a file of features", "they are computed again") as file:
+        with hdf5_files.read_hdf5(
+            path, "is not a file of features", "they are computed again"
+        ) as file:
             if file.attrs["images"] != digest:
                 return None
             stored: Any = file["features"]

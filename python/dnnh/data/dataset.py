@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import files, limits
+from dnnh import files, hdf5_files, limits
 from dnnh.data import image_files
 from dnnh.errors import UserError
 
@@ -85,7 +85,7 @@ class EncodedImages:
         """
         try:
             return self._files[row].tobytes()
-        except files.HDF5_ERRORS as error:
+        except hdf5_files.HDF5_ERRORS as error:
             raise UserError(
                 f"{self.path}: image {row} cannot be read ({error}); prepare the data set again"
             ) from error

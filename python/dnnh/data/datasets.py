@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, paths
+from dnnh import atomic_files, hdf5_files, paths
 from dnnh.data.cifar10 import prepare_cifar10
 from dnnh.data.dataset import Dataset, EncodedImages, ImageFiles, Images
 from dnnh.data.digits import prepare_digits
@@ -72,9 +72,9 @@ def image_side(name: str) -> int:
         If there is no such data set, or its file is none.
     """
     path = checked_path(name)
-    with files.read_hdf5(path, NOT_A_DATASET, _prepare_again(name)) as file:
+    with hdf5_files.read_hdf5(path, NOT_A_DATASET, _prepare_again(name)) as file:
         shape = file.attrs["shape"] if "files" in file else file["images"].shape
-        return files.whole_number("shape", shape[1])
+        return hdf5_files.whole_number("shape", shape[1])
 
 
 def save(dataset: Dataset, check: Callable[[Dataset, list[str]], None] | None = None) -> list[str]:
@@ -164,7 +164,7 @@ def load(name: str) -> Dataset[Images]:
         save(prepare_digits())
     if not path.exists():
         raise UserError(f"{path} is missing; make it with 'python tools/get_data.py {name}'")
-    with files.read_hdf5(path, NOT_A_DATASET, _prepare_again(name)) as file:
+    with hdf5_files.read_hdf5(path, NOT_A_DATASET, _prepare_again(name)) as file:
         images: Images
         if "files" in file:
             images = EncodedImages(path, file.attrs["shape"])
@@ -179,7 +179,7 @@ def load(name: str) -> Dataset[Images]:
             labels=file["labels"][:],
             classes=tuple(json.loads(file.attrs["classes"])),
             source=str(file.attrs["source"]),
-            train=files.whole_number("train", file.attrs["train"]),
+            train=hdf5_files.whole_number("train", file.attrs["train"]),
             features=features,
         )
         _check(dataset)

@@ -11,7 +11,7 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, paths
+from dnnh import atomic_files, hdf5_files, paths
 from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError
 
@@ -216,7 +216,7 @@ def load_split(dataset: Dataset, protocol: str = "paper", seed: int = 0) -> Spli
             file.attrs["data"] = fingerprint
         return split
     again = "delete it to draw the split again"
-    with files.read_hdf5(path, "is not a split file", again) as file:
+    with hdf5_files.read_hdf5(path, "is not a split file", again) as file:
         if file.attrs["data"] != fingerprint:
             raise UserError(
                 f"{path} was drawn from other data than {dataset.name} as it is "

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, limits, packed_codes
+from dnnh import atomic_files, files, hdf5_files, limits, packed_codes
 from dnnh.errors import UserError, printable
 
 
@@ -89,7 +89,7 @@ def load(path: files.StrPath) -> Codes:
     """
     remedy = "pass a codes file, as python/dnnh/evaluation/codes.py describes it"
     atomic_files.complete(pathlib.Path(path).parent)
-    with files.read_hdf5(path, "is not a readable codes file", remedy) as file:
+    with hdf5_files.read_hdf5(path, "is not a readable codes file", remedy) as file:
         missing = [name for name in ARRAYS if name not in file]
         missing += [name for name in ATTRIBUTES if name not in file.attrs]
         if missing:
@@ -102,7 +102,7 @@ def load(path: files.StrPath) -> Codes:
             if name in file.attrs:
                 parts[name] = _text(file.attrs[name])
         for name in ("bits", "seed"):
-            parts[name] = files.whole_number(name, file.attrs[name])
+            parts[name] = hdf5_files.whole_number(name, file.attrs[name])
         codes = Codes(**parts)
     _check(path, codes)
     return codes

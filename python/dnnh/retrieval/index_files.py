@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dnnh import files, packed_codes
+from dnnh import hdf5_files, packed_codes
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.retrieval import parquet
@@ -45,7 +45,7 @@ def load(path: StrPath) -> ImageIndex:
     with contextlib.ExitStack() as stack:
         # Whatever is wrong in here is wrong with the file, and becomes one sentence.
         problem = "is not an index of encoded images"
-        file = stack.enter_context(files.read_hdf5(path, problem, REMEDY))
+        file = stack.enter_context(hdf5_files.read_hdf5(path, problem, REMEDY))
         text = _StoredText(file, path)
         index = _read(file, text)
         text.keeps_open = stack.pop_all()
@@ -58,7 +58,7 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
     missing += [name for name in ATTRIBUTES if name not in file.attrs]
     if missing:
         raise ValueError("it has no " + ", ".join(missing))
-    bits = files.whole_number("bits", file.attrs["bits"])
+    bits = hdf5_files.whole_number("bits", file.attrs["bits"])
     try:
         packed_codes.check_bits(bits)
         codes = packed_codes.check(file["codes"][:], bits, "codes")
@@ -74,7 +74,7 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
     return ImageIndex(
         net=NetInfo(bits=bits, **texts),
         source=str(file.attrs["source"]),
-        skipped=files.whole_number("skipped", file.attrs["skipped"]),
+        skipped=hdf5_files.whole_number("skipped", file.attrs["skipped"]),
         codes=codes,
         names=text.names,
         labels=text.labels,
@@ -97,7 +97,7 @@ class _StoredText:
     def _read(self, name: str, rows: Rows) -> list[str]:
         try:
             return _text(self._file[name], rows)
-        except files.HDF5_ERRORS as error:
+        except hdf5_files.HDF5_ERRORS as error:
             raise IndexChanged(
                 f"{self._path} has {name} that cannot be read ({error}); if it was changed, open it "
                 f"again, else {REMEDY}"

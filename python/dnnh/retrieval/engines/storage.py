@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, packed_codes
+from dnnh import atomic_files, hdf5_files, packed_codes
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.retrieval.engines import code_blocks, faiss_knn
@@ -71,7 +71,7 @@ def load(path: StrPath, engine: str | None = None) -> LocalEngine:
     UserError
         If it is no such file.
     """
-    with files.read_hdf5(
+    with hdf5_files.read_hdf5(
         path, "is not a file of searchable codes", "write it again with storage.save"
     ) as file:
         try:
@@ -95,7 +95,7 @@ def _read(file: Any, name: str | None) -> LocalEngine:
 
 
 def _number(file: Any, name: str) -> int:
-    return files.whole_number(name, file.attrs[name])
+    return hdf5_files.whole_number(name, file.attrs[name])
 
 
 def _read_lists(file: Any, codes: NDArray[np.uint8]) -> InvertedLists:

@@ -1,0 +1,173 @@
+"""HDF5 files that are read within limits.
+
+HDF5 trusts a file. It takes the memory that a data set declares, follows links to other files, and
+where the place of a text is damaged it runs for ever, takes gigabytes or ends the process. So the
+text is read in another process first, and what is declared is compared with the file's size.
+"""
+
+import contextlib
+import faulthandler
+import os
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dnnh import files, limits
+from dnnh.errors import UserError
+from dnnh.files import StrPath
+
+# What h5py raises on files that are damaged or were made to be hostile.
+HDF5_ERRORS = (
+    OSError,
+    KeyError,
+    IndexError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+)
+
+
+@contextlib.contextmanager
+def read_hdf5(path: StrPath, problem: str, remedy: str) -> Iterator[Any]:
+    """Open an HDF5 file to read and check it; errors inside the block become one sentence.
+
+    Yields an h5py.File; untyped, as h5py cannot tell what its members and attributes are. Its
+    data sets are in the file itself, and may take no more memory than the file's size allows.
+
+    Parameters
+    ----------
+    path : path of the file
+    problem : str
+        What it is not, e.g. "is not a split file".
+    remedy : str
+        What to do, e.g. "delete it to draw the split again".
+
+    Raises
+    ------
+    UserError
+        ``<path> <problem> (<reason>); <remedy>``, in place of what h5py or the block's own
+        checks (ValueError, ...) raise. A UserError of the block passes unchanged.
+    """
+    try:
+        files.open_regular_file(path).close()
+        _check_in_another_process(path)
+        with h5py.File(path, "r") as file:
+            _check_objects(file)
+            yield file
+    except UserError:
+        raise
+    except HDF5_ERRORS as error:
+        raise UserError(f"{path} {problem} ({error}); {remedy}") from error
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A whole number of an HDF5 file, for example an attribute.
+
+    Raises
+    ------
+    ValueError
+        If it is something else: text, a fraction, several numbers.
+    """
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "iuf" or not float(number).is_integer():
+        raise ValueError(f"{name} is {number.tolist()!r:.40}, not a whole number")
+    return int(number)
+
+
+def _check_in_another_process(path: StrPath) -> None:
+    """Raise ValueError if reading the text of a file fails, or ends the process that reads it."""
+    if threading.active_count() == 1:
+        process = os.fork()
+        if process == 0:
+            _read_text(path)
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    else:  # a fork could wait for ever for what another thread holds
+        program = "import sys; from dnnh import hdf5_files; hdf5_files._read_text(sys.argv[1])"
+        status = subprocess.run([sys.executable, "-c", program, path]).returncode
+    if status:
+        raise ValueError(f"its text is damaged; reading it ends with {status}")
+
+
+def _read_text(path: StrPath) -> None:
+    """Read all attributes and, in files that are not large, all text; end the process."""
+    faulthandler.disable()
+    with open("/proc/self/statm") as file:
+        address_space = int(file.read().split()[0]) * resource.getpagesize()
+    for kind, limit in (
+        (resource.RLIMIT_CPU, limits.TEXT_SECONDS),
+        (resource.RLIMIT_AS, address_space + limits.TEXT_MEMORY),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (limit, limit))
+    status = 1
+    try:
+        is_large = os.stat(path).st_size > limits.TEXT_FILE_BYTES
+        file = h5py.File(path, "r")
+    except HDF5_ERRORS:  # the reader itself says what is wrong
+        os._exit(0)
+    try:
+        _read_members(file, is_large)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _read_members(file: Any, is_large: bool) -> None:
+    def read(member: Any) -> None:
+        for name in member.attrs:
+            with contextlib.suppress(TypeError, ValueError, KeyError):  # of a kind unknown to h5py
+                member.attrs[name]
+        if not is_large and isinstance(member, h5py.Dataset):
+            is_text = h5py.check_string_dtype(member.dtype) is not None
+            if is_text or h5py.check_vlen_dtype(member.dtype) is not None:
+                member[()]
+
+    read(file)
+    file.visititems(lambda name, member: read(member))
+
+
+def _check_objects(file: Any) -> None:
+    """Raise ValueError if the file has links, or data sets that are not in it."""
+    groups, count = [file], 0
+    while groups:
+        group = groups.pop()
+        for name in group:
+            count += 1
+            if count > limits.HDF5_OBJECTS:
+                raise ValueError(f"it has more than {limits.HDF5_OBJECTS:,} groups and data sets")
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"its member {name!r:.60} is a link")
+            member = group[name]
+            if isinstance(member, h5py.Group):
+                groups.append(member)
+            elif isinstance(member, h5py.Dataset):
+                _check_stored(member)
+
+
+def _check_stored(dataset: h5py.Dataset) -> None:
+    """Raise ValueError if a data set declares more values than the file can hold."""
+    creation = dataset.id.get_create_plist()
+    if dataset.is_virtual or creation.get_external_count():
+        raise ValueError(f"its data set {dataset.name!r:.60} is kept in another file")
+    stored, declared = dataset.id.get_storage_size(), dataset.nbytes
+    is_compressed = creation.get_nfilters() > 0
+    if declared > (limits.may_expand_to(stored) if is_compressed else stored):
+        raise ValueError(
+            f"its data set {dataset.name!r:.60} has {stored:,} bytes and says that it has "
+            f"{declared:,}"
+        )
+    if dataset.chunks is not None and dataset.dtype.itemsize:
+        chunk = dataset.dtype.itemsize
+        for side in dataset.chunks:
+            chunk *= side
+        if chunk > declared + limits.EXPANDED_BYTES:
+            raise ValueError(f"its data set {dataset.name!r:.60} has chunks of {chunk:,} bytes")
