@@ -22,10 +22,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-import harness
 from dnnh import errors
 from dnnh.data import datasets, image_database, splits, triplets
 from dnnh.nets import prototxt, pycaffe, specs
+
+import harness
 
 BATCH = 63  # 21 triplets
 COUNTS = {32: 5000, 256: 500}  # images, by their side

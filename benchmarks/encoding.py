@@ -16,10 +16,11 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-import harness
 from dnnh import errors, paths
 from dnnh.errors import UserError
 from dnnh.nets import encoder, prototxt, specs, weights
+
+import harness
 
 CONTENDERS = {
     "Caffe's own layers": {"DNNH_ONEDNN": "0"},

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-import harness
 from dnnh import errors, packed_codes
 from dnnh.errors import UserError
 from dnnh.evaluation import ranking
+
+import harness
 
 QUERIES = 1000
 NEAREST = (10, 1000)

@@ -28,7 +28,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-import harness
 from dnnh import cli, errors, packed_codes
 from dnnh.errors import UserError
 from dnnh.retrieval import parquet, retriever, spark_session
@@ -37,6 +36,8 @@ from dnnh.retrieval.engines.base import Engine, Neighbors
 from dnnh.retrieval.engines.ivf import IvfEngine
 from dnnh.retrieval.engines.milvus import MilvusEngine
 from dnnh.retrieval.engines.spark import SparkEngine
+
+import harness
 
 FAISS_IVF = ("faiss_ivf", "faiss_ivf_unpadded")
 APPROXIMATE = ("ivf", *FAISS_IVF)

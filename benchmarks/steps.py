@@ -23,11 +23,12 @@ import tempfile
 
 from tqdm import tqdm
 
-import harness
 from dnnh import errors
 from dnnh.errors import UserError
 from dnnh.nets import code_layers, net_config, prototxt, pycaffe, specs
 from dnnh.nets.towers import layer
+
+import harness
 
 NETS = {
     "dnnh_minimal": ("cifar10", "dnnh_minimal"),

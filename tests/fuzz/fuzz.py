@@ -21,7 +21,8 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import harness
+import fuzz_harness
+
 from readers import READERS
 
 FINDINGS = pathlib.Path(__file__).resolve().parent / "findings"
@@ -30,7 +31,7 @@ FIELDS = "~"  # between reader, seed, file and mutation in the name of a finding
 
 
 def save(
-    target: harness.Target, data: bytes, mutation: str, verdict: harness.Verdict
+    target: fuzz_harness.Target, data: bytes, mutation: str, verdict: fuzz_harness.Verdict
 ) -> pathlib.Path:
     """Save an input with a finding, and print how to see it again."""
     FINDINGS.mkdir(exist_ok=True)
@@ -42,21 +43,21 @@ def save(
     return path
 
 
-def replay(path: pathlib.Path) -> harness.Verdict:
+def replay(path: pathlib.Path) -> fuzz_harness.Verdict:
     """Run the reader of a saved input on it."""
     name, seed, file, _ = path.name.split(FIELDS)
-    target = harness.Target(name, seed, file.replace("@", "/"))
-    corpus = harness.Corpus(name)
+    target = fuzz_harness.Target(name, seed, file.replace("@", "/"))
+    corpus = fuzz_harness.Corpus(name)
     data = path.read_bytes()
     if corpus.reader.read is None:
-        return harness.run(corpus, target, data, None)
-    with harness.Worker(corpus.reader) as worker:
-        return harness.run(corpus, target, data, worker)
+        return fuzz_harness.run(corpus, target, data, None)
+    with fuzz_harness.Worker(corpus.reader) as worker:
+        return fuzz_harness.run(corpus, target, data, worker)
 
 
-def fuzz_guided(name: str, seconds: float, seed: int) -> harness.Report:
-    """Fuzz a reader with atheris; what it finds is judged by the whole harness."""
-    report = harness.Report()
+def fuzz_guided(name: str, seconds: float, seed: int) -> fuzz_harness.Report:
+    """Fuzz a reader with atheris; what it finds is judged by the whole fuzz_harness."""
+    report = fuzz_harness.Report()
     with tempfile.TemporaryDirectory(prefix="dnnh-guided-") as folder:
         end = time.monotonic() + seconds
         runs = 0
@@ -67,12 +68,12 @@ def fuzz_guided(name: str, seconds: float, seed: int) -> harness.Report:
             runs += int(executed[-1]) if executed else 1
             if "libFuzzer" not in done.stderr and "INFO: seed corpus" not in done.stderr:
                 sys.exit(f"error: {done.stderr[-2000:]}")
-        corpus = harness.Corpus(name)
-        with harness.Worker(corpus.reader) as worker:
+        corpus = fuzz_harness.Corpus(name)
+        with fuzz_harness.Worker(corpus.reader) as worker:
             for path in sorted(pathlib.Path(folder).iterdir()):
                 data = path.read_bytes()
                 target = corpus.targets[data[0] % len(corpus.targets) if data else 0]
-                verdict = harness.run(corpus, target, data[1:], worker)
+                verdict = fuzz_harness.run(corpus, target, data[1:], worker)
                 if report.add(target, data[1:], path.name[-16:], verdict):
                     save(*report.findings[-1])
     report.counts["guided"] = runs
@@ -105,10 +106,10 @@ def main() -> None:
     for name in args.readers or READERS:
         if has_atheris and READERS[name].read is not None:
             half = args.seconds / 2
-            report = harness.fuzz(name, half, args.seed, on_finding=save)
+            report = fuzz_harness.fuzz(name, half, args.seed, on_finding=save)
             report.merge(fuzz_guided(name, half, args.seed))
         else:
-            report = harness.fuzz(name, args.seconds, args.seed, on_finding=save)
+            report = fuzz_harness.fuzz(name, args.seconds, args.seed, on_finding=save)
         findings += len(report.findings)
         counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()))
         print(

@@ -20,13 +20,14 @@ import atheris
 with atheris.instrument_imports(
     include=["dnnh", "PIL", "tarfile", "zipfile", "pickletools", "csv", "google.protobuf", "h5py"]
 ):
-    import harness
+    import fuzz_harness
+
     import mutations
 
 
 def main() -> None:
     name, corpus_folder, seconds, seed = sys.argv[1:]
-    corpus = harness.Corpus(name)
+    corpus = fuzz_harness.Corpus(name)
     folder = pathlib.Path(corpus_folder)
     known: set[str] = set()
     for number, target in enumerate(corpus.targets):
@@ -34,10 +35,10 @@ def main() -> None:
 
     def read(data: bytes) -> None:
         target = corpus.targets[data[0] % len(corpus.targets) if data else 0]
-        with tempfile.TemporaryDirectory(dir=harness.FOLDER) as temporary:
+        with tempfile.TemporaryDirectory(dir=fuzz_harness.FOLDER) as temporary:
             place = pathlib.Path(temporary) / "folder"
             corpus.write(target, data[1:], place)
-            verdict = harness.judge(corpus.reader, place, target.file)
+            verdict = fuzz_harness.judge(corpus.reader, place, target.file)
         if verdict.is_finding and verdict.what not in known:
             known.add(verdict.what)
             (folder / f"finding-{hashlib.sha1(data).hexdigest()}").write_bytes(data)
@@ -51,18 +52,18 @@ def main() -> None:
         others = [corpus.data(other) for other in corpus.targets]
         return (data[:1] + mutations.mutate(target.file, data[1:], rng, others))[:most]
 
-    harness.prepare(corpus.reader)
+    fuzz_harness.prepare(corpus.reader)
     options = [
         f"-max_total_time={seconds}",
         f"-seed={seed}",
-        f"-timeout={harness.SECONDS}",
+        f"-timeout={fuzz_harness.SECONDS}",
         f"-max_len={mutations.MOST_BYTES}",
         f"-artifact_prefix={corpus_folder}/crash-",
         "-rss_limit_mb=8000",
         "-print_final_stats=1",
     ]
     atheris.Setup([sys.argv[0], *options, corpus_folder], read, custom_mutator=change)
-    os.environ["TMPDIR"] = str(harness.FOLDER or tempfile.gettempdir())
+    os.environ["TMPDIR"] = str(fuzz_harness.FOLDER or tempfile.gettempdir())
     atheris.Fuzz()
 
 

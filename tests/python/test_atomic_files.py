@@ -259,6 +259,23 @@ def test_files_move_together_though_killed(tmp_path, moves):
     }
 
 
+def test_the_next_writer_completes_the_moves_first(tmp_path):
+    """Or what was committed before would replace what it writes."""
+    (tmp_path / "codes").write_text("old")
+    process = multiprocessing.get_context("fork").Process(
+        target=stop_while_moving, args=(tmp_path, 1)
+    )
+    process.start()
+    process.join()
+    with atomic_files.write_files_atomically(tmp_path) as partial:
+        (partial / "page").write_text("newest")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "codes": "new",
+        "page": "newest",
+        "result": "new",
+    }
+
+
 def test_obsolete_files_that_are_written_stay(tmp_path):
     (tmp_path / "plot").write_text("old")
     with atomic_files.write_files_atomically(tmp_path, obsolete=["plot", "none"]) as partial:

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+import fuzz_harness
 from dnnh.errors import UserError
 
-import harness
 import readers
 
 INPUTS, SECONDS = 150, 2  # for each reader, whichever comes first
@@ -20,9 +20,9 @@ NEEDS = {"index_parquet": "pyarrow", "engines": "faiss"}
 @pytest.mark.parametrize("name", readers.READERS)
 def test_mutated_files_are_read_or_refused(name):
     pytest.importorskip(NEEDS.get(name, "dnnh"))
-    if readers.READERS[name].read is None and not harness.CAFFE.exists():
+    if readers.READERS[name].read is None and not fuzz_harness.CAFFE.exists():
         pytest.skip("the program caffe is not built")
-    report = harness.fuzz(name, SECONDS, seed=0, most=INPUTS)
+    report = fuzz_harness.fuzz(name, SECONDS, seed=0, most=INPUTS)
     problems = [
         f"{target}, mutation {mutation}: {verdict.kind}: {verdict.what}\n{verdict.message}"
         for target, _, mutation, verdict in report.findings
@@ -36,8 +36,8 @@ def judged(tmp_path, read):
     reader = readers.Reader(lambda folder: None, ("a",), read)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/a").touch()
-    with harness.Worker(reader) as worker:
-        target = harness.Target("x", "x", "a")
+    with fuzz_harness.Worker(reader) as worker:
+        target = fuzz_harness.Target("x", "x", "a")
         return worker.read(tmp_path / "folder", target, tmp_path)
 
 
@@ -78,8 +78,8 @@ def test_the_harness_finds(tmp_path, read, kind, what):
     ],
 )
 def test_the_harness_does_not_hang(tmp_path, monkeypatch, read, waiting, what):
-    monkeypatch.setattr(harness, "SECONDS", 1)
-    monkeypatch.setattr(harness, "WAITING_SECONDS", waiting)
+    monkeypatch.setattr(fuzz_harness, "SECONDS", 1)
+    monkeypatch.setattr(fuzz_harness, "WAITING_SECONDS", waiting)
     verdict = judged(tmp_path, read)
     assert (verdict.kind, verdict.what) == ("hang", what)
 
@@ -97,14 +97,14 @@ def test_the_harness_sees_what_is_left_behind(may_change, left):
         may_change=may_change,
     )
     try:
-        report = harness.fuzz("x", 5, seed=0, most=1)
+        report = fuzz_harness.fuzz("x", 5, seed=0, most=1)
     finally:
         del readers.READERS["x"]
     assert [verdict.what for *_, verdict in report.findings] == left
 
 
 def test_mutations_follow_from_the_seed():
-    corpus = harness.Corpus("tables")
+    corpus = fuzz_harness.Corpus("tables")
     target = corpus.targets[0]
     mutated = [corpus.mutated(target, str(number)) for number in range(50)]
     assert mutated == [corpus.mutated(target, str(number)) for number in range(50)]

@@ -45,6 +45,16 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (100, 6, 5, 3), dtype=np.uint8)
 
 
+def test_records_are_of_the_rows_that_are_asked_for(tmp_path, images):
+    rows = np.array([7, 3, 99])
+    image_database.write_images(tmp_path / "db", images, LABELS[rows], {}, rows=rows)
+    records = [datum for _, datum in records_of(tmp_path / "db")]
+    assert [datum.label for datum in records] == LABELS[rows].tolist()
+    for row, datum in zip(rows, records, strict=True):
+        planes = np.frombuffer(datum.data, np.uint8).reshape(3, 6, 5)
+        assert (planes.transpose(1, 2, 0) == images[row]).all()
+
+
 def test_records_hold_the_three_images_plane_by_plane(tmp_path, images):
     drawn = triplets.draw_triplets(LABELS, 2500, seed=0)
     image_database.write_materialized_triplets(tmp_path / "db", images, drawn, {"seed": 0})

@@ -70,6 +70,25 @@ def test_optional_fields_of_another_type(tmp_path, changes):
         results.read_result(path)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"map": 1.5},
+        {"map": -0.1},
+        {"map": float("nan")},
+        {"precision_radius2": 2},
+        {"precision_at": {"100": 7}},
+        {"pr_curve": {"recall": [0, 3], "precision": [1, 1]}},
+    ],
+)
+def test_values_that_are_no_shares(tmp_path, changes):
+    path = tmp_path / "result.json"
+    results.write_result(path, RESULT)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(UserError, match=r"result.json is not a result .* not from 0 to 1"):
+        results.read_result(path)
+
+
 def some_codes(query_ids, database_ids):
     rng = np.random.default_rng(0)
     packed = packed_codes.pack(rng.random((6, 8)) < 0.5)
