@@ -28,7 +28,7 @@ def test_mutated_files_are_read_or_refused(name):
         for target, _, mutation, verdict in report.findings
     ]
     assert not problems, "\n".join(problems)
-    assert report.counts["read"] and sum(report.counts.values()) > 5
+    assert report.counts["read"] and sum(report.counts.values()) > 1
 
 
 def judged(tmp_path, read):
