@@ -49,7 +49,7 @@ $(BUILD)/settings: always
 	@old=$$(cat $@ 2>/dev/null || echo "$(CURDIR)"); \
 	if [ "$$old" != "$(CURDIR)" ]; then \
 	  echo "This tree was at $$old; building again here"; \
-	  grep -lIs "$$old" .venv/bin/* | xargs -r sed -i "s|$$old/|$(CURDIR)/|g; s|$$old\b|$(CURDIR)|g"; \
+	  $(SYSTEM_PYTHON) cmake/relocate.py "$$old" "$(CURDIR)" .venv/bin; \
 	  rm -f build/CMakeCache.txt build/build.ninja build-cuda/CMakeCache.txt build-cuda/build.ninja; \
 	fi
 	@mkdir -p $(@D)

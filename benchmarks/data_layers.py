@@ -126,7 +126,7 @@ def write_sources(folder, dataset, training, side):
         path = folder / f"{side}_{i}.jpg"
         Image.fromarray(image).save(path, **(image_database.ENCODINGS["jpeg"] or {}))
         lines.append(f"{path} {label}\n")
-    sources["files"].write_text("".join(lines))
+    sources["files"].write_text("".join(lines), encoding="utf-8")
     return sources
 
 
@@ -152,7 +152,10 @@ def make_layers(folder, sources, side):
     layers = {}
     for i, (name, text) in enumerate(specs.items()):
         path = folder / f"layer_{side}_{i}.prototxt"
-        path.write_text(f'layer {{ name: "x" top: "images" top: "labels" {transform} {text} }}')
+        path.write_text(
+            f'layer {{ name: "x" top: "images" top: "labels" {transform} {text} }}',
+            encoding="utf-8",
+        )
         layers[name] = path
     return layers
 

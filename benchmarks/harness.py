@@ -16,7 +16,7 @@ FOLDER = paths.ROOT / "results" / "benchmarks"
 def machine():
     """What the figures depend on, in one line."""
     model, flags = platform.machine(), set()
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             model = value.strip()
@@ -78,7 +78,9 @@ def publish(name, text, figures):
     print(f"\n{text}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with atomic_files.write_atomically(FOLDER / f"{name}.md") as partial:
-        partial.write_text(text + "\n")
+        partial.write_text(text + "\n", encoding="utf-8")
     with atomic_files.write_atomically(FOLDER / f"{name}.json") as partial:
-        partial.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
+        partial.write_text(
+            json.dumps({"machine": machine(), **figures}, indent=1) + "\n", encoding="utf-8"
+        )
     print(f"\nWritten to {FOLDER.relative_to(paths.ROOT)}/{name}.md and .json")

@@ -311,7 +311,7 @@ def timed(function: Callable[..., Result], *arguments: Any) -> tuple[float, Resu
 def resident() -> int:
     """Bytes of memory that this process has, without those that it is free to give back."""
     ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/statm") as file:
+    with open("/proc/self/statm", encoding="utf-8") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -253,7 +253,7 @@ class CaffeNet:
     def _net(self, message, phase):
         import numpy as np
 
-        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".prototxt") as file:
             prototxt.write(pathlib.Path(file.name), message)
             net = pycaffe.load().Net(file.name, phase)
         net.blobs["images"].reshape(*self.shape)

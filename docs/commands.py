@@ -68,7 +68,8 @@ def reference(folder: str) -> str:
     return "\n".join(
         _section(f"{folder}/{name}")
         for name in scripts
-        if "argparse" in (text := (ROOT / folder / name).read_text()) or "cli.parser" in text
+        if "argparse" in (text := (ROOT / folder / name).read_text(encoding="utf-8"))
+        or "cli.parser" in text
     )
 
 

@@ -98,6 +98,6 @@ def on_post_build(config: MkDocsConfig) -> None:
             log.warning("%s loads from another host: %s", path.relative_to(site), address)
     for path in sorted(site.rglob("*.css")):
         for address in re.findall(
-            r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')]+)", path.read_text()
+            r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')]+)", path.read_text(encoding="utf-8")
         ):
             log.warning("%s loads from another host: %s", path.relative_to(site), address)

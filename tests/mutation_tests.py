@@ -141,7 +141,7 @@ def main() -> None:
         )
     if not COMMANDS or not (BUILD / "tests/layers/test_layers").exists():
         sys.exit("error: the layer tests are not built; run make")
-    if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text():
+    if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"):
         skipped = [name for name in wanted if "bfloat16" in name]
         wanted = [name for name in wanted if name not in skipped]
         print(f"This processor has no bfloat16; skipped: {', '.join(skipped)}")

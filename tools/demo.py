@@ -101,7 +101,7 @@ def train(
 def run_with_progress(command: list[str], log: pathlib.Path, iterations: int) -> None:
     """Run `caffe train`, with its output in a log and its progress on the terminal."""
     with (
-        log.open("w") as file,
+        log.open("w", encoding="utf-8") as file,
         tqdm(total=iterations, unit=" iterations", desc="training") as progress,
         subprocess.Popen(
             command,

@@ -91,7 +91,9 @@ def write_skipped(dataset: Dataset, skipped: list[str]) -> None:
         path.unlink(missing_ok=True)
         return
     with atomic_files.write_atomically(path) as partial:
-        partial.write_text("".join(f"{errors.printable(line)}\n" for line in skipped))
+        partial.write_text(
+            "".join(f"{errors.printable(line)}\n" for line in skipped), encoding="utf-8"
+        )
     print(f"skipped images: {path.relative_to(paths.ROOT)}")
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     for spec in wanted:
         for path, text in prototxt.texts(spec).items():
             with atomic_files.write_atomically(path) as partial:
-                partial.write_text(text)
+                partial.write_text(text, encoding="utf-8")
             print(path.relative_to(paths.ROOT))
     if one_net:
         print("train with:")

@@ -19,6 +19,8 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, help="picture to write, .png, .pdf or .svg")
     arguments = parser.parse_args()
 
+    if not arguments.log.is_file():
+        raise UserError(f"{arguments.log} is not a file; name a log of 'caffe train'")
     output = arguments.output or arguments.log.with_name(arguments.log.name + ".png")
     if output.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"{output}: pictures are .png, .pdf or .svg files")

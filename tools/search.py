@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, cli, errors, files, pages
+from dnnh import atomic_files, cli, errors, files, limits, pages
 from dnnh.data import image_files
 from dnnh.errors import UserError
 from dnnh.retrieval import index_files, retriever
@@ -58,7 +58,7 @@ def main() -> None:
     if arguments.html and image is not None:
         page = results_page(opened, arguments.image.name, image, results[0].hits)
         with atomic_files.write_atomically(arguments.html) as partial:
-            partial.write_text(page)
+            partial.write_text(page, encoding="utf-8")
         print(arguments.html, file=sys.stderr)
 
 
@@ -86,7 +86,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_image(path: pathlib.Path) -> NDArray[np.uint8]:
-    return image_files.decode_image(files.read_regular_file(path), path)
+    return image_files.decode_image(files.read_regular_file(path, limits.IMAGE_BYTES), path)
 
 
 def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDArray[np.uint8]]:
@@ -123,7 +123,7 @@ def write_results(arguments: argparse.Namespace, results: list[Results], bits: i
             print(errors.printable(f"{hit.distance:>3}  {hit.name}  {', '.join(hit.labels)}"))
     if arguments.json:
         with atomic_files.write_atomically(arguments.json) as partial:
-            partial.write_text(text)
+            partial.write_text(text, encoding="utf-8")
 
 
 def results_page(opened: Retriever, name: str, image: NDArray[np.uint8], hits: list[Hit]) -> str:

@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "caffe/common.hpp"
@@ -37,13 +39,29 @@ void SyncFolder(const std::string& path) {
   close(file);
 }
 
+// A device or a pipe cannot be replaced.
+void WriteToDevice(const std::string& path, const char* bytes, size_t size) {
+  const int file = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  CHECK(file >= 0 && WriteAll(file, bytes, size))
+      << path << " cannot be written (" << std::strerror(errno) << ")";
+  close(file);
+}
+
 }  // namespace
 
-void WriteFileAtomically(const std::string& path, const void* bytes,
+void WriteFileAtomically(const std::string& name, const void* bytes,
                          size_t size) {
+  std::error_code none;
+  const std::filesystem::path target =
+      std::filesystem::weakly_canonical(name, none);  // of links
+  const std::string path = none ? name : target.string();
+  if (std::filesystem::is_other(path, none)) {
+    WriteToDevice(path, static_cast<const char*>(bytes), size);
+    return;
+  }
   const std::string partial = path + ".partial";
   const int file =
-      open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+      open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   CHECK_GE(file, 0) << path << " cannot be written (" << std::strerror(errno)
                     << "); its folder must exist and be yours";
   bool is_written =

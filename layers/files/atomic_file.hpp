@@ -14,6 +14,7 @@ namespace caffe {
  *
  * The bytes are written to `path` + ".partial", synchronized with the disk and
  * renamed. A file of that name that an interrupted run left is overwritten.
+ * A link stays, and its target is written. A device or a pipe is written to.
  * An error ends the program with a sentence that names the file and the reason;
  * nothing is left of the new content.
  */

@@ -77,7 +77,12 @@ class File {
   uint64_t size() const { return size_; }
 
   void Read(uint64_t at, void* bytes, size_t size) const {
-    if (pread(file_, bytes, size, at) != static_cast<ssize_t>(size)) {
+    const ssize_t read = pread(file_, bytes, size, at);
+    if (read < 0) {
+      throw Damage(std::string("cannot be read (") + std::strerror(errno)
+                   + ")");
+    }
+    if (read != static_cast<ssize_t>(size)) {
       throw Damage("is truncated: it has " + std::to_string(size_) + " bytes");
     }
   }

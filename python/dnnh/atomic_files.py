@@ -7,10 +7,12 @@ leaves is hidden, and removed or completed by the next one.
 import contextlib
 import ctypes
 import errno
+import fcntl
 import glob
 import io
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -23,6 +25,10 @@ from dnnh.files import StrPath, resolved, size_text
 # HDF5 files up to this size are assembled in memory before they are written.
 MAX_IN_MEMORY = 500_000_000
 
+# Folders that are being filled, and those whose files are to be moved.
+PARTIAL, COMMITTED = ".dnnh-partial-", ".dnnh-commit-"
+CLAIM = ".claim"  # a file in them that is locked
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -33,7 +39,7 @@ def write_atomically(path: StrPath) -> Iterator[pathlib.Path]:
 
     Works for files and for folders. If the block raises, or the process is killed, ``path`` is
     left as it was; leftovers of processes that were killed are removed at the start. Two
-    processes at once do not mix what they write: the last one to finish has its way. A folder
+    processes at once do not mix what they write: the last one to finish wins. A folder
     is never replaced by a file.
 
     Raises
@@ -74,20 +80,25 @@ def naming(
     """
     try:
         yield
+    except (ConnectionError, BlockingIOError, ChildProcessError):  # not of a file
+        raise
     except OSError as error:
         named = error.filename
         if named is not None and not str(named).startswith((str(partial), str(path))):
             raise
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = "it may not be written to; name another place"
         raise UserError(
             f"{path} could not be written ({error.strerror or error}); {remedy}"
         ) from error
 
 
 def _remove_leftover(leftover: pathlib.Path, path: pathlib.Path) -> None:
-    name = leftover.name.removesuffix(".old")
-    if not name.endswith(".dnnh-partial") or _is_running(name.split(".")[-2]):
+    name = re.escape(path.name)
+    match = re.fullmatch(rf"\.{name}\.(\d+)\.dnnh-partial(\.old)?", leftover.name)
+    if match is None or _is_running(match[1]):
         return
-    if name != leftover.name and not path.exists():
+    if match[2] and not path.exists():
         os.replace(leftover, path)  # killed between the two renames below
     else:
         remove(leftover)
@@ -95,7 +106,7 @@ def _remove_leftover(leftover: pathlib.Path, path: pathlib.Path) -> None:
 
 def _put_in_place(partial: pathlib.Path, path: pathlib.Path) -> None:
     """Rename, over a file or a folder that may be there, or may come there meanwhile."""
-    for _ in range(100):  # that others come and go is rare
+    for _ in range(100):  # concurrent writers are rare
         try:
             if not path.is_dir():  # a folder cannot be renamed over a full one
                 os.replace(partial, path)
@@ -113,7 +124,10 @@ def _put_in_place(partial: pathlib.Path, path: pathlib.Path) -> None:
 def _exchange(partial: pathlib.Path, path: pathlib.Path) -> bool:
     """Let two paths change places, at once; False where the file system cannot."""
     names = os.fsencode(partial), os.fsencode(path)
-    if _libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+    renameat2 = getattr(_libc, "renameat2", None)  # of Linux
+    if renameat2 is None:
+        return False
+    if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
     if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
@@ -202,44 +216,83 @@ def write_files_atomically(folder: StrPath, obsolete: Iterable[str] = ()) -> Ite
     with naming(folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
         complete(folder)
-        for leftover in folder.glob(".dnnh-partial-*-*"):
-            if not _is_running(leftover.name.split("-")[2]):
-                remove(leftover)
-        prefix = f".dnnh-partial-{os.getpid()}-"
-        with tempfile.TemporaryDirectory(
-            dir=folder, prefix=prefix, ignore_cleanup_errors=True
-        ) as name:
+        for leftover in folder.glob(f"{PARTIAL}*"):
+            with _claimed(leftover) as is_free:
+                if is_free:
+                    remove(leftover)
+        with (
+            tempfile.TemporaryDirectory(
+                dir=folder, prefix=PARTIAL, ignore_cleanup_errors=True
+            ) as name,
+            _claimed(pathlib.Path(name)),
+        ):
             partial = pathlib.Path(name)
             yield partial
-            for path in partial.iterdir():
+            for path in _files_in(partial):
                 if (folder / path.name).is_dir():
                     raise UserError(f"{folder / path.name} is a folder; name another place")
                 _sync(path)
             for obsolete_name in obsolete:  # an empty folder stands for a file that goes
                 if not (partial / obsolete_name).exists():
                     (partial / obsolete_name).mkdir()
-            # From this rename on, the new files are what counts.
-            committed = folder / partial.name.replace("partial", "commit")
-            partial.rename(committed)
+            committed = folder / partial.name.replace(PARTIAL, COMMITTED)
+            partial.rename(committed)  # from here on the new files count
             _move_files(committed, folder)
 
 
 def complete(folder: pathlib.Path) -> None:
     """Complete the moves that a process began here before it was killed."""
-    for committed in sorted(folder.glob(".dnnh-commit-*-*")):
-        if not _is_running(committed.name.split("-")[2]):
-            _move_files(committed, folder)
+    for committed in sorted(folder.glob(f"{COMMITTED}*")):
+        if committed.is_symlink() or committed.stat().st_uid != os.getuid():
+            continue
+        with _claimed(committed) as is_free:
+            if is_free and committed.exists():
+                _move_files(committed, folder)
+
+
+def complete_if_possible(folder: pathlib.Path) -> None:
+    """The same for a reader, who may not be allowed to write."""
+    with contextlib.suppress(OSError):
+        complete(folder)
 
 
 def _move_files(committed: pathlib.Path, folder: pathlib.Path) -> None:
-    for path in sorted(committed.iterdir()):
+    for path in _files_in(committed):
         if path.is_dir():
             if not (folder / path.name).is_dir():
                 (folder / path.name).unlink(missing_ok=True)
             path.rmdir()
         else:
             os.replace(path, folder / path.name)
-    committed.rmdir()
+    remove(committed)
+
+
+def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(path for path in folder.iterdir() if path.name != CLAIM)
+
+
+@contextlib.contextmanager
+def _claimed(folder: pathlib.Path) -> Iterator[bool]:
+    """Claim a folder of ours while the block runs; yields False if another one has it.
+
+    The claim ends with its process, however that ends. (A process number could be another's by
+    then, or of another machine.)
+    """
+    try:
+        descriptor = os.open(folder / CLAIM, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:  # gone meanwhile
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def refuse_overwriting(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | None]) -> None:

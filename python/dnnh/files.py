@@ -3,6 +3,7 @@
 Only regular files are read: a pipe or a device in place of one could give bytes for ever.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -39,11 +40,14 @@ def open_regular_file(path: StrPath) -> io.BufferedReader:
     OSError
         If it cannot be opened, or is a folder, a pipe or a device.
     """
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         raise OSError(f"{path} is a pipe or a device")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def is_file(path: pathlib.Path) -> bool:
@@ -90,7 +94,7 @@ def read_bounded(
 
 def too_large(where: StrPath, most: int) -> UserError:
     """The error for what has more bytes than ``most``."""
-    return UserError(f"{where} is larger than {most:,} bytes, larger than any file of its kind")
+    return UserError(f"{where} is larger than {most:,} bytes, the limit for such files")
 
 
 def read_json(path: StrPath) -> Any:

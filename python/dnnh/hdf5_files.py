@@ -1,8 +1,9 @@
 """HDF5 files that are read within limits.
 
-HDF5 trusts a file. It takes the memory that a data set declares, follows links to other files, and
-where the place of a text is damaged it runs for ever, takes gigabytes or ends the process. So the
-text is read in another process first, and what is declared is compared with the file's size.
+HDF5 does not validate a file. It takes the memory that a data set declares, follows links to other
+files, and where the place of a text is damaged it runs forever, takes gigabytes or ends the
+process. So the text is read in another process first (in files of more than
+limits.TEXT_FILE_BYTES, attributes alone), and what is declared is compared with the file's size.
 """
 
 import contextlib
@@ -34,6 +35,9 @@ HDF5_ERRORS = (
     OverflowError,
     MemoryError,
 )
+
+
+DAMAGED = 3  # exit status of the process that reads text
 
 
 @contextlib.contextmanager
@@ -88,27 +92,39 @@ def _check_in_another_process(path: StrPath) -> None:
     if threading.active_count() == 1:
         process = os.fork()
         if process == 0:
-            _read_text(path)
+            try:
+                _read_text(path)
+            finally:  # whatever happens, the child must not go on as the caller
+                os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    else:  # a fork could wait for ever for what another thread holds
+    else:  # a fork could wait forever for what another thread holds
         program = "import sys; from dnnh import hdf5_files; hdf5_files._read_text(sys.argv[1])"
-        status = subprocess.run([sys.executable, "-c", program, path]).returncode
+        # -P: no module is taken from the current folder.
+        command = [sys.executable, "-P", "-c", program, path]
+        status = subprocess.run(command, stderr=subprocess.DEVNULL).returncode
+        if status == 1:  # Python's own: it could not begin
+            status = 0
     if status:
         raise ValueError(f"its text is damaged; reading it ends with {status}")
 
 
 def _read_text(path: StrPath) -> None:
-    """Read all attributes and, in files that are not large, all text; end the process."""
+    """Read all attributes and, in files that are not large, all text; end the process.
+
+    The exit status is DAMAGED where that fails, else 0.
+    """
     faulthandler.disable()
-    with open("/proc/self/statm") as file:
+    with open("/proc/self/statm", encoding="utf-8") as file:
         address_space = int(file.read().split()[0]) * resource.getpagesize()
     for kind, limit in (
         (resource.RLIMIT_CPU, limits.TEXT_SECONDS),
         (resource.RLIMIT_AS, address_space + limits.TEXT_MEMORY),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(kind, (limit, limit))
-    status = 1
+        _, hard = resource.getrlimit(kind)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (limit, hard))
+    status = DAMAGED
     try:
         is_large = os.stat(path).st_size > limits.TEXT_FILE_BYTES
         file = h5py.File(path, "r")
@@ -144,8 +160,11 @@ def _check_objects(file: Any) -> None:
             count += 1
             if count > limits.HDF5_OBJECTS:
                 raise ValueError(f"it has more than {limits.HDF5_OBJECTS:,} groups and data sets")
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ValueError(f"its member {name!r:.60} is a link")
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.SoftLink):  # to a member, which has its own turn
+                continue
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"its member {name!r:.60} is a link to another file")
             member = group[name]
             if isinstance(member, h5py.Group):
                 groups.append(member)
@@ -160,7 +179,9 @@ def _check_stored(dataset: h5py.Dataset) -> None:
         raise ValueError(f"its data set {dataset.name!r:.60} is kept in another file")
     stored, declared = dataset.id.get_storage_size(), dataset.nbytes
     is_compressed = creation.get_nfilters() > 0
-    if declared > (limits.may_expand_to(stored) if is_compressed else stored):
+    # What was not written has the fill value, and no bytes.
+    most = limits.may_expand_to(stored) if is_compressed else max(stored, limits.FILL_BYTES)
+    if declared > most:
         raise ValueError(
             f"its data set {dataset.name!r:.60} has {stored:,} bytes and says that it has "
             f"{declared:,}"
@@ -169,5 +190,5 @@ def _check_stored(dataset: h5py.Dataset) -> None:
         chunk = dataset.dtype.itemsize
         for side in dataset.chunks:
             chunk *= side
-        if chunk > declared + limits.EXPANDED_BYTES:
+        if chunk > declared + limits.FILL_BYTES:
             raise ValueError(f"its data set {dataset.name!r:.60} has chunks of {chunk:,} bytes")

@@ -2,7 +2,7 @@
 
 Everything that is read is hostile until checked: what a file declares is compared with these
 limits, and with the file's own size, before memory is taken for it. A limit is several times
-what the largest input of its kind has; real data sets do not meet one.
+what the largest known input of its kind has.
 """
 
 # --- files -------------------------------------------------------------------------------
@@ -32,6 +32,7 @@ ARCHIVE_BYTES = 2_000_000_000
 # them, are decoded at a half, a quarter or an eighth of their size; progressive ones cannot be
 # without their coefficients in memory.
 IMAGE_PIXELS = 50_000_000
+IMAGE_BYTES = 200_000_000  # of an image file; 50 million pixels without compression have 150 MB
 JPEG_PIXELS = 250_000_000
 IMAGE_SIDE = 65_535  # as JPEG's; Pillow takes memory for each row, too
 
@@ -49,10 +50,12 @@ HDF5_OBJECTS = 1_000  # groups and data sets of a file; ours have at most 12
 TEXT_FILE_BYTES = 16_000_000
 TEXT_SECONDS = 4  # of computing; 16 MB take 0.4
 TEXT_MEMORY = 1_000_000_000
-# Arrays may be compressed: their values may have so many times the bytes that are stored, and
-# so many bytes in any case.
+# Arrays may be compressed: as far as deflate can, 1,032 times, up to EXPANDED_BYTES; and 100
+# times beyond that.
+DEFLATE = 1_032
 EXPANSION = 100
-EXPANDED_BYTES = 64_000_000
+EXPANDED_BYTES = 500_000_000
+FILL_BYTES = 64_000_000  # of values that a file declares and does not have
 # A batch of CIFAR-10 with 10,000 images has some 60,000.
 PICKLE_OPCODES = 1_000_000
 
@@ -71,4 +74,4 @@ HITS = 500
 
 def may_expand_to(stored: int) -> int:
     """The most bytes that so many stored ones may be decompressed to."""
-    return EXPANSION * stored + EXPANDED_BYTES
+    return max(EXPANSION * stored, min(DEFLATE * stored + FILL_BYTES, EXPANDED_BYTES))

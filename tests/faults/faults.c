@@ -2,8 +2,8 @@
 // folder, the process is killed, or the disk is full from then on.
 //
 // An operation is a call of a function below, for a file in the folder. The kill
-// comes before the call, so that n = 1, 2, ... reach every state of the disk
-// that a kill at any time can leave.
+// comes before the call. Not covered: half of a write, what the C library's
+// streams write by themselves, truncate, link, symlink and copy_file_range.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -141,7 +141,7 @@ class Corpus:
 def _quiet() -> Iterator[None]:
     """Silence libraries that write to the standard output and error of the process."""
     kept = os.dup(1), os.dup(2)
-    with open(os.devnull, "w") as null:
+    with open(os.devnull, "w", encoding="utf-8") as null:
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)
     try:
@@ -264,7 +264,7 @@ class Worker:
 
     def _serve(self, tasks: int, answers: int) -> None:
         """Read inputs until the harness closes the pipe."""
-        with open(os.devnull, "w") as null:
+        with open(os.devnull, "w", encoding="utf-8") as null:
             os.dup2(null.fileno(), 1)
         os.dup2(self._stderr.fileno(), 2)
         sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
@@ -291,7 +291,7 @@ class Worker:
 def prepare(reader: Reader) -> None:
     """Prepare this process for a reader, with its limit of memory."""
     reader.prepare()
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    pages = int(pathlib.Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     most = pages * resource.getpagesize() + ADDRESS_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
@@ -359,7 +359,7 @@ def _text(error: BaseException) -> str:
 
 
 def _memory(name: str = "VmRSS") -> int:
-    status = pathlib.Path("/proc/self/status").read_text()
+    status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
     match = re.search(rf"{name}:\s+(\d+) kB", status)
     assert match is not None
     return int(match[1]) * 1024
@@ -367,7 +367,7 @@ def _memory(name: str = "VmRSS") -> int:
 
 def _reset_peak() -> None:
     with contextlib.suppress(OSError):  # a kernel that does not offer it
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
+        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 # --- the program caffe -----------------------------------------------------------------------

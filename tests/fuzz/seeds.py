@@ -545,7 +545,7 @@ def _snapshots(folder: pathlib.Path, kind: str) -> None:
         with contextlib.chdir(seed):
             text = SOLVER.replace("max_iter: 1", "max_iter: 2")
             text += f"snapshot_format: {snapshot_format}\n"
-            pathlib.Path("solver.prototxt").write_text(text)
+            pathlib.Path("solver.prototxt").write_text(text, encoding="utf-8")
             solver = caffe.get_solver("solver.prototxt")
             solver.step(1)
             solver.snapshot()

@@ -34,7 +34,7 @@ def killed(path):
         os._exit(9)
 
 
-def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
     process = multiprocessing.get_context("fork").Process(target=killed, args=(tmp_path / "a",))
     process.start()
     process.join()
@@ -46,6 +46,20 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     with atomic_files.write_atomically(tmp_path / "a") as partial:
         partial.write_text("x")
     assert sorted(tmp_path.iterdir()) == sorted([living, other, tmp_path / "a"])
+
+
+def test_leftovers_of_longer_names_are_left_alone(tmp_path):
+    (tmp_path / "a").write_text("a")
+    other = tmp_path / ".a.b.999999999.dnnh-partial.old"
+    other.mkdir()
+    with atomic_files.write_atomically(tmp_path / "a") as partial:
+        partial.write_text("new")
+    assert other.is_dir() and (tmp_path / "a").read_text() == "new"
+
+
+def test_a_closed_pipe_is_no_full_disk(tmp_path):
+    with pytest.raises(BrokenPipeError), atomic_files.write_atomically(tmp_path / "a"):
+        raise BrokenPipeError(32, "Broken pipe")
 
 
 def test_what_was_killed_between_two_renames_comes_back(tmp_path):
@@ -61,11 +75,15 @@ def test_what_was_killed_between_two_renames_comes_back(tmp_path):
     with atomic_files.write_atomically(tmp_path / "a") as partial:
         partial.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    (tmp_path / ".dnnh-partial-999999999-x").mkdir()
-    (tmp_path / ".dnnh-partial-1-x").mkdir()  # process 1 always runs
-    with atomic_files.write_files_atomically(tmp_path) as partial:
+    for name in ("killed", "running"):
+        (tmp_path / f"{atomic_files.PARTIAL}{name}").mkdir()
+    with (
+        atomic_files._claimed(tmp_path / f"{atomic_files.PARTIAL}running"),
+        atomic_files.write_files_atomically(tmp_path) as partial,
+    ):
         pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".dnnh-partial-1-x", "a"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"{atomic_files.PARTIAL}running", "a"]
 
 
 def write_folder(path, name, meet):

@@ -45,12 +45,14 @@ def test_other_programs_in_path_are_not_used(tmp_path):
 
 
 def test_a_moved_tree_is_noticed(tmp_path):
-    old, new = tmp_path / "old", tmp_path / "new tree"
+    old, new = tmp_path / "old[&|", tmp_path / "new&"
     environment = old / ".venv/bin"
     environment.mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", old)
+    (old / "cmake").mkdir()
+    shutil.copy(ROOT / "cmake/relocate.py", old / "cmake")
     program = environment / "pytest"
-    program.write_text(f"#!{environment / 'python'}\n")
+    program.write_text(f"#!{environment / 'python'}\n# {old}-2/bin\n")
     (old / "build").mkdir()
     cache = "build/CMakeCache.txt"
     (old / cache).touch()
@@ -64,6 +66,7 @@ def test_a_moved_tree_is_noticed(tmp_path):
     assert (old / cache).exists()
     old.rename(new)
     assert f"This tree was at {old}; building again here" in make_in(new)
-    assert (new / ".venv/bin/pytest").read_text() == f"#!{new / '.venv/bin/python'}\n"
+    text = f"#!{new / '.venv/bin/python'}\n# {old}-2/bin\n"
+    assert (new / ".venv/bin/pytest").read_text() == text
     assert not (new / cache).exists()
     assert "building again" not in make_in(new)

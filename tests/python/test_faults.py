@@ -16,6 +16,7 @@ def test_nothing_is_lost_or_half_written(command):
         [sys.executable, ROOT / "tests/faults/run.py", "--only", command, "--moments", "5"],
         stdout=subprocess.PIPE,
         text=True,
+        timeout=600,
     )
     assert completed.returncode == 0, completed.stdout
     assert f"{command}: 0 problems" in completed.stdout

@@ -146,7 +146,7 @@ class ImageFiles:
 
     def _read(self, row: int) -> bytes:
         path = self.paths[row]
-        image = image_files.decode_image(files.read_regular_file(path), path)
+        image = image_files.decode_image(files.read_regular_file(path, limits.IMAGE_BYTES), path)
         resized = Image.fromarray(image).resize((self.side, self.side), Image.Resampling.BICUBIC)
         jpeg = io.BytesIO()
         resized.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)

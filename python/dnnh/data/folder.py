@@ -2,12 +2,13 @@
 
 import pathlib
 import re
+import unicodedata
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnnh import files, limits
-from dnnh.data import image_folders, tables
+from dnnh.data import image_files, image_folders, tables
 from dnnh.data.dataset import Dataset, ImageFiles
 from dnnh.errors import UserError, printable
 
@@ -46,7 +47,14 @@ def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[Image
             f"{source} is neither a folder nor a file; name a folder of class "
             "folders, or a CSV file of paths and labels"
         )
+    image_labels = [
+        tuple(unicodedata.normalize("NFC", label) for label in labels) for labels in image_labels
+    ]
     classes = tuple(sorted({label for labels in image_labels for label in labels}))
+    if classes == ("0", "1") and all(len(labels) > 1 for labels in image_labels):
+        raise UserError(
+            f"{source} has columns of 0 and 1; write the names of an image's labels in its row"
+        )
     for word in (source.name, *classes):
         if printable(word) != word or len(word) > limits.NAME_LETTERS:
             raise UserError(
@@ -97,6 +105,7 @@ def _of_folders(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[s
     image_paths: list[files.StrPath] = []
     image_labels: list[tuple[str, ...]] = []
     depth = image_folders.label_depth(source)
+    loose = 0
     for path in image_folders.walk(source):
         labels = image_folders.labels_of(path.relative_to(source), depth)
         if not labels and path.is_dir():
@@ -104,8 +113,12 @@ def _of_folders(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[s
         if labels:
             image_paths.append(path)
             image_labels.append(labels)
+        elif path.suffix.lower() in image_files.SUFFIXES:
+            loose += 1
     if not image_paths:
         raise UserError(f"{source} has no folder with images; each class needs one")
+    if loose:
+        print(f"{loose:,} images of {source} lie in no class folder, and are left out")
     return image_paths, image_labels
 
 

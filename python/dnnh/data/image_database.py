@@ -224,7 +224,7 @@ def _write(
                         progress.update(end - start)
                 database.sync(True)
             write_more(partial)
-            (partial / LAYOUT).write_text(json.dumps(layout, indent=1) + "\n")
+            (partial / LAYOUT).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
     except (lmdb.Error, OSError) as error:
         raise UserError(
             f"{path} could not be written ({error}); nothing is left of "

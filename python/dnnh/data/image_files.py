@@ -82,6 +82,8 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
+            if image.format in ("JPEG", "MPO") and _is_truncated_jpeg(data):
+                raise ValueError("it is a truncated JPEG")
             _reduce(image)
             if image.width * image.height > limits.IMAGE_PIXELS:
                 raise UserError(
@@ -130,10 +132,22 @@ def _is_whole(chunk: bytes) -> bool:
     return chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
 
 
+def _is_truncated_jpeg(data: bytes) -> bool:
+    """Whether no end marker follows the scan: libjpeg pads such a file and reports no error.
+
+    As layers/data/image_database.cpp does.
+    """
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA if at + 4 <= len(data) else False:
+        is_fill = data[at + 1] == 0xFF
+        at += 1 if is_fill else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return b"\xff\xd9" not in data[at:]
+
+
 def _reduce(image: Image.Image) -> None:
     """Have a large JPEG file decoded at a reduced size, which libjpeg does by itself."""
     width, height = image.size
-    if image.format != "JPEG" or image.info.get("progressive"):
+    if image.format not in ("JPEG", "MPO") or image.info.get("progressive"):
         return
     if not limits.IMAGE_PIXELS < width * height <= limits.JPEG_PIXELS:
         return

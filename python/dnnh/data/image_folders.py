@@ -5,21 +5,38 @@ The rules are the same for images that become a data set and for images that are
 
 import os
 import pathlib
+import re
 from collections.abc import Iterator
+
+from dnnh.errors import UserError
 
 # What other programs leave between images: thumbnails, deleted files, shadows of macOS files.
 PASSED_OVER = {
-    "__macosx",  # archives of macOS
-    "@eadir",  # Synology
-    "#recycle",
+    # macOS
+    "__macosx",
+    "icon\r",
+    "network trash folder",
+    "temporary items",
+    # Windows
     "$recycle.bin",
+    "recycler",
+    "recycled",
     "system volume information",
-    "lost+found",
+    "found.000",
     "thumbs.db",
     "ehthumbs.db",
     "desktop.ini",
+    # network storage
+    "@eadir",
+    "@tmp",
+    "@recycle",
+    "@recently-snapshot",
+    "#recycle",
+    "#snapshot",
+    "~snapshot",
+    "lost+found",
 }
-SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+SPLITS = re.compile(r"(train|training|val|valid|validation|dev|test|testing|eval)(\d{4})?")
 
 
 def is_hidden(name: str) -> bool:
@@ -69,10 +86,29 @@ def label_depth(root: pathlib.Path) -> int:
     """At which depth the folders lie whose names are labels.
 
     0: directly in the outermost folder. 1: if all folders there are splits (``train``,
-    ``val``, ...), as in torchvision's data sets: their folders are the classes.
+    ``val``, ``test2017``, ...) and one has folders, as in torchvision's data sets: these are the
+    classes.
+
+    Raises
+    ------
+    UserError
+        If there are two splits with folders, and others beside them.
     """
-    names = [entry.name.lower() for entry in _entries(root) if entry.is_dir()]
-    return int(bool(names) and SPLITS.issuperset(names))
+    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    splits = [entry for entry in folders if SPLITS.fullmatch(entry.name.lower())]
+    with_classes = [
+        split for split in splits if any(e.is_dir() for e in _entries(pathlib.Path(split.path)))
+    ]
+    if len(splits) == len(folders):
+        return int(bool(with_classes))
+    if len(with_classes) > 1:
+        other = next(entry.name for entry in folders if entry not in splits)
+        raise UserError(
+            f"{root} has splits with classes in them ({with_classes[0].name}, "
+            f"{with_classes[1].name}) and '{other}' beside them; move it elsewhere, or name one "
+            "of the splits"
+        )
+    return 0
 
 
 def labels_of(relative: pathlib.PurePath, depth: int) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ def open_checked(folder: pathlib.Path) -> lmdb.Environment:
     import caffe
 
     library = ctypes.CDLL(caffe._caffe.__file__)
+    library.dnnh_lmdb_damage.argtypes = ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t
+    library.dnnh_lmdb_damage.restype = ctypes.c_size_t
     text = ctypes.create_string_buffer(LONGEST_TEXT)
     if library.dnnh_lmdb_damage(os.fsencode(folder), text, LONGEST_TEXT):
         raise UserError(f"{folder / 'data.mdb'} {text.value.decode()}; copy it or write it again")

@@ -9,6 +9,7 @@ import itertools
 import pathlib
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dnnh import files
+from dnnh import files, limits
 from dnnh.data import datums, image_files, image_folders, lmdb_pages, tables
 from dnnh.errors import UserError
 
@@ -36,11 +37,15 @@ class Item:
     labels : tuple of str
     read : function
         Returns the image, uint8 of shape (height, width, 3); raises UserError if there is none.
+    stamp : function
+        Returns text that changes with the image: of a file its size and time, of a record of
+        an LMDB its checksum.
     """
 
     name: str
     labels: tuple[str, ...]
     read: Callable[[], NDArray[np.uint8]]
+    stamp: Callable[[], str] = str
 
 
 class InputSize(Protocol):
@@ -122,9 +127,16 @@ def _file_item(path: pathlib.Path, name: str, labels: tuple[str, ...]) -> Item:
     def read() -> NDArray[np.uint8]:
         if text != name:
             raise UserError(f"{path.parent} has a name that is not text: '{text}'; rename it")
-        return image_files.decode_image(files.read_regular_file(path), path)
+        return image_files.decode_image(files.read_regular_file(path, limits.IMAGE_BYTES), path)
 
-    return Item(text, tuple(map(_as_text, labels)), read)
+    def stamp() -> str:
+        try:
+            status = path.stat()
+        except OSError:
+            return ""
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    return Item(text, tuple(map(_as_text, labels)), read, stamp)
 
 
 def _as_text(name: str) -> str:
@@ -152,7 +164,8 @@ def _of_lmdb(folder: pathlib.Path) -> Iterator[Item]:
             for key, record in transaction.cursor():
                 name, datum = _key_name(key), datums.parse(record)
                 read = functools.partial(_pixels, datum, name, f"{folder}: image '{name}'")
-                yield Item(name, datums.labels_of(datum), read)
+                stamp = functools.partial(_checksum, record)
+                yield Item(name, datums.labels_of(datum), read, stamp)
     except lmdb.Error as error:
         raise UserError(f"{folder} is no LMDB that can be read ({error})") from error
 
@@ -162,6 +175,10 @@ def _pixels(datum: Any, name: str, where: str) -> NDArray[np.uint8]:
     # convert_imageset stores what OpenCV decodes, in OpenCV's order.
     is_blue_first = not datum.encoded and CONVERT_IMAGESET_KEY.match(name)
     return image[:, :, ::-1] if is_blue_first else image
+
+
+def _checksum(record: bytes) -> str:
+    return str(zlib.crc32(record))
 
 
 def _key_name(key: bytes) -> str:

@@ -88,7 +88,7 @@ def load(path: files.StrPath) -> Codes:
         If it does not exist, is not HDF5, or a part is missing or does not fit the rest.
     """
     remedy = "pass a codes file, as python/dnnh/evaluation/codes.py describes it"
-    atomic_files.complete(pathlib.Path(path).parent)
+    atomic_files.complete_if_possible(pathlib.Path(path).parent)
     with hdf5_files.read_hdf5(path, "is not a readable codes file", remedy) as file:
         missing = [name for name in ARRAYS if name not in file]
         missing += [name for name in ATTRIBUTES if name not in file.attrs]
@@ -114,8 +114,14 @@ def is_text(text: object) -> bool:
 
 
 def _text(attribute: Any) -> str:
-    """Text, whichever of HDF5's two kinds of strings it was written as."""
-    return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
+    """Text, whichever of HDF5's kinds of strings it was written as, alone or in an array of one."""
+    if isinstance(attribute, np.ndarray) and attribute.size == 1:
+        attribute = attribute.item()
+    if isinstance(attribute, bytes):
+        return attribute.decode()
+    if not isinstance(attribute, str):
+        raise ValueError(f"an attribute is {attribute!r:.60}, not text")
+    return str(attribute)
 
 
 def _check(path: files.StrPath, codes: Codes) -> None:
@@ -124,6 +130,8 @@ def _check(path: files.StrPath, codes: Codes) -> None:
         raise UserError(
             f"{path}: bits is {codes.bits}, it must be from 1 to {packed_codes.MAX_BITS}"
         )
+    if not 0 <= codes.seed < 2**63:
+        raise UserError(f"{path}: seed is {codes.seed}; seeds are 0 or more")
     for name in TEXTS:
         text = getattr(codes, name)
         if text is not None and not is_text(text):

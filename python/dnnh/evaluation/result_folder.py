@@ -60,9 +60,15 @@ def write(
     plots = report.draw(result, _other_lengths(result))
     rows = [] if dataset is None else gallery(codes, dataset)
     page = report.page(result, plots, rows)
-    # What is there of another result goes with this one's coming.
-    obsolete = [f"{name}{suffix}" for name in report.PLOTS for suffix in (".png", ".pdf")]
-    if codes_file and files.resolved(codes_file) != files.resolved(folder / "codes.h5"):
+    # Files of the result that is replaced; other folders may have such files of a user.
+    obsolete = []
+    if (folder / "result.json").exists():
+        obsolete = [f"{name}{suffix}" for name in report.PLOTS for suffix in (".png", ".pdf")]
+    if (
+        obsolete
+        and codes_file
+        and files.resolved(codes_file) != files.resolved(folder / "codes.h5")
+    ):
         obsolete.append("codes.h5")
     with atomic_files.write_files_atomically(folder, obsolete) as partial:
         if codes_file is None:
@@ -73,7 +79,7 @@ def write(
             for suffix in ("png", "pdf"):
                 path = partial / f"{name}.{suffix}"
                 path.write_bytes(pages.figure_bytes(plot.figure, suffix))
-        (partial / "report.html").write_text(page)
+        (partial / "report.html").write_text(page, encoding="utf-8")
     if json_copy:
         write_result(json_copy, result)
     return folder / "report.html"

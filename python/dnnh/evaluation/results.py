@@ -133,7 +133,7 @@ def _query_rows(codes: Codes) -> NDArray[np.int64] | None:
 def write_result(path: files.StrPath, result: Result) -> None:
     """Write a result as JSON, atomically."""
     with atomic_files.write_atomically(path) as partial:
-        partial.write_text(json.dumps(_as_json(result), indent=1) + "\n")
+        partial.write_text(json.dumps(_as_json(result), indent=1) + "\n", encoding="utf-8")
 
 
 def _as_json(result: Result) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def read_result(path: files.StrPath) -> Result:
         If the file is not a result.
     """
     try:
-        atomic_files.complete(pathlib.Path(path).parent)
+        atomic_files.complete_if_possible(pathlib.Path(path).parent)
         return _from_json(files.read_json(path))
     except (
         UserError,

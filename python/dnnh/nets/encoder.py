@@ -17,7 +17,7 @@ BATCH = 100
 
 
 class Encoder:
-    """A trained net that encodes images. Any number of threads may use it, one after another.
+    """A trained net that encodes images. Thread-safe; calls are serialized.
 
     Bit i of an image is 1 where output i is above 0.5 (Lai et al., CVPR 2015, section 3.4).
 
@@ -139,7 +139,7 @@ def _build(deploy: str) -> Any:
         text_format.Parse(deploy, pycaffe.messages().NetParameter())
     except (text_format.ParseError, RecursionError) as error:
         raise UserError(f"the deploy prototxt cannot be parsed ({error}); mend it") from error
-    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".prototxt") as file:
         file.write(deploy)
         file.flush()
         return caffe.Net(file.name, caffe.TEST)

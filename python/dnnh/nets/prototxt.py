@@ -137,7 +137,7 @@ def read_solver(path: pathlib.Path) -> Message:
 def write(path: pathlib.Path, message: Message) -> None:
     """Write a message as a prototxt file."""
     with atomic_files.write_atomically(path) as partial:
-        partial.write_text(_text(message))
+        partial.write_text(_text(message), encoding="utf-8")
 
 
 def _read(path: pathlib.Path) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import itertools
 import json
 import pathlib
@@ -90,7 +91,7 @@ class State:
 
     about: dict[str, Any]
     seen: int = 0
-    last: str = ""
+    digest: str = ""
     encoded: int = 0
     skipped: int = 0
     codes_bytes: int = 0
@@ -100,6 +101,12 @@ class State:
     def complete_bytes(self, name: str) -> int:
         """How much of one of FILES is complete."""
         return getattr(self, f"{name}_bytes")
+
+
+def _next_digest(digest: str, item: sources.Item) -> str:
+    """The digest of the images up to this one, from that of the images before it."""
+    text = json.dumps([digest, item.name, item.labels, item.stamp()])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_is_text(source: str) -> None:
@@ -208,20 +215,20 @@ class IndexWriter:
         return self.state.seen
 
     def advance(self, images: Iterator[sources.Item]) -> None:
-        """Go past the images that are done; the last one must be the same as before.
+        """Go past the images that are done; they must be the same as before.
 
         Raises
         ------
         UserError
-            If it is not: images were added or taken away.
+            If they are not: images or labels were added, changed or taken away.
         """
-        last = None
+        digest = ""
         for image in itertools.islice(images, self.seen):
-            last = image
-        if self.seen and (last is None or last.name != self.state.last):
+            digest = _next_digest(digest, image)
+        if digest != self.state.digest:
             raise UserError(
-                f"{self.source} has other images than when {self.folder} was started: image "
-                f"{self.seen:,} was '{self.state.last}'; delete that folder to start again"
+                f"{self.source} has other images or labels than when {self.folder} was started, "
+                f"among the first {self.seen:,}; delete that folder to start again"
             )
 
     def add(
@@ -242,11 +249,12 @@ class IndexWriter:
         self._append("entries", "".join(entries).encode())
         self._append("skipped", "".join(skipped).encode())
         self.state.seen += len(group)
-        self.state.last = group[-1].name
+        for item in group:
+            self.state.digest = _next_digest(self.state.digest, item)
         self.state.encoded += len(encoded.codes)
         self.state.skipped += len(skipped)
         with atomic_files.write_atomically(self._state_path) as partial:
-            partial.write_text(json.dumps(asdict(self.state)))
+            partial.write_text(json.dumps(asdict(self.state)), encoding="utf-8")
 
     def _append(self, name: str, data: bytes) -> None:
         file = self._files[name]
@@ -269,7 +277,7 @@ class IndexWriter:
         for file in self._files.values():
             file.close()
         if not self.state.encoded:
-            first_reason = (self.folder / "skipped").read_text().partition("\n")[0]
+            first_reason = (self.folder / "skipped").read_text(encoding="utf-8").partition("\n")[0]
             shutil.rmtree(self.folder)
             raise UserError(
                 f"{self.source} has no image that can be read"

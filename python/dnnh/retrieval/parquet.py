@@ -21,6 +21,7 @@ from dnnh.files import StrPath
 from dnnh.retrieval.image_index import ImageIndex, Labels, NetInfo, Rows
 
 IMAGES, ABOUT = "images", "about.json"
+ROWS_AT_ONCE = 4096
 REMEDY = "'python tools/encode.py --engine spark'"
 
 
@@ -60,7 +61,9 @@ def packed(columns: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
 
 def write_about(folder: pathlib.Path, about: About) -> None:
     """Write about.json into a folder."""
-    (folder / ABOUT).write_text(json.dumps(dataclasses.asdict(about), indent=1) + "\n")
+    (folder / ABOUT).write_text(
+        json.dumps(dataclasses.asdict(about), indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def read_about(folder: StrPath) -> About:
@@ -114,9 +117,13 @@ def load(folder: StrPath) -> ImageIndex:
     try:
         stored = dataset.dataset(str(pathlib.Path(folder, IMAGES)), format="parquet")
         _check_size(stored, about)
-        table = stored.to_table(
-            columns=["row", "name", "labels", *columns],
-            filter=compute.field("skipped").is_null(),
+        table = _read_bounded(
+            stored.scanner(
+                columns=["row", "name", "labels", *columns],
+                filter=compute.field("skipped").is_null(),
+                batch_size=ROWS_AT_ONCE,
+            ),
+            limits.may_expand_to(_bytes_of(stored)),
         )
         types = [str(table.schema.field(name).type) for name in ("name", "labels")]
         if types[0] != "string" or types[1] not in ("list<element: string>", "list<item: string>"):
@@ -168,8 +175,25 @@ def load(folder: StrPath) -> ImageIndex:
 def _check_size(stored: Any, about: About) -> None:
     """Raise ValueError if the files declare more rows than they can hold."""
     rows = sum(fragment.metadata.num_rows for fragment in stored.get_fragments())
-    size = sum(pathlib.Path(path).stat().st_size for path in stored.files)
+    size = _bytes_of(stored)
     if rows != about.encoded + about.skipped:
         raise ValueError(f"it has {rows:,} images, {ABOUT} {about.encoded + about.skipped:,}")
     if 8 * rows * (1 + len(word_names(about.bits))) > limits.may_expand_to(size):
         raise ValueError(f"its files have {size:,} bytes and say that they have {rows:,} rows")
+
+
+def _bytes_of(stored: Any) -> int:
+    return sum(pathlib.Path(path).stat().st_size for path in stored.files)
+
+
+def _read_bounded(scanner: Any, most: int) -> Any:
+    """The table of a scanner; ValueError if it has more bytes: equal texts take next to none."""
+    import pyarrow
+
+    batches, size = [], 0
+    for batch in scanner.to_batches():
+        size += batch.nbytes
+        if size > most:
+            raise ValueError(f"its names and labels have more than {most:,} bytes")
+        batches.append(batch)
+    return pyarrow.Table.from_batches(batches, schema=scanner.projected_schema)

@@ -86,7 +86,7 @@ class Retriever:
 
 
 class QueryEncoder:
-    """The net that an index was encoded with, for queries. Any number of threads may use it.
+    """The net that an index was encoded with, for queries. Thread-safe.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """A web page to search an index of encoded images with, and the same requests as JSON.
 
 Made with FastAPI. One Retriever and one QueryEncoder answer all requests, several at once;
-images are encoded one at a time, since Caffe's nets are for one thread. Memory is bounded: few
-images are decoded at once, and few bytes of images wait. Others are answered 503.
+images are encoded one at a time, since Caffe's nets are for one thread. Memory is bounded:
+limits.DECODED_AT_ONCE images are decoded at once, and images of limits.UPLOADS_BYTES wait.
+Requests beyond that get 503.
 
 The page makes no outbound requests, and its Content-Security-Policy forbids them.
 """
@@ -142,7 +143,7 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 async def _opened(request: Request) -> OpenedIndex:
     index: Index = request.app.state.index
-    # Opening may take seconds, and not this thread, in which all requests begin.
+    # Opening takes seconds, so it runs in a thread pool, not in the event loop.
     return index.opened() if index.is_current() else await run_in_threadpool(index.opened)
 
 

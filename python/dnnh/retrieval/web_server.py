@@ -1,6 +1,6 @@
 """The web server of the search page: uvicorn, within limits of memory and time.
 
-Slow clients are cut off, connections are bounded, and Ctrl-C ends it whatever is open.
+Slow clients are cut off, requests at a time are bounded, and Ctrl-C ends it whatever is open.
 """
 
 import asyncio
@@ -45,9 +45,9 @@ def make_server(app: FastAPI) -> uvicorn.Server:
     _return_large_memory()
     config = uvicorn.Config(
         app,
-        http=ImpatientProtocol,
+        http=TimeoutProtocol,
         log_level="error",
-        limit_concurrency=limits.CONNECTIONS,
+        limit_concurrency=limits.CONNECTIONS + 1,
         timeout_graceful_shutdown=limits.SHUTDOWN_SECONDS,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_error)
@@ -61,7 +61,7 @@ def _is_error(record: logging.LogRecord) -> bool:
     return not is_cancelled and not record.getMessage().startswith("Cancel ")
 
 
-class ImpatientProtocol(H11Protocol):
+class TimeoutProtocol(H11Protocol):
     """A connection that ends where a request takes too long, from its first byte to its answer.
 
     uvicorn itself waits for ever for the rest of a request, and for a client to read.
@@ -72,6 +72,8 @@ class ImpatientProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._restart_clock()
+        if len(self.connections) > limits.CONNECTIONS:  # uvicorn itself accepts any number
+            transport.abort()
 
     def on_response_complete(self) -> None:
         self._restart_clock()

@@ -137,10 +137,53 @@ def test_folders_that_are_splits(tmp_path):
     assert dataset.classes == ("cats", "dogs") and len(dataset.images) == 48
     labels = [item.labels for item in sources.items(tmp_path / "both")]
     assert labels.count(("cats",)) == labels.count(("dogs",)) == 24
-    # Beside another class, a train is a train.
-    (tmp_path / "both/ship").mkdir()
-    dataset = folder.prepare_folder(tmp_path / "both", "pets", 32)
-    assert dataset.classes == ("Val", "train")
+    (tmp_path / "both/unlabeled").mkdir()
+    for read in (
+        lambda path: folder.prepare_folder(path, "pets", 32),
+        lambda path: [*sources.items(path)],
+    ):
+        with pytest.raises(UserError, match="has splits with classes in them .* and 'unlabeled'"):
+            read(tmp_path / "both")
+    # Beside another class, one train is a train; and splits without classes are classes.
+    shutil.rmtree(tmp_path / "both/Val")
+    (tmp_path / "both/unlabeled").rename(tmp_path / "both/ship")
+    picture(tmp_path / "both/ship/a.png")
+    assert folder.prepare_folder(tmp_path / "both", "pets", 32).classes == ("ship", "train")
+    for name in ("test", "valid"):
+        picture(tmp_path / f"split/{name}/a.png")
+    assert folder.prepare_folder(tmp_path / "split", "pets", 32).classes == ("test", "valid")
+
+
+def test_images_in_no_class_folder_are_counted(tmp_path, capsys):
+    photos(tmp_path / "photos")
+    for i in range(3):
+        picture(tmp_path / f"photos/{i}.png")
+    folder.prepare_folder(tmp_path / "photos", "pets", 32)
+    assert "3 images of " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,cat,dog\ndogs/00a.jpg,1,0\ndogs/01b.png,0,1\n", "has columns of 0 and 1; write"),
+        ('dogs/00a.jpg,"cat\ndogs/01b.png,cat"\n', "row 1 has a cell of several lines"),
+        ("dogs/00a.jpg 0 1 0\ndogs/01b.png 1 0 0\n", "line 1 has several numbers"),
+        ("dogs/00a.jpg 0\ndogs/01b.png\n", "line 2 is 'dogs/01b.png', not a path and a number"),
+        (",path,label\n0,dogs/00a.jpg,a\n", "row 1 has no path .* paths are in the first column"),
+    ],
+)
+def test_tables_that_are_no_such_thing(tmp_path, text, message):
+    photos(tmp_path)
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        folder.prepare_folder(tmp_path / "t.csv", "pets", 32)
+
+
+def test_names_in_both_forms_of_unicode(tmp_path):
+    """macOS decomposes letters in names of files."""
+    for i, name in enumerate(("caf\u00e9", "cafe\u0301", "tea")):
+        picture(tmp_path / f"split/{'train' if i % 2 else 'val'}/{name}/a.png")
+    assert folder.prepare_folder(tmp_path / "split", "pets", 32).classes == ("caf\u00e9", "tea")
 
 
 @pytest.mark.parametrize(

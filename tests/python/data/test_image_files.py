@@ -143,3 +143,27 @@ def test_damaged_tiff_files_are_refused_in_silence(capfd):
             refused += 1
     assert refused > 50
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("tail", [b"", bytes(3000)])
+def test_a_jpeg_whose_end_is_missing(tail):
+    """What an interrupted copy leaves; libjpeg makes the rest gray."""
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, "JPEG", quality=95)
+    whole = file.getvalue()
+    assert decode_image(whole, "x.jpg").shape == (64, 64, 3)
+    assert decode_image(whole + tail, "x.jpg").shape == (64, 64, 3)
+    with pytest.raises(UserError, match="x.jpg is not a readable image: .*truncated"):
+        decode_image(whole[: len(whole) // 2] + tail, "x.jpg")
+
+
+def test_a_large_jpeg_with_a_second_picture(monkeypatch):
+    """As phones make them (MPO)."""
+    monkeypatch.setattr(limits, "IMAGE_PIXELS", 1_000)
+    monkeypatch.setattr(limits, "JPEG_PIXELS", 20_000)
+    file = io.BytesIO()
+    images = [Image.new("RGB", size, (200, 10, 10)) for size in ((100, 100), (20, 20))]
+    images[0].save(file, "MPO", save_all=True, append_images=images[1:])
+    image = decode_image(file.getvalue(), "x.jpg")
+    assert image.shape == (25, 25, 3) and abs(int(image[0, 0, 0]) - 200) < 5

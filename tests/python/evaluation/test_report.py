@@ -110,7 +110,7 @@ def test_no_plot_has_a_single_point(result):
 
 
 def test_a_plot_of_an_earlier_result_is_removed(result, tmp_path):
-    for name in ("precision_radius2.png", "precision_radius2.pdf", "mine.png"):
+    for name in ("precision_radius2.png", "precision_radius2.pdf", "mine.png", "result.json"):
         (tmp_path / name).write_bytes(b"")
     result_folder.write(CODES, result, DATASET, tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
@@ -152,6 +152,11 @@ def test_codes_of_another_result_do_not_stay(tmp_path, result):
     assert (folder / "codes.h5").exists()
     result_folder.write(CODES, result, folder=folder, codes_file=elsewhere)
     assert not (folder / "codes.h5").exists()
+    # A folder of codes files is none of results.
+    (tmp_path / "mine").mkdir()
+    shutil.copy(elsewhere, tmp_path / "mine/codes.h5")
+    result_folder.write(CODES, result, folder=tmp_path / "mine", codes_file=elsewhere)
+    assert (tmp_path / "mine/codes.h5").exists()
     assert (folder / "notes.txt").exists() and (folder / "result.json").exists()
 
 

@@ -4,12 +4,13 @@ import dataclasses
 import fcntl
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 
 from dnnh import atomic_files, files
-from dnnh.data import datasets, sources
+from dnnh.data import datasets, image_database, sources
 from dnnh.errors import UserError
 from dnnh.nets import encoder, prototxt, specs
 from dnnh.retrieval import index_files, index_writer
@@ -107,11 +108,9 @@ def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
     begun(about=about, seen=10**400, encoded=10**400)
     with pytest.raises(UserError, match="state.json .*0 codes have 0 bytes.*delete"):
         run.encode(photos, tmp_path / "c.h5")
-    # One more image, or one less, before where it was.
-    for seen, last in ((50, "z.png"), (5, "class0/06.png")):
-        begun(about=about, seen=seen, skipped=seen, last=last)
-        with pytest.raises(UserError, match=f"other images than .*image {seen} was '{last}'"):
-            run.encode(photos, tmp_path / "c.h5")
+    begun(about=about, seen=50, skipped=50, digest="of others")
+    with pytest.raises(UserError, match="has other images or labels than .*among the first 50"):
+        run.encode(photos, tmp_path / "c.h5")
     begun(about=about)
     with (state.parent / "claim").open("w") as claim:
         fcntl.flock(claim, fcntl.LOCK_EX)
@@ -205,3 +204,60 @@ def test_a_source_whose_name_is_no_text(tmp_path, run, photos):
     with pytest.raises(UserError, match=r"\\udcff has a name that is not text in UTF-8; rename it"):
         run.encode(os.fsdecode(folder), tmp_path / "c.h5")
     assert not list(tmp_path.glob("c.h5*"))
+
+
+def interrupt_after(monkeypatch, groups):
+    outputs, done = encoder.Encoder.outputs, []
+
+    def stopping(net, images):
+        done.append(len(images))
+        if len(done) > groups:
+            raise KeyboardInterrupt
+        return outputs(net, images)
+
+    monkeypatch.setattr(encoder.Encoder, "outputs", stopping)
+
+
+def replace_an_image(photos):
+    shutil.copy(photos / "class1/16.png", photos / "class0/00.png")
+
+
+def rename_an_image(photos):
+    (photos / "class0/00.png").rename(photos / "class0/00x.png")
+
+
+def change_nothing(photos):
+    pass
+
+
+@pytest.mark.parametrize("change", [replace_an_image, rename_an_image, change_nothing])
+def test_images_that_changed_meanwhile(photos, tmp_path, run, monkeypatch, change):
+    """Codes of the old ones were mixed with those of the new."""
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_after(patch, 2)
+        run.encode(photos, tmp_path / "c.h5")
+    change(photos)
+    if change is change_nothing:
+        run.encode(photos, tmp_path / "c.h5")
+    else:
+        with pytest.raises(UserError, match="has other images or labels than when"):
+            run.encode(photos, tmp_path / "c.h5")
+
+
+def test_labels_and_records_that_changed_meanwhile(photos, tmp_path, run, monkeypatch):
+    rows = [f"photos/class{i % 3}/{i:02}.png" for i in range(37)]
+    table = tmp_path / "t.csv"
+    table.write_text("".join(f"{row},cat\n" for row in rows))
+    database, labels = tmp_path / "db", np.zeros(37, np.int64)
+    images = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), dtype=np.uint8)
+    image_database.write_images(database, images, labels, {})
+    for source, output in ((table, "c.h5"), (database, "d.h5")):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            interrupt_after(patch, 2)
+            run.encode(source, tmp_path / output)
+    table.write_text("".join(f"{row},tiger\n" for row in rows))
+    images[3, 0, 0, 0] ^= 1
+    image_database.write_images(database, images, labels, {})
+    for source, output in ((table, "c.h5"), (database, "d.h5")):
+        with pytest.raises(UserError, match="has other images or labels than when"):
+            run.encode(source, tmp_path / output)
