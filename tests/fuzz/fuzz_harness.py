@@ -8,6 +8,7 @@ The program caffe may end by a failed check of Caffe's logger, too.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import faulthandler
 import fcntl
@@ -178,6 +179,13 @@ def run(corpus: Corpus, target: Target, data: bytes, worker: "Worker | None") ->
     return verdict
 
 
+def _quiet_caffe() -> None:
+    """Log errors alone, if Caffe was loaded before by somebody who wanted more."""
+    if "caffe" in sys.modules:
+        glog = ctypes.CDLL("libglog.so.1")  # the one that is loaded
+        ctypes.c_int.in_dll(glog, "_ZN3fLI17FLAGS_minloglevelE").value = 2
+
+
 def _listing(folder: pathlib.Path) -> dict[str, int]:
     return {
         path.relative_to(folder).as_posix(): path.stat().st_size if path.is_file() else -1
@@ -272,6 +280,7 @@ class Worker:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)  # type: ignore[assignment]
         prepare(self.reader)
+        _quiet_caffe()
         with os.fdopen(tasks) as stream:
             for line in stream:
                 folder, file, temporary = json.loads(line)

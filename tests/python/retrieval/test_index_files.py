@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dnnh import limits
 from dnnh.errors import UserError
 from dnnh.retrieval import index_files, parquet
 
@@ -17,11 +18,17 @@ def test_labels_that_cannot_be_read(photos, tmp_path, run):
             index_files.load(tmp_path / "c.h5").labels(3)
 
 
-def test_text_that_is_damaged(photos, tmp_path, run):
+def test_text_that_is_damaged(photos, tmp_path, run, monkeypatch):
     run.encode(photos, tmp_path / "c.h5")
     data = (tmp_path / "c.h5").read_bytes()
     number = data.index(b"class0/00.png") - 16  # of the text in HDF5's heap
     (tmp_path / "c.h5").write_bytes(data[:number] + b"\xff\x7f" + data[number + 2 :])
+    with pytest.raises(
+        UserError, match="c.h5 is not an index .*its text is damaged.*make one with"
+    ):
+        index_files.load(tmp_path / "c.h5")
+    # Of large files the text is not read in advance.
+    monkeypatch.setattr(limits, "TEXT_FILE_BYTES", 0)
     index = index_files.load(tmp_path / "c.h5")
     with pytest.raises(UserError, match="c.h5 has names that cannot be read .*make one with"):
         index.names(slice(0, 37))
