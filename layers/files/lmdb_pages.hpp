@@ -10,12 +10,12 @@ namespace caffe {
  * @brief Checks the pages of an LMDB before LMDB maps them; returns what is
  *        wrong, or nothing.
  *
- * LMDB does not validate its file: a damaged page makes it read outside of the map, and
- * the process ends with a bus error or a segmentation fault. This walks the
- * tree as LMDB does: every page is where its number says, every node lies in
- * its page, every value in the file, the keys are in order, and there are as
- * many as the database says. Values in pages of their own (more than 2 KB) are
- * not read, so a database of large images takes little time.
+ * LMDB does not validate its file: a damaged page makes it read outside of the
+ * map, and the process ends with a bus error or a segmentation fault. This
+ * walks the tree as LMDB does: every page is where its number says, every node
+ * lies in its page, every value in the file, the keys are in order, and there
+ * are as many as the database says. Values in pages of their own (more than 2
+ * KB) are not read, so a database of large images takes little time.
  *
  * Only databases like Caffe's are accepted: unnamed, one value for each key.
  *

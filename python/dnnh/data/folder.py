@@ -118,7 +118,7 @@ def _of_folders(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[s
     if not image_paths:
         raise UserError(f"{source} has no folder with images; each class needs one")
     if loose:
-        print(f"{loose:,} images of {source} lie in no class folder, and are left out")
+        print(f"{loose:,} images of {source} lie in no class folder, and are skipped")
     return image_paths, image_labels
 
 
