@@ -1,0 +1,115 @@
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <opencv2/imgcodecs/imgcodecs.hpp>
+
+#include "layers/data/triplet_data_test.hpp"
+
+namespace caffe {
+
+// Damaged records and lists: a layer reads them, or ends with a sentence
+// (abort), never by a signal or by what a sanitizer finds.
+class FuzzedTripletDataTest
+    : public TripletDataTest<Device<float, Caffe::CPU>> {
+ protected:
+  // What is wrong with how a process that reads ends; empty if nothing is.
+  std::string Ending(const std::function<void()>& read) {
+    const pid_t process = fork();
+    if (process == 0) {
+      dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+      alarm(60);
+      read();
+      _exit(0);
+    }
+    int status = 0;
+    CHECK_EQ(waitpid(process, &status, 0), process);
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGABRT) {
+      return "signal " + std::to_string(WTERMSIG(status));
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+      return "exit status " + std::to_string(WEXITSTATUS(status));
+    }
+    aborted_ += WIFSIGNALED(status);
+    return "";
+  }
+
+  void Damage(std::string* bytes) {
+    const int edits = 1 + random_() % 4;
+    for (int i = 0; i < edits && !bytes->empty(); ++i) {
+      const size_t at = random_() % bytes->size();
+      switch (random_() % 4) {
+        case 0: (*bytes)[at] ^= 1 << random_() % 8; break;
+        case 1: (*bytes)[at] = "\x00\x7f\xff\x80"[random_() % 4]; break;
+        case 2: bytes->resize(at); break;
+        default: bytes->insert(at, bytes->substr(at, random_() % 20));
+      }
+    }
+  }
+
+  std::mt19937 random_{1};
+  int aborted_ = 0;
+};
+
+TEST_F(FuzzedTripletDataTest, Records) {
+  for (const std::string format : {"", ".png", ".jpg"}) {
+    std::vector<std::string> whole;
+    for (Datum& datum : NumberedImages()) {
+      if (!format.empty()) {
+        std::vector<uint8_t> file;
+        cv::Mat image(3, 4, CV_8UC1, &(*datum.mutable_data())[0]);
+        cv::imencode(format, image, file);
+        datum.set_data(std::string(file.begin(), file.end()));
+        datum.set_encoded(true);
+      }
+      whole.push_back(datum.SerializeAsString());
+    }
+    aborted_ = 0;
+    const int inputs = 60;
+    for (int i = 0; i < inputs; ++i) {
+      std::vector<std::string> records = whole;
+      Damage(&records[i % 3]);  // the first record says what all others are
+      boost::filesystem::remove_all(folder_ / "db");
+      WriteLmdb(folder_ / "db", records);
+      EXPECT_EQ(
+          Ending([this] { Run(Make("batch_size: 40 threads: 2").get(), 3); }),
+          "")
+          << "input " << i << ", format '" << format << "'";
+    }
+    EXPECT_GT(aborted_, inputs / 10) << format;
+    EXPECT_LT(aborted_, inputs) << format;
+  }
+}
+
+TEST_F(FuzzedTripletDataTest, Lists) {
+  const std::string file = folder_ / "list.h5";
+  std::vector<int> triplets;
+  for (int i = 0; i < 40; ++i) {
+    triplets.insert(triplets.end(), {i, i + 4, i + 1});
+  }
+  WriteTriplets(file, triplets, kImages);
+  std::ifstream stream(file, std::ios::binary);
+  const std::string whole(std::istreambuf_iterator<char>(stream), {});
+  for (int i = 0; i < 120; ++i) {
+    std::string damaged = whole;
+    Damage(&damaged);
+    std::ofstream(file, std::ios::binary) << damaged;
+    EXPECT_EQ(Ending([&] {
+                Run(Make("batch_size: 4 triplet_file: '" + file + "'").get(),
+                    3);
+              }),
+              "")
+        << "input " << i;
+  }
+  EXPECT_GT(aborted_, 20);
+}
+
+}  // namespace caffe
