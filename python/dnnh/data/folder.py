@@ -130,9 +130,14 @@ def _of_table(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[str
     labels_of: dict[str, dict[str, None]] = {}  # in the order of the rows
     for row in tables.table_rows(source):
         if not row.labels:
+            separator = next((character for character in ";\t|" if character in row.name), None)
             raise UserError(
-                f"{source}, row {row.number} has no label for {row.name}; a path and at "
-                "least one label are needed"
+                f"{source}, row {row.number} has no label for {row.name[:100]}; "
+                + (
+                    f"save it with commas between the columns, not {separator!r}"
+                    if separator
+                    else "a path and at least one label are needed"
+                )
             )
         labels_of.setdefault(row.name, {}).update(dict.fromkeys(row.labels))
     if not labels_of:

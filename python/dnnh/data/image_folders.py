@@ -49,7 +49,8 @@ def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
     Hidden files and folders are passed over. Links to folders are followed directly in the
     outermost folder, where folders are classes. Deeper ones are yielded, as are links to a
-    folder that they lie in or to nothing, pipes and devices: none of them is an image.
+    folder that they lie in or to nothing, pipes, devices and folders that may not be read: none
+    of them is an image.
     """
     resolved = root.resolve()
     for entry in _entries(root):
@@ -62,15 +63,21 @@ def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _walk_deeper(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     # A stack of ours: folders may be nested deeper than Python's calls.
-    open_folders = [iter(_entries(folder))]
-    while open_folders:
-        entry = next(open_folders[-1], None)
-        if entry is None:
-            open_folders.pop()
-        elif entry.is_dir(follow_symlinks=False):
-            open_folders.append(iter(_entries(pathlib.Path(entry.path))))
-        else:
-            yield pathlib.Path(entry.path)
+    waiting = [(folder, True)]
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            yield path
+            continue
+        try:
+            entries = _entries(path)
+        except OSError:  # it may not be read: who reads it as an image is told
+            yield path
+            continue
+        waiting += [
+            (pathlib.Path(entry.path), entry.is_dir(follow_symlinks=False))
+            for entry in reversed(entries)
+        ]
 
 
 def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:

@@ -77,7 +77,12 @@ def _csv_rows(lines: Iterator[str], path: pathlib.Path) -> Iterator[TableRow]:
                 "in the first column"
             )
         labels = [cell for cell in cells[1:] if cell]
-        yield TableRow(number, cells[0], tuple(dict.fromkeys(labels)))
+        yield TableRow(number, _posix(cells[0], path.parent), tuple(dict.fromkeys(labels)))
+
+
+def _posix(name: str, folder: pathlib.Path) -> str:
+    """A path that Windows wrote, with slashes; a name may have backslashes elsewhere."""
+    return name if "\\" not in name or files.is_file(folder / name) else name.replace("\\", "/")
 
 
 def _list_rows(lines: Iterator[str], path: pathlib.Path) -> Iterator[TableRow]:

@@ -1,6 +1,7 @@
 """A user's own images, in folders or by a table; and hostile ones."""
 
 import importlib
+import os
 import shutil
 
 import numpy as np
@@ -361,3 +362,29 @@ def test_files_go_to_the_database_as_they_are(tmp_path, home):
     assert [datum.label for datum in datums] == [0, 1, 0]
     layout = image_database.read_layout(tmp_path / "db")
     assert layout["record"] == ["image, 3 x 32 x 32 as the data set keeps it", "label"]
+
+
+def test_paths_of_windows(tmp_path):
+    photos(tmp_path)
+    (tmp_path / "t.csv").write_text("dogs\\00a.jpg,a\ndogs\\01b.png,b\n")
+    dataset = folder.prepare_folder(tmp_path / "t.csv", "pets", 32)
+    assert [path.relative_to(tmp_path).as_posix() for path in dataset.images.paths] == [
+        "dogs/00a.jpg",
+        "dogs/01b.png",
+    ]
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    """It is skipped with a reason, as a file is."""
+    photos(tmp_path)
+    before = [item.name for item in sources.items(tmp_path)]
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).endswith("deeper"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    after = [item.name for item in sources.items(tmp_path)]
+    assert after == ["cats/deeper", *(name for name in before if "deeper" not in name)]
