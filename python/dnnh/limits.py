@@ -49,7 +49,7 @@ HDF5_OBJECTS = 1_000  # groups and data sets of a file; ours have at most 12
 # The text of a file is read in a process of its own first; of larger files, attributes alone.
 TEXT_FILE_BYTES = 16_000_000
 TEXT_SECONDS = 4  # of computing; 16 MB take 0.4
-TEXT_MEMORY = 500_000_000
+TEXT_MEMORY = 250_000_000
 # Arrays may be compressed: as far as deflate can, 1,032 times, up to EXPANDED_BYTES; and 100
 # times beyond that.
 DEFLATE = 1_032

@@ -178,6 +178,7 @@ def _index(folder: pathlib.Path, path: pathlib.Path) -> None:
 
 def _half_done(folder: pathlib.Path, path: pathlib.Path) -> None:
     """An index that was interrupted is completed, and read."""
+    seeds.set_times(folder / "photos")
     writer = index_writer.IndexWriter(folder / "index.h5", seeds.NET, "photos")
     try:
         images = sources.items(folder / "photos")

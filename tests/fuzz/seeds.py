@@ -6,6 +6,7 @@ Each function fills a folder: a sub-folder is a seed, with all files that the re
 import contextlib
 import gzip
 import io
+import os
 import pathlib
 import pickle
 import tarfile
@@ -405,9 +406,16 @@ def half_done(folder: pathlib.Path) -> None:
     _start_index(folder / "index")
 
 
+def set_times(photos: pathlib.Path) -> None:
+    """Give all images one time, as encoding is not resumed where it changed."""
+    for path in photos.rglob("*"):
+        os.utime(path, (0, 0))
+
+
 def _start_index(folder: pathlib.Path) -> Any:
     contents = {f"photos/cat/{i}.png": _encoded("PNG", PHOTO[i:]) for i in range(7)}
     _files(folder, {**contents, "photos/cat/broken.png": b"not an image"})
+    set_times(folder / "photos")
     writer = index_writer.IndexWriter(folder / "index.h5", NET, "photos")
     images = list(sources.items(folder / "photos"))
     for start in (0, 3):

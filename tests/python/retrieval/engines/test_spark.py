@@ -188,7 +188,7 @@ def test_the_tools(photos, tmp_path, run, weights, one_session):
     lost.unlink()
     with pytest.raises(UserError, match=r"c has \d+ codes and should have 37; make it again"):
         run(*on_spark, *query)
-    with pytest.raises(UserError, match=r"c is a damaged index .*it has 29 images, about.json 39"):
+    with pytest.raises(UserError, match=r"c is a damaged index .*it has \d+ images, about.json 39"):
         run("search", "--index", tmp_path / "c", *query)
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="none has no image that can be read"):
