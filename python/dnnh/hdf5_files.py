@@ -128,8 +128,9 @@ def _read_text(path: StrPath) -> None:
     try:
         is_large = os.stat(path).st_size > limits.TEXT_FILE_BYTES
         file = h5py.File(path, "r")
-    except HDF5_ERRORS:  # the reader itself says what is wrong
-        os._exit(0)
+    except HDF5_ERRORS as error:  # the reader itself says what is wrong
+        takes_memory = isinstance(error, MemoryError) or "memory allocation" in str(error)
+        os._exit(DAMAGED if takes_memory else 0)
     try:
         _read_members(file, is_large)
         status = 0
