@@ -17,10 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 
+import mutation_runner
 from mutants import MAY_HANG, MUTANTS, TESTS, Mutant
-from tqdm import tqdm
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
@@ -134,11 +133,7 @@ def passes_unchanged(layer: str) -> bool:
 
 
 def main() -> None:
-    wanted = [name for name in MUTANTS if all(word in name for word in sys.argv[1:])]
-    if not wanted:
-        sys.exit(
-            f"error: no name of a mutant in tests/mutants.py has all of {' '.join(sys.argv[1:])}"
-        )
+    wanted = mutation_runner.chosen(MUTANTS, "tests/mutants.py")
     if not COMMANDS or not (BUILD / "tests/layers/test_layers").exists():
         sys.exit("error: the layer tests are not built; run make")
     if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"):
@@ -149,19 +144,7 @@ def main() -> None:
     failing = [layer for layer in layers if not passes_unchanged(layer)]
     if failing:
         sys.exit(f"error: without a mutant, the tests fail for {', '.join(failing)}")
-    # Compilers and tests are processes of their own, one per processor.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        outcomes = tqdm(
-            zip(wanted, pool.map(survives, wanted), strict=True),
-            total=len(wanted),
-            unit="mutant",
-            desc="mutation tests",
-        )
-        surviving = [name for name, survived in outcomes if survived]
-    for name in surviving:
-        print(f"SURVIVED: {name}")
-    print(f"{len(wanted) - len(surviving)} passed, {len(surviving)} failed")
-    sys.exit(bool(surviving) or not wanted)
+    sys.exit(not wanted or not mutation_runner.report(wanted, survives, "mutation tests"))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 
+import mutation_runner
 from python_mutants import PYTHON_MUTANTS, PythonMutant
-from tqdm import tqdm
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TIMEOUT = 300  # seconds; the slowest tests of an unchanged package take some 40
@@ -83,28 +82,13 @@ def survives(name: str) -> bool:
 
 
 def main() -> None:
-    wanted = [name for name in PYTHON_MUTANTS if all(word in name for word in sys.argv[1:])]
-    if not wanted:
-        sys.exit(
-            "error: no name of a mutant in tests/python_mutants.py has all of "
-            + " ".join(sys.argv[1:])
-        )
+    wanted = mutation_runner.chosen(PYTHON_MUTANTS, "tests/python_mutants.py")
     tests = sorted({PYTHON_MUTANTS[name].tests for name in wanted})
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for test, status in zip(tests, pool.map(lambda some: status_of(some, None), tests)):
+    with mutation_runner.pool() as threads:
+        for test, status in zip(tests, threads.map(lambda some: status_of(some, None), tests)):
             if status != NO_FAILURE:
                 sys.exit(f"error: without a mutant, {', '.join(test)} ended with {status}")
-        outcomes = tqdm(
-            zip(wanted, pool.map(survives, wanted), strict=True),
-            total=len(wanted),
-            unit="mutant",
-            desc="Python mutation tests",
-        )
-        surviving = [name for name, survived in outcomes if survived]
-    for name in surviving:
-        print(f"SURVIVED: {name}")
-    print(f"{len(wanted) - len(surviving)} passed, {len(surviving)} failed")
-    sys.exit(bool(surviving))
+    sys.exit(not mutation_runner.report(wanted, survives, "Python mutation tests"))
 
 
 if __name__ == "__main__":

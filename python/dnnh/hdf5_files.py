@@ -36,7 +36,6 @@ HDF5_ERRORS = (
     MemoryError,
 )
 
-
 DAMAGED = 3  # exit status of the process that reads text
 
 

@@ -165,7 +165,7 @@ def _swap(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def _number(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """A large number, or one near to what is there, over it or before it."""
+    """A large number, or one near the old one, in its place or before it."""
     size = rng.choice((1, 2, 4, 8))
     at = _place(data, rng)
     order = rng.choice(("little", "big"))

@@ -122,7 +122,7 @@ def fitted(image: NDArray[np.uint8], net_input: InputSize) -> NDArray[np.uint8]:
 
 
 def _file_item(path: pathlib.Path, name: str, labels: tuple[str, ...]) -> Item:
-    text = _as_text(name)
+    text = as_text(name)
 
     def read() -> NDArray[np.uint8]:
         if text != name:
@@ -136,10 +136,10 @@ def _file_item(path: pathlib.Path, name: str, labels: tuple[str, ...]) -> Item:
             return ""
         return f"{status.st_size} {status.st_mtime_ns}"
 
-    return Item(text, tuple(map(_as_text, labels)), read, stamp)
+    return Item(text, tuple(map(as_text, labels)), read, stamp)
 
 
-def _as_text(name: str) -> str:
+def as_text(name: str) -> str:
     """A name in which bytes that are not UTF-8 are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 

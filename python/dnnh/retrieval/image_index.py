@@ -38,7 +38,7 @@ class NetInfo:
 
 
 class IndexChanged(UserError):
-    """The file of an index was replaced or written to; what is there now can be opened."""
+    """The file of an index was replaced or written to; open it again."""
 
 
 @dataclasses.dataclass

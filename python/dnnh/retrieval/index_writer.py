@@ -114,7 +114,7 @@ def check_is_text(source: str) -> None:
 
     At the start, not when hours of encoding are to be written.
     """
-    if source.encode("utf-8", "replace").decode() != source:
+    if sources.as_text(source) != source:
         raise UserError(f"{printable(source)} has a name that is not text in UTF-8; rename it")
 
 

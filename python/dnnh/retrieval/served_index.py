@@ -32,7 +32,7 @@ class ServedIndex:
     ----------
     path : path of the index
     open_index : function
-        Opens what is there.
+        Opens the index.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ import io
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
@@ -33,7 +33,7 @@ from dnnh.data import image_files
 from dnnh.errors import UserError
 from dnnh.retrieval.image_index import IndexChanged
 from dnnh.retrieval.retriever import QueryEncoder, Retriever
-from dnnh.retrieval.served_index import OpenedIndex
+from dnnh.retrieval.served_index import OpenedIndex, ServedIndex
 
 THUMBNAIL = 192  # pixels, the larger side of an image that is shown
 PIXELATED = THUMBNAIL // 3  # narrower images are enlarged, pixel by pixel
@@ -64,24 +64,12 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 router = APIRouter()
 
 
-class Index(Protocol):
-    """What requests are answered from; see dnnh.retrieval.served_index."""
-
-    def is_current(self) -> bool:
-        """Whether ``opened`` answers at once."""
-        ...
-
-    def opened(self) -> OpenedIndex:
-        """The index; raises IndexChanged."""
-        ...
-
-
-def make_app(index: Index, hosts: Collection[str] | None = None) -> FastAPI:
+def make_app(index: ServedIndex, hosts: Collection[str] | None = None) -> FastAPI:
     """The application.
 
     Parameters
     ----------
-    index : Index
+    index : ServedIndex
     hosts : names that requests may ask for, or None for any
         Another site that lets its own name resolve to this machine (DNS rebinding) can then
         not read the index through a browser here.
@@ -142,7 +130,7 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 async def _opened(request: Request) -> OpenedIndex:
-    index: Index = request.app.state.index
+    index: ServedIndex = request.app.state.index
     # Opening takes seconds, so it runs in a thread pool, not in the event loop.
     return index.opened() if index.is_current() else await run_in_threadpool(index.opened)
 
