@@ -3,27 +3,31 @@
 #   make                 packages, Python environment, Caffe with our layers
 #   make demo            the whole pipeline on scikit-learn's digits
 #   make lint            checks format, style and types of all code
-#   make test            make lint, layer tests, mutation tests, pytest
+#   make test            make lint, layer tests, pytest
+#   make mutants         breaks the code in named ways, and requires the tests to fail
 #   make fuzz            mutated files for each reader, for an hour (FUZZ_SECONDS=110 each)
 #   make docs            the documentation as a site, in build/site
 #   make report          the papers' tables and figures with our results
 #   make bench           speed, with PyTorch and FAISS in the same run (CIFAR-10)
 #   make clean           remove what was built; data and snapshots stay
 #
-# Settings: CUDA=1 builds the CUDA implementations, too; CAFFE_SOURCE_DIR=/path/to/caffe
-# takes your own checkout of BVLC Caffe; SKIP_PACKAGES=1 installs no Debian
-# packages; DATASET=cifar10 chooses the demo's data set.
+# Settings: CUDA=1 builds the CUDA implementations, too; ONEDNN=0 builds without oneDNN;
+# CAFFE_SOURCE_DIR=/path/to/caffe takes your own checkout of BVLC Caffe; SKIP_PACKAGES=1
+# installs no Debian packages; DATASET=cifar10 chooses the demo's data set.
 
 # Boost.Python is built for the system's own Python, not for another one in PATH.
 SYSTEM_PYTHON ?= /usr/bin/python3
+OLDEST_PYTHON := 3.11
 PYTHON := .venv/bin/python
 CUDA ?= 0
+ONEDNN ?= 1
 SKIP_PACKAGES ?= 0
 BUILD := $(if $(filter 1,$(CUDA)),build-cuda,build)
 DATASET ?= digits
 
-.PHONY: all demo lint test fuzz docs report bench clean
+.PHONY: all demo lint test mutants fuzz docs report bench clean
 .DELETE_ON_ERROR:
+comma := ,
 
 all: .venv/bin/caffe
 
@@ -34,14 +38,21 @@ packages := build/packages-installed
 endif
 
 build/packages-installed: cmake/packages.txt cmake/install_packages.sh
-	@cmake/install_packages.sh
+	@cmake/install_packages.sh cmake/packages.txt
+	@mkdir -p $(@D) && touch $@
+
+# Without root, tests are skipped that need what is missing.
+build/packages-for-tests: tests/packages.txt cmake/install_packages.sh
+ifneq ($(SKIP_PACKAGES),1)
+	@cmake/install_packages.sh --optional tests/packages.txt
+endif
 	@mkdir -p $(@D) && touch $@
 
 # Changes only when a setting changes; CMake then configures again.
+SETTINGS = CAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR) ONEDNN=$(ONEDNN)
 $(BUILD)/settings: always
 	@mkdir -p $(@D)
-	@echo "CAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)" | cmp -s - $@ || \
-	  echo "CAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)" > $@
+	@echo "$(SETTINGS)" | cmp -s - $@ || echo "$(SETTINGS)" > $@
 .PHONY: always
 
 # The absolute paths in .venv and in a build are those of the tree that they were made in.
@@ -67,6 +78,8 @@ define install
 endef
 
 .venv/installed: pyproject.toml $(packages) | .venv/made-in
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < ($(subst .,$(comma),$(OLDEST_PYTHON))))' || { echo \
+	  "error: $$($(SYSTEM_PYTHON) --version 2>&1) is too old or missing; this needs Python $(OLDEST_PYTHON) or newer, for which Boost.Python is built: name it with SYSTEM_PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Making the Python environment .venv"
 	@$(SYSTEM_PYTHON) -m venv .venv || { echo "error: $(SYSTEM_PYTHON) cannot make a virtual environment; install python3-venv" >&2; exit 1; }
 	$(call install,.)
@@ -88,10 +101,11 @@ endef
 	  echo "atheris is not for this machine; fuzzing goes on with mutation alone"
 	@touch $@
 
-$(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/fetch_caffe.sh .venv/installed .venv/made-in $(BUILD)/settings
+$(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/Dependencies.cmake cmake/fetch_caffe.sh .venv/installed .venv/made-in $(BUILD)/settings
 	@cmake -S . -B $(BUILD) -G Ninja --log-level=NOTICE \
 	  -DPython3_EXECUTABLE="$(CURDIR)/$(PYTHON)" \
-	  -DDNNH_CUDA=$(if $(filter 1,$(CUDA)),ON,OFF) "-DCAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)"
+	  -DDNNH_CUDA=$(if $(filter 1,$(CUDA)),ON,OFF) -DDNNH_ONEDNN=$(if $(filter 0,$(ONEDNN)),OFF,ON) \
+	  "-DCAFFE_SOURCE_DIR=$(CAFFE_SOURCE_DIR)"
 	@touch $@
 
 # Ninja knows best what is out of date, so it is asked every time.
@@ -118,14 +132,27 @@ lint: all .venv/installed-tests
 	@.venv/bin/clang-format --dry-run -Werror $(CPP_FILES)
 	@printf '%s\n' $(filter layers/%.cpp,$(CPP_FILES)) | xargs -P 2 -n 2 .venv/bin/clang-tidy -p $(BUILD) --quiet
 
-test: all lint
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ctest --test-dir $(BUILD) --output-on-failure --progress --parallel 2
+# One thread a process, as many processes as processors.
+PARALLEL := $(shell nproc)
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: layer-tests
+layer-tests: all
+	@cmake --build $(BUILD) --target test_layers
+
+test: lint layer-tests build/packages-for-tests
+	@$(ONE_THREAD) ctest --test-dir $(BUILD) --output-on-failure --progress --parallel $(PARALLEL) \
+	  --output-junit $(CURDIR)/$(BUILD)/ctest.xml
+	@$(ONE_THREAD) $(PYTHON) -m pytest --numprocesses $(PARALLEL) --dist loadfile --no-loadscope-reorder \
+	  --junitxml=$(BUILD)/pytest.xml
+	@$(PYTHON) tests/skipped.py $(if $(filter 1,$(CUDA)),CUDA,CPU) $(BUILD)/ctest.xml $(BUILD)/pytest.xml
+
+mutants: layer-tests .venv/installed-tests
 ifeq ($(BUILD),build)
 	@$(PYTHON) tests/mutation_tests.py
 else
 	@echo "The mutants of tests/mutation_tests.py are for the CPU build; skipped."
 endif
-	@$(PYTHON) -m pytest
 	@$(PYTHON) tests/python_mutation_tests.py
 
 # FUZZ="codes index" takes these readers alone.

@@ -1,27 +1,36 @@
 #!/bin/sh
 # Fetches BVLC Caffe's source, verifies it and unpacks it:
 #   fetch_caffe.sh WORK_DIR SOURCE_DIR
-# WORK_DIR receives apt's private state and the download. SOURCE_DIR is created
-# only on success. The machine's own apt sources are read to find its archive, and
-# are not changed.
+# It comes from the first that has it: the machine's Debian archive, or Caffe's
+# public repository. WORK_DIR receives apt's private state and what is downloaded.
+# SOURCE_DIR is created only on success. The machine's own apt sources are read to
+# find its archive, and are not changed. CAFFE_REPOSITORY names a mirror of the
+# repository.
 set -eu
 
-# BVLC Caffe at commit 99bd997 (2018-08-21), the last one upstream, as Debian
-# 11 (bullseye) ships it.
+# BVLC Caffe at commit 99bd997 (2018-08-21), upstream's last that changes code. Debian
+# 11 (bullseye) ships the same files.
 suite=bullseye
 version=1.0.0+git20180821.99bd997-8
 tarball=caffe_1.0.0+git20180821.99bd997.orig.tar.gz
-sha256=e0eb3f06794f7402c77b7dec8e8480273ee1a1bb192e9122b621a69d4147ad0c
-own_checkout="or give your own checkout of BVLC Caffe with CAFFE_SOURCE_DIR=/path/to/caffe"
+tarball_sha256=e0eb3f06794f7402c77b7dec8e8480273ee1a1bb192e9122b621a69d4147ad0c
+repository=${CAFFE_REPOSITORY:-https://github.com/BVLC/caffe.git}
+commit=99bd99795dcdf0b1d3086a8d67ab1782a8a08383
+files_sha256=40e059ef5413038c0efa9460777fb94fabca35676804d6409491a49e909849a5
+own_checkout="give your own checkout of BVLC Caffe with CAFFE_SOURCE_DIR=/path/to/caffe"
 
 fail() { echo "fetch_caffe: $*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+sha256() { sha256sum "$1" | cut -d' ' -f1; }
 
 [ $# = 2 ] || fail "usage: fetch_caffe.sh WORK_DIR SOURCE_DIR"
-mkdir -p "$1"
+mkdir -p "$1" || fail "the folder $1 cannot be made"
 work=$(cd "$1" && pwd)
 source_dir=$2
-
-verified() { echo "$sha256  $1" | sha256sum --status --check -; }
+unpacked=$source_dir.unpacking
+clone=$work/git
+trap 'rm -rf "$unpacked" "$clone"' EXIT
+trap 'exit 130' INT TERM
 
 private_apt() {
   apt-get -q \
@@ -31,39 +40,69 @@ private_apt() {
     -o Dir::Etc::sourceparts=/dev/null -o APT::Sandbox::User="$(id -un)" "$@"
 }
 
-if [ ! -f "$work/$tarball" ]; then
-  command -v apt-get >/dev/null 2>&1 || fail \
-    "apt-get, which fetches Caffe's source, is not on this machine; put $tarball into $work yourself, $own_checkout"
-  # Download under another folder: an interrupted download must not be used.
+# Both set `reason` where they fail.
+download_from_debian() {
+  reason="apt-get is not on this machine"
+  has apt-get || return 1
+  # Download into another folder: an interrupted download must not be used.
   downloads=$work/apt/downloads
   rm -rf "$downloads"
   mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$downloads"
   : > "$work/apt/status"
+  : > "$work/apt/log"
   archives=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' \
     | awk '$2 == "main" {print $1}' | sort -u)
-  : > "$work/apt/log"
-  [ -n "$archives" ] || fail \
-    "the machine's apt sources name no Debian archive (component main); put $tarball into $work yourself, $own_checkout"
+  reason="the machine's apt sources name no Debian archive (component main)"
+  [ -n "$archives" ] || return 1
+  reason="no archive of the machine's apt sources gave the source package caffe $version (suite $suite; apt's output is in $work/apt/log)"
   for archive in $archives; do
     echo "deb-src $archive $suite main" > "$work/apt/sources.list"
     if private_apt update >>"$work/apt/log" 2>&1 &&
        (cd "$downloads" && private_apt source --download-only "caffe=$version") \
-         >>"$work/apt/log" 2>&1 && verified "$downloads/$tarball"; then
+         >>"$work/apt/log" 2>&1 &&
+       [ "$(sha256 "$downloads/$tarball")" = "$tarball_sha256" ]; then
       mv "$downloads/$tarball" "$work/$tarball"
-      break
+      return 0
     fi
   done
-  [ -f "$work/$tarball" ] || fail \
-    "no archive of this machine's apt sources gave the source package caffe $version (suite $suite): check the network (apt's output is in $work/apt/log), $own_checkout"
-fi
-verified "$work/$tarball" || {
-  actual=$(sha256sum "$work/$tarball" | cut -d' ' -f1)
-  fail "$work/$tarball has sha256 $actual, not $sha256; delete it and run make again, $own_checkout"
+  return 1
 }
 
-unpacked=$source_dir.unpacking
+unpack_from_git() {
+  reason="git is not on this machine"
+  has git || return 1
+  reason="git could not fetch commit $commit from $repository (its output is in $work/git.log)"
+  rm -rf "$clone"
+  GIT_TERMINAL_PROMPT=0; export GIT_TERMINAL_PROMPT
+  { git init --quiet "$clone" && git -C "$clone" -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 \
+      fetch --quiet --depth 1 "$repository" "$commit"; } >"$work/git.log" 2>&1 || return 1
+  actual=$(git -C "$clone" rev-parse FETCH_HEAD)
+  reason="$repository gave commit $actual, not $commit"
+  [ "$actual" = "$commit" ] || return 1
+  reason="the files of $repository could not be written to $unpacked; is the disk full?"
+  git -C "$clone" -c core.autocrlf=false archive --output="$clone/files.tar" FETCH_HEAD &&
+    tar -xf "$clone/files.tar" -C "$unpacked" || return 1
+}
+
 rm -rf "$unpacked" "$source_dir"
-mkdir -p "$unpacked"
-tar -xzf "$work/$tarball" -C "$unpacked" || fail \
-  "$work/$tarball could not be unpacked into $unpacked; is the disk full?"
+mkdir -p "$unpacked" || fail "the folder $unpacked cannot be made"
+if [ -f "$work/$tarball" ] || download_from_debian; then
+  from=$work/$tarball
+  actual=$(sha256 "$from")
+  [ "$actual" = "$tarball_sha256" ] || fail \
+    "$from has sha256 $actual, not $tarball_sha256; delete it and run make again, or $own_checkout"
+  tar -xzf "$from" -C "$unpacked" || fail \
+    "$from could not be unpacked into $unpacked; is the disk full?"
+else
+  no_debian=$reason
+  from="commit $commit of $repository"
+  unpack_from_git || fail \
+    "Caffe's source could not be fetched: $no_debian; $reason; check the network, put $tarball into $work, or $own_checkout"
+fi
+
+# Each file's name and content.
+actual=$(cd "$unpacked" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum \
+  | sha256sum | cut -d' ' -f1)
+[ "$actual" = "$files_sha256" ] || fail \
+  "the files of $from have the hash $actual, not $files_sha256; run make again, or $own_checkout"
 mv "$unpacked" "$source_dir"

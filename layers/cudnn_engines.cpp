@@ -39,8 +39,12 @@ class ChoosesEngine {
   }
 };
 
-// For float Convolution, Pooling and ReLU onednn::ReplaceLayer calls
-// ChooseEngine.
+#ifndef USE_ONEDNN
+// Otherwise onednn::ReplaceLayer calls ChooseEngine.
+const ChoosesEngine<float, 0> float_convolution("Convolution");
+const ChoosesEngine<float, 1> float_pooling("Pooling");
+const ChoosesEngine<float, 2> float_relu("ReLU");
+#endif
 const ChoosesEngine<double, 0> convolution("Convolution");
 const ChoosesEngine<double, 1> pooling("Pooling");
 const ChoosesEngine<double, 2> relu("ReLU");

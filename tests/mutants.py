@@ -360,7 +360,7 @@ _EDITS = {
             "values->cpu_data();",
         ),
         "onednn: values of another shape used": (
-            "&& blocked->values().get_desc().dims() == dims ?",
+            "&& DimsOf(blocked->values().get_desc()) == dims ?",
             "?",
         ),
         "onednn: gradients not accumulated": ("sum.append_sum();", ""),
@@ -396,12 +396,12 @@ _EDITS = {
     },
     "onednn/dropout_layer.cpp": {
         "dropout: not scaled": (
-            "static_cast<float>(mask[i]) * scale",
-            "static_cast<float>(mask[i])",
+            "x[i] * mask[i] * scale",
+            "x[i] * mask[i]",
         ),
         "dropout: mask in another layout": (
             "onednn::Reorder(plain_mask_, mask_);",
-            "std::copy(mask, mask + count, static_cast<uint8_t*>(mask_.get_data_handle()));",
+            "std::copy(mask, mask + count, static_cast<float*>(mask_.get_data_handle()));",
         ),
         "dropout: same mask in every chunk": (
             "std::copy(drawn, drawn + length, mask + i);",
@@ -436,8 +436,8 @@ _EDITS = {
     "onednn/scale_layer.cpp": {
         "scale: always Caffe's": ("return bottom.size() == 1 &&", "return bottom.size() == 3 &&"),
         "scale: infinities in the padding": (
-            "{dnnl::prop_kind::backward, layout, layout, 1.f, flags}",
-            "{dnnl::prop_kind::backward, layout, layout, 0.f, flags}",
+            "dnnl::prop_kind::backward, layout, kEpsilon, flags",
+            "dnnl::prop_kind::backward, layout, 0.f, flags",
         ),
         "scale: bias gradient of the factor": ("AddToDiff(bias_diff_,", "AddToDiff(factor_diff_,"),
     },

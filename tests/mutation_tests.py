@@ -26,20 +26,43 @@ BUILD = ROOT / "build"
 TIMEOUT = 60  # seconds; the tests of an unchanged layer take a few
 
 
+# -O0 compiles fastest.
+FAST = ("-O0", "-w")
+# What most of a layer's headers include. To read it takes longer than all else.
+COMMON_HEADERS = """
+#include "caffe/caffe.hpp"
+#if __has_include(<dnnl.hpp>)
+#include <dnnl.hpp>
+#endif
+"""
+
+
 def compile_commands() -> dict[str, tuple[list[str], pathlib.Path]]:
-    """Return the build's own command, as a list of words, and the object file for each layer."""
+    """Return the build's compiler and options, and the object file, for each layer."""
     commands = {}
     for entry in json.loads((BUILD / "compile_commands.json").read_text()):
         source = pathlib.Path(entry["file"])
         if source.is_relative_to(ROOT / "layers") and source.suffix == ".cpp":
             layer = str(source.relative_to(ROOT / "layers").with_suffix(""))
             words = shlex.split(entry["command"])
-            compiled = pathlib.Path(entry["directory"], words[words.index("-o") + 1])
+            output, input = words.index("-o"), words.index("-c")
+            compiled = pathlib.Path(entry["directory"], words[output + 1])
+            del words[input : input + 2], words[output : output + 2]
             commands[layer] = words, compiled
     return commands
 
 
 COMMANDS = compile_commands() if (BUILD / "compile_commands.json").exists() else {}
+PRECOMPILED: dict[tuple[str, ...], pathlib.Path] = {}
+
+
+def precompile(options: tuple[str, ...], folder: pathlib.Path) -> None:
+    """Compile COMMON_HEADERS with a compiler and its options."""
+    header = folder / f"common_{len(PRECOMPILED)}.hpp"
+    header.write_text(COMMON_HEADERS)
+    output = ("-x", "c++-header", header, "-o", f"{header}.gch")
+    subprocess.run([*options, *FAST, *output], check=True)
+    PRECOMPILED[options] = header
 
 
 def build_mutant(name: str, mutant: Mutant, folder: pathlib.Path) -> None:
@@ -54,13 +77,13 @@ def build_mutant(name: str, mutant: Mutant, folder: pathlib.Path) -> None:
     layers = folder / "layers"
     shutil.copytree(ROOT / "layers", layers)
     (layers / mutant.source).write_text(text.replace(mutant.original, mutant.replacement))
-    words = list(COMMANDS[mutant.layer][0])
     compiled = folder / "mutant.o"
-    words[words.index("-o") + 1] = str(compiled)
-    words[words.index("-c") + 1] = str(layers / f"{mutant.layer}.cpp")
-    # The copies are included before the originals; -O0 compiles fastest.
-    words[1:1] = [f"-I{folder}"]
-    subprocess.run([*words, "-O0", "-w"], check=True)
+    compiler, *options = COMMANDS[mutant.layer][0]
+    header = PRECOMPILED[compiler, *options]
+    # The copies are included before the originals.
+    first = [compiler, "-include", header, f"-I{folder}"]
+    source = layers / f"{mutant.layer}.cpp"
+    subprocess.run([*first, *options, *FAST, "-c", source, "-o", compiled], check=True)
     link(mutant.layer, compiled, folder)
 
 
@@ -88,7 +111,11 @@ def tests_pass(layer: str, folder: pathlib.Path) -> bool:
     """Return whether a layer's tests pass, within TIMEOUT, with the library in a folder."""
     try:
         run = subprocess.run(
-            [BUILD / "tests/layers/test_layers", f"--gtest_filter={TESTS[layer]}-*Bad*"],
+            [
+                BUILD / "tests/layers/test_layers",
+                f"--gtest_filter={TESTS[layer]}-*Bad*",
+                "--gtest_fail_fast",
+            ],
             # Temporary files of a test that is stopped are removed with the folder.
             env={
                 **os.environ,
@@ -141,10 +168,16 @@ def main() -> None:
         wanted = [name for name in wanted if name not in skipped]
         print(f"This processor has no bfloat16; skipped: {', '.join(skipped)}")
     layers = dict.fromkeys(MUTANTS[name].layer for name in wanted)
-    failing = [layer for layer in layers if not passes_unchanged(layer)]
+    with mutation_runner.pool() as threads:
+        passing = dict(zip(layers, threads.map(passes_unchanged, layers)))
+    failing = [layer for layer, passed in passing.items() if not passed]
     if failing:
         sys.exit(f"error: without a mutant, the tests fail for {', '.join(failing)}")
-    sys.exit(not wanted or not mutation_runner.report(wanted, survives, "mutation tests"))
+    with tempfile.TemporaryDirectory() as headers:
+        for options in {tuple(COMMANDS[layer][0]) for layer in layers}:
+            precompile(options, pathlib.Path(headers))
+        passed = mutation_runner.report(wanted, survives, "mutation tests")
+    sys.exit(not wanted or not passed)
 
 
 if __name__ == "__main__":

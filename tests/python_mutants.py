@@ -1,5 +1,5 @@
 """The mutants of tests/python_mutation_tests.py: for each file of python/dnnh/, edits that break
-it, and the tests that must notice. Each original text must occur exactly once in its file."""
+it, and a test that must notice. Each original text must occur exactly once in its file."""
 
 import dataclasses
 
@@ -11,179 +11,339 @@ class PythonMutant:
     source: str  # relative to python/dnnh/
     original: str
     replacement: str
-    tests: tuple[str, ...]  # relative to tests/python/
+    test: str  # relative to tests/python/, as pytest names it
 
 
-# (source, tests): {name of the mutant: (original text, replacement)}
-_EDITS: dict[tuple[str, tuple[str, ...]], dict[str, tuple[str, str]]] = {
-    ("evaluation/metrics.py", ("evaluation/test_metrics.py",)): {
+# source: {name of the mutant: (original text, replacement, test)}
+_EDITS = {
+    "evaluation/metrics.py": {
         "metrics: AP divided by all items": (
             "np.mean(np.arange(1, len(ranks) + 1) / ranks)",
             "np.sum(np.arange(1, len(ranks) + 1) / ranks) / len(relevant)",
+            "evaluation/test_metrics.py::test_average_precision_by_hand",
         ),
-        "metrics: ranks from 0 on": ("np.flatnonzero(relevant) + 1", "np.flatnonzero(relevant)"),
-        "metrics: MAP cut forgotten": ("average_precision(ranked[:top])", "average_precision(ranked)"),
+        "metrics: ranks from 0 on": (
+            "np.flatnonzero(relevant) + 1",
+            "np.flatnonzero(relevant)",
+            "evaluation/test_metrics.py::test_average_precision_by_hand",
+        ),
+        "metrics: MAP cut forgotten": (
+            "average_precision(ranked[:top])",
+            "average_precision(ranked)",
+            "evaluation/test_metrics.py::test_top_counts_the_relevant_within_it",
+        ),
         "metrics: query stays in its own ranking": (
             "distances = np.delete(distances, query_rows[query])",
             "distances = np.delete(distances, query_rows[query] - 1)",
+            "evaluation/test_metrics.py::test_a_query_in_the_database_is_left_out_of_its_own_ranking",
         ),
-        "metrics: radius 1": ("radius = min(RADIUS, bits)", "radius = min(RADIUS - 1, bits)"),
+        "metrics: radius 1": (
+            "radius = min(RADIUS, bits)",
+            "radius = min(RADIUS - 1, bits)",
+            "evaluation/test_metrics.py::test_evaluate_by_hand",
+        ),
         "metrics: queries that retrieve nothing count as 1": (
             "precision = hits_within / np.maximum(within, 1)",
             "precision = np.where(within, hits_within / np.maximum(within, 1), 1)",
+            "evaluation/test_metrics.py::test_nothing_relevant_and_nothing_retrieved_count_zero",
         ),
         "metrics: ties in the order of the database": (
             "np.random.default_rng(SHUFFLE_SEED).permutation(len(database_codes))",
             "np.arange(len(database_codes))",
+            "evaluation/test_metrics.py::test_random_codes_against_plain_loops",
         ),
         "metrics: tie-aware AP without pairs": (
             "pairs = (r - 1) / np.maximum(n - 1, 1)",
             "pairs = r / np.maximum(n, 1)",
+            "evaluation/test_metrics.py::test_tie_aware_is_the_mean_over_shuffles",
         ),
         "metrics: multi-hot relevance of all labels": (
             "query_labels[first : first + count].astype(np.float32) @ database > 0",
             "query_labels[first : first + count].astype(np.float32) @ database > 1",
+            "evaluation/test_metrics.py::test_multi_hot_labels_share_at_least_one",
         ),
     },
-    ("evaluation/ranking.py", ("evaluation/test_ranking.py", "evaluation/test_metrics.py")): {
-        "ranking: unstable order": ('np.argsort(row, kind="stable")', "np.argsort(row)[::-1]"),
+    "evaluation/ranking.py": {
+        "ranking: unstable order": (
+            'np.argsort(row, kind="stable")',
+            "np.argsort(row)[::-1]",
+            "evaluation/test_ranking.py::test_order_keeps_equal_distances_in_place",
+        ),
         "ranking: last word forgotten": (
             "for w in range(query_words.shape[1]):",
             "for w in range(max(1, query_words.shape[1] - 1)):",
+            "evaluation/test_ranking.py::test_distances_count_differing_bits",
         ),
     },
-    ("packed_codes.py", ("evaluation/test_codes.py", "evaluation/test_ranking.py", "nets/test_encoder.py")): {
+    "packed_codes.py": {
         "codes: other bit order": (
             'np.packbits(np.asarray(bits, dtype=bool), axis=1, bitorder="little")',
             'np.packbits(np.asarray(bits, dtype=bool), axis=1, bitorder="big")',
+            "evaluation/test_codes.py::test_what_is_written_comes_back",
         ),
-        "codes: unused bits unchecked": ("if unused and (array", "if False and (array"),
-        "codes: last byte forgotten": ("return -(-bits // 8)", "return max(1, bits // 8)"),
+        "codes: unused bits unchecked": (
+            "if unused and (array",
+            "if False and (array",
+            "evaluation/test_codes.py::test_what_does_not_fit_is_refused",
+        ),
+        "codes: last byte forgotten": (
+            "return -(-bits // 8)",
+            "return max(1, bits // 8)",
+            "evaluation/test_codes.py::test_what_is_written_comes_back",
+        ),
     },
-    ("data/splits.py", ("data/test_splits.py",)): {
+    "data/splits.py": {
         "splits: queries stay in the database": (
             "database = np.setdiff1d(rows, queries)",
             "database = rows",
+            "data/test_splits.py::test_paper_protocol",
         ),
         "splits: queries are trained on": (
             "free = np.flatnonzero(is_member & ~is_query & ~is_training)",
             "free = np.flatnonzero(is_member & ~is_training)",
+            "data/test_splits.py::test_images_of_several_labels_are_drawn_for_one_where_there_are_enough",
         ),
-        "splits: seed forgotten": ("rng = np.random.default_rng(seed)", "rng = np.random.default_rng(0)"),
-        "splits: 54k with training images": ('if protocol == "54k":', "if False:"),
+        "splits: seed forgotten": (
+            "rng = np.random.default_rng(seed)",
+            "rng = np.random.default_rng(0)",
+            "data/test_splits.py::test_the_seed_decides",
+        ),
+        "splits: 54k with training images": (
+            'if protocol == "54k":',
+            "if False:",
+            "data/test_splits.py::test_54k_leaves_the_training_images_out_of_the_database",
+        ),
         "splits: held-out images are trained on": (
             "validation_training=np.setdiff1d(training, validation_queries)",
             "validation_training=training",
+            "data/test_splits.py::test_validation_is_a_fifth_of_the_training_images",
         ),
     },
-    ("data/triplets.py", ("data/test_triplets.py",)): {
-        "triplets: query as its own positive": ("fits &= candidate != its_query", "pass"),
+    "data/triplets.py": {
+        "triplets: query as its own positive": (
+            "fits &= candidate != its_query",
+            "pass",
+            "data/test_triplets.py::test_the_positive_shares_the_label_and_the_negative_does_not",
+        ),
         "triplets: positive and negative swapped": (
             "np.stack([query, positive, negative], axis=1)",
             "np.stack([query, negative, positive], axis=1)",
+            "data/test_triplets.py::test_the_positive_shares_the_label_and_the_negative_does_not",
         ),
         "triplets: seed forgotten": (
             "rng = np.random.default_rng(seed)",
             "rng = np.random.default_rng(0)",
+            "data/test_triplets.py::test_the_seed_decides",
         ),
     },
-    ("data/image_database.py", ("data/test_image_database.py",)): {
+    "data/image_database.py": {
         "database: other order of planes": (
             "return image.transpose(2, 0, 1).tobytes(), False",
             "return image.tobytes(), False",
+            "data/test_image_database.py::test_records_are_of_the_rows_that_are_asked_for",
         ),
         "database: rows ignored": (
             "_encode(images, rows[index], encoding)",
             "_encode(images, index, encoding)",
+            "data/test_image_database.py::test_records_are_of_the_rows_that_are_asked_for",
         ),
         "database: another folder is replaced": (
             "if path.exists() and not _holds_only_a_database(path):",
             "if False:",
+            "data/test_image_database.py::test_another_folder_is_left_alone",
         ),
     },
-    ("data/image_folders.py", ("data/test_folder.py", "data/test_sources.py")): {
+    "data/image_folders.py": {
         "folders: splits are classes": (
             "return int(bool(with_classes))",
             "return 0",
+            "data/test_folder.py::test_folders_that_are_splits",
         ),
-        "folders: shadows of macOS are images": ("or name.lower() in PASSED_OVER", ""),
+        "folders: shadows of macOS are images": (
+            "or name.lower() in PASSED_OVER",
+            "",
+            "data/test_folder.py::test_what_other_programs_leave_is_passed_over",
+        ),
     },
-    ("data/tables.py", ("data/test_folder.py", "data/test_sources.py")): {
-        "tables: header is an image": ("if _names_columns(first_rows, path.parent):", "if False:"),
-        "tables: list is a CSV file": ("read = _list_rows if _is_list", "read = _csv_rows if _is_list"),
+    "data/tables.py": {
+        "tables: header is an image": (
+            "if _names_columns(first_rows, path.parent):",
+            "if False:",
+            "data/test_folder.py::test_a_row_that_names_the_columns",
+        ),
+        "tables: list is a CSV file": (
+            "read = _list_rows if _is_list",
+            "read = _csv_rows if _is_list",
+            "data/test_folder.py::test_a_list_as_caffe_has_it",
+        ),
     },
-    ("data/sources.py", ("data/test_sources.py",)): {
-        "sources: convert_imageset is red first": ("image[:, :, ::-1] if is_blue_first", "image if is_blue_first"),
+    "data/sources.py": {
+        "sources: convert_imageset is red first": (
+            "image[:, :, ::-1] if is_blue_first",
+            "image if is_blue_first",
+            "data/test_sources.py::test_channels_of_convert_imageset_are_blue_first",
+        ),
     },
-    ("data/pickled_arrays.py", ("data/test_cifar10.py",)): {
-        "pickles: dtypes of objects": ('re.fullmatch("[iu][1248]", self._code)', "True"),
-        "pickles: memo unchecked": ("(argument or 0) > count", "False"),
+    "data/pickled_arrays.py": {
+        "pickles: dtypes of objects": (
+            're.fullmatch("[iu][1248]", self._code)',
+            "True",
+            "data/test_cifar10.py::test_damaged_and_hostile",
+        ),
+        "pickles: memo unchecked": (
+            "(argument or 0) > count",
+            "False",
+            "data/test_cifar10.py::test_damaged_and_hostile",
+        ),
     },
-    ("files.py", ("test_files.py",)): {
-        "files: pipes are read": ("if not stat.S_ISREG", "if False and not stat.S_ISREG"),
+    "files.py": {
+        "files: pipes are read": (
+            "if not stat.S_ISREG",
+            "if False and not stat.S_ISREG",
+            "test_files.py::test_only_regular_files_are_read",
+        ),
     },
-    ("hdf5_files.py", ("test_files.py",)): {
-        "files: declared sizes believed": ("if declared > most:", "if False:"),
+    "hdf5_files.py": {
+        "files: declared sizes believed": (
+            "if declared > most:",
+            "if False:",
+            "test_files.py::test_data_sets_that_were_never_written",
+        ),
         "files: links followed": (
             "if not isinstance(link, h5py.HardLink):",
             "if False:",
+            "test_files.py::test_links_to_elsewhere",
         ),
-        "files: data in other files": ("if dataset.is_virtual or creation", "if False and creation"),
-        "files: text is not read in another process": ("    if status:\n        raise", "    if False:\n        raise"),
+        "files: data in other files": (
+            "if dataset.is_virtual or creation",
+            "if False and creation",
+            "test_files.py::test_data_sets_in_other_files",
+        ),
+        "files: text is not read in another process": (
+            "    if status:\n        raise",
+            "    if False:\n        raise",
+            "test_files.py::test_text_that_hdf5_trusts",
+        ),
     },
-    ("atomic_files.py", ("test_atomic_files.py",)): {
+    "atomic_files.py": {
         "atomic: written in place": (
             'partial = path.with_name(f".{path.name}.{os.getpid()}.dnnh-partial")',
             "partial = path",
+            "test_atomic_files.py::test_a_file_appears_whole",
         ),
-        "atomic: half a file is kept": ("        finally:\n            remove(partial)", "        finally:\n            pass"),
-        "atomic: folders in two steps": ("elif not _exchange(partial, path):", "else:"),
+        "atomic: half a file is kept": (
+            "        finally:\n            remove(partial)",
+            "        finally:\n            pass",
+            "test_atomic_files.py::test_a_failure_leaves_what_was_there",
+        ),
+        "atomic: folders in two steps": (
+            "elif not _exchange(partial, path):",
+            "else:",
+            "test_atomic_files.py::test_a_folder_is_exchanged_at_once",
+        ),
         "atomic: moves are not completed": (
             "        complete(folder)\n        for leftover",
             "        for leftover",
+            "test_atomic_files.py::test_the_next_writer_completes_the_moves_first",
         ),
-        "atomic: leftovers stay": ("            _remove_leftover(leftover, path)", "            pass"),
-        "atomic: obsolete files stay": ("(folder / path.name).unlink(missing_ok=True)", "pass"),
+        "atomic: leftovers stay": (
+            "            _remove_leftover(leftover, path)",
+            "            pass",
+            "test_atomic_files.py::test_leftovers_of_killed_processes_are_removed",
+        ),
+        "atomic: obsolete files stay": (
+            "(folder / path.name).unlink(missing_ok=True)",
+            "pass",
+            "test_atomic_files.py::test_files_move_together_though_killed",
+        ),
     },
-    ("retrieval/index_writer.py", ("retrieval/test_index_writer.py",)): {
+    "retrieval/index_writer.py": {
         "index: skipped images get codes": (
             "self.state.seen += len(group)",
             "self.state.seen += len(group) - 1",
+            "retrieval/test_index_writer.py::test_an_index_that_was_resumed_is_the_same_to_the_byte",
         ),
-        "index: half a group is kept": ("file.truncate(self.state.complete_bytes(name))", "pass"),
-        "index: another net resumes": ("if state.about != start.about:", "if False:"),
+        "index: half a group is kept": (
+            "file.truncate(self.state.complete_bytes(name))",
+            "pass",
+            "retrieval/test_index_writer.py::test_an_index_that_was_resumed_is_the_same_to_the_byte",
+        ),
+        "index: another net resumes": (
+            "if state.about != start.about:",
+            "if False:",
+            "retrieval/test_index_writer.py::test_what_cannot_be_resumed",
+        ),
         "index: other images resume": (
             "if digest != self.state.digest:",
             "if False:",
+            "retrieval/test_index_writer.py::test_what_cannot_be_resumed",
         ),
-        "index: two processes at once": ("fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass"),
+        "index: two processes at once": (
+            "fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+            "pass",
+            "retrieval/test_index_writer.py::test_what_cannot_be_resumed",
+        ),
     },
-    ("retrieval/index_files.py", ("retrieval/test_index_files.py", "retrieval/test_retriever.py")): {
-        "index: names of other rows": ("dataset[increasing][places.ravel()]", "dataset[increasing]"),
+    "retrieval/index_files.py": {
+        "index: names of other rows": (
+            "dataset[increasing][places.ravel()]",
+            "dataset[increasing]",
+            "retrieval/test_retriever.py::test_the_weights_it_was_encoded_with_are_found",
+        ),
     },
-    ("retrieval/server.py", ("retrieval/test_server.py", "retrieval/test_server_load.py")): {
-        "server: waiting bytes forgotten": ("state.uploads_bytes -= len(data)", "pass"),
-        "server: all images decoded at once": ("await decoding.acquire()", "pass"),
-        "server: any host": ("if hosts is None or _host(request) in hosts:", "if True:"),
+    "retrieval/server.py": {
+        "server: waiting bytes forgotten": (
+            "state.uploads_bytes -= len(data)",
+            "pass",
+            "retrieval/test_server_load.py::test_uploads_that_are_given_up_are_forgotten",
+        ),
+        "server: all images decoded at once": (
+            "await decoding.acquire()",
+            "pass",
+            "retrieval/test_server_load.py::test_few_images_are_decoded_at_once",
+        ),
+        "server: any host": (
+            "if hosts is None or _host(request) in hosts:",
+            "if True:",
+            "retrieval/test_server.py::test_only_requests_for_this_machine_are_answered",
+        ),
     },
-    ("retrieval/served_index.py", ("retrieval/test_server_load.py",)): {
+    "retrieval/served_index.py": {
         "server: replaced index unnoticed": (
             "return self._opened is not None and version in (None, self._version)",
             "return self._opened is not None",
+            "retrieval/test_server_load.py::test_a_replaced_index_is_served",
         ),
     },
-    ("nets/encoder.py", ("nets/test_encoder.py", "nets/test_processes.py")): {
-        "encoder: corner instead of centre": ("(images.shape[1] - height) // 2", "0"),
-        "encoder: threads mixed": ("        with self._running:\n            return", "        if True:\n            return"),
-        "encoder: weights of another net": ("if shapes != expected:", "if False:"),
+    "nets/encoder.py": {
+        "encoder: corner instead of centre": (
+            "(images.shape[1] - height) // 2",
+            "0",
+            "nets/test_encoder.py::test_larger_images_give_their_middle",
+        ),
+        "encoder: threads mixed": (
+            "        with self._running:\n            return",
+            "        if True:\n            return",
+            "nets/test_processes.py::test_threads_get_their_own_images",
+        ),
+        "encoder: weights of another net": (
+            "if shapes != expected:",
+            "if False:",
+            "nets/test_encoder.py::test_weights_of_another_length",
+        ),
     },
-    ("evaluation/results.py", ("evaluation/test_results.py",)): {
-        "results: values unchecked": ("or not 0 <= value <= 1:", "or False:"),
+    "evaluation/results.py": {
+        "results: values unchecked": (
+            "or not 0 <= value <= 1:",
+            "or False:",
+            "evaluation/test_results.py::test_values_that_are_no_shares",
+        ),
     },
-}  # fmt: skip
+}
 
+# By name.
 PYTHON_MUTANTS = {
-    name: PythonMutant(source, original, replacement, tests)
-    for (source, tests), edits in _EDITS.items()
-    for name, (original, replacement) in edits.items()
+    name: PythonMutant(source, *edit)
+    for source, edits in _EDITS.items()
+    for name, edit in edits.items()
 }

@@ -82,15 +82,12 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
     const auto flags = use_global_stats_
         ? dnnl::normalization_flags::use_global_stats
         : dnnl::normalization_flags::none;
-    const dnnl::batch_normalization_forward::primitive_desc forward(
-        {dnnl::prop_kind::forward_training, layout, eps_, flags},
-        onednn::Engine());
-    const dnnl::batch_normalization_backward::primitive_desc backward(
-        {dnnl::prop_kind::backward_data, layout, layout, eps_, flags},
-        onednn::Engine(), forward);
+    const auto forward = onednn::DescribeBatchNorm(layout, eps_, flags);
+    const auto backward = onednn::DescribeBatchNormBackward(
+        forward, dnnl::prop_kind::backward_data, layout, eps_, flags);
     if (onednn::IsReference(forward)) { return false; }
-    forward_ = dnnl::batch_normalization_forward(forward);
-    backward_ = dnnl::batch_normalization_backward(backward);
+    forward_ = onednn::BatchNormForward(forward);
+    backward_ = onednn::BatchNormBackward(backward);
     layout_ = layout;
     return true;
   }

@@ -121,21 +121,19 @@ class OnednnConvolutionLayer
         bias_term_ ? onednn::Plain({num_output_}) : memory::desc();
     const memory::desc output = onednn::Any(top_dims_, type);
     const auto direct = dnnl::algorithm::convolution_direct;
-    forward_desc_ = dnnl::convolution_forward::primitive_desc(
-        {phase_ == TRAIN ? dnnl::prop_kind::forward_training
-                         : dnnl::prop_kind::forward_inference,
-         direct, source, weights, bias, output, strides, dilations, pads, pads},
-        onednn::Engine());
+    forward_desc_ = onednn::Describe<dnnl::convolution_forward>(
+        phase_ == TRAIN ? dnnl::prop_kind::forward_training
+                        : dnnl::prop_kind::forward_inference,
+        direct, source, weights, bias, output, strides, dilations, pads, pads);
     forward_ = dnnl::convolution_forward(forward_desc_);
-    weights_desc_ = dnnl::convolution_backward_weights::primitive_desc(
-        {direct, source, weights_diff, bias, output, strides, dilations, pads,
-         pads},
-        onednn::Engine(), forward_desc_);
+    weights_desc_ =
+        onednn::DescribeBackward<dnnl::convolution_backward_weights>(
+            forward_desc_, direct, source, weights_diff, bias, output, strides,
+            dilations, pads, pads);
     weights_ = dnnl::convolution_backward_weights(weights_desc_);
-    data_desc_ = dnnl::convolution_backward_data::primitive_desc(
-        {direct, onednn::Any(source_dims_, type), weights, output, strides,
-         dilations, pads, pads},
-        onednn::Engine(), forward_desc_);
+    data_desc_ = onednn::DescribeBackward<dnnl::convolution_backward_data>(
+        forward_desc_, direct, onednn::Any(source_dims_, type), weights, output,
+        strides, dilations, pads, pads);
     data_ = dnnl::convolution_backward_data(data_desc_);
   }
 

@@ -14,11 +14,9 @@ using dnnl::memory;
 namespace {
 
 template <typename Element>
-DNNH_WITH_AVX2 void Mask(const Element* x, const uint8_t* mask, float scale,
+DNNH_WITH_AVX2 void Mask(const Element* x, const Element* mask, float scale,
                          int64_t count, Element* y) {
-  for (int64_t i = 0; i < count; ++i) {
-    y[i] = x[i] * static_cast<float>(mask[i]) * scale;
-  }
+  for (int64_t i = 0; i < count; ++i) { y[i] = x[i] * mask[i] * scale; }
 }
 
 }  // namespace
@@ -28,7 +26,7 @@ DNNH_WITH_AVX2 void Mask(const Element* x, const uint8_t* mask, float scale,
  *
  * A loop of our own, as oneDNN 2.6 has no dropout. The mask is drawn as Caffe
  * draws it, value by value in plain order, so that a seed means the same; it is
- * then reordered into the layout of the values.
+ * then reordered into the layout and the type of the values.
  */
 class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
  public:
@@ -88,7 +86,7 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
       caffe_rng_bernoulli(length, 1. - threshold_, drawn);
       std::copy(drawn, drawn + length, mask + i);
     }
-    onednn::Fit(onednn::WithType(layout_, memory::data_type::u8), &mask_);
+    onednn::Fit(layout_, &mask_);
     onednn::Reorder(plain_mask_, mask_);
   }
 
@@ -97,8 +95,8 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
       using Element = decltype(element);
       const Element* x = static_cast<const Element*>(from.get_data_handle());
       Element* y = static_cast<Element*>(to.get_data_handle());
-      const uint8_t* mask =
-          static_cast<const uint8_t*>(mask_.get_data_handle());
+      const Element* mask =
+          static_cast<const Element*>(mask_.get_data_handle());
       const int64_t count = layout_.get_size() / sizeof(Element);
       ForRanges(count, [&](int64_t begin, int64_t length) {
         Mask(x + begin, mask + begin, scale_, length, y + begin);

@@ -24,7 +24,7 @@ class BlockedValues : public AlternateLayout {
   const memory& values() const { return values_; }
   void CopyTo(void* plain) const override {
     const memory::desc layout = values_.get_desc();
-    Reorder(values_, Wrap(layout.dims(), static_cast<float*>(plain)));
+    Reorder(values_, Wrap(DimsOf(layout), static_cast<float*>(plain)));
   }
 
  private:
@@ -37,8 +37,8 @@ const BlockedValues* BlockedOf(const SyncedMemory& values,
                                const memory::dims& dims) {
   const BlockedValues* blocked =
       dynamic_cast<const BlockedValues*>(values.alternate_layout().get());
-  return blocked && blocked->values().get_desc().dims() == dims ? blocked
-                                                                : NULL;
+  return blocked && DimsOf(blocked->values().get_desc()) == dims ? blocked
+                                                                 : NULL;
 }
 
 }  // namespace
@@ -69,11 +69,6 @@ memory::desc Plain(const memory::dims& dims, memory::data_type type) {
 
 memory::desc Any(const memory::dims& dims, memory::data_type type) {
   return memory::desc(dims, type, memory::format_tag::any);
-}
-
-memory::desc WithType(memory::desc layout, memory::data_type type) {
-  layout.data.data_type = memory::convert_to_c(type);
-  return layout;
 }
 
 memory Wrap(const memory::dims& dims, const float* values) {
@@ -117,7 +112,7 @@ memory Read(SyncedMemory* values, const memory::dims& dims,
 }
 
 memory Overwrite(SyncedMemory* values, const memory& source) {
-  if (source.get_desc() == Plain(source.get_desc().dims())) {
+  if (source.get_desc() == Plain(DimsOf(source.get_desc()))) {
     values->mutable_cpu_data();
   } else {
     Put(values, source);
@@ -126,8 +121,8 @@ memory Overwrite(SyncedMemory* values, const memory& source) {
 }
 
 memory Write(SyncedMemory* values, const memory::desc& layout, memory* buffer) {
-  if (layout == Plain(layout.dims())) {
-    return Wrap(layout.dims(),
+  if (layout == Plain(DimsOf(layout))) {
+    return Wrap(DimsOf(layout),
                 static_cast<const float*>(values->mutable_cpu_data()));
   }
   Fit(layout, buffer);
@@ -176,7 +171,7 @@ void AddToDiff(const memory& gradient, Blob<float>* blob) {
   sum.append_sum();
   add.set_post_ops(sum);
   const memory diff =
-      Wrap(gradient.get_desc().dims(), blob->mutable_cpu_diff());
+      Wrap(DimsOf(gradient.get_desc()), blob->mutable_cpu_diff());
   Run(dnnl::reorder(gradient, diff, add),
       {{DNNL_ARG_FROM, gradient}, {DNNL_ARG_TO, diff}});
 }

@@ -1,8 +1,6 @@
 #ifndef DNNH_LAYERS_ONEDNN_ONEDNN_HPP_
 #define DNNH_LAYERS_ONEDNN_ONEDNN_HPP_
 
-#include <dnnl.hpp>
-
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -15,6 +13,7 @@
 
 #include "layers/cudnn_engines.hpp"
 #include "layers/onednn/elements.hpp"
+#include "layers/onednn/versions.hpp"
 
 namespace caffe {
 
@@ -37,10 +36,6 @@ namespace caffe {
  */
 namespace onednn {
 
-using dnnl::memory;
-
-const dnnl::engine& Engine();
-
 /// Runs a primitive and waits for it.
 void Run(const dnnl::primitive& primitive,
          const std::unordered_map<int, memory>& arguments);
@@ -55,14 +50,10 @@ memory::desc Plain(const memory::dims& dims,
 memory::desc Any(const memory::dims& dims,
                  memory::data_type type = memory::data_type::f32);
 
-/// The same layout for values of another type.
-memory::desc WithType(memory::desc layout, memory::data_type type);
-
 /// Calls `use` with a value of the C++ type of the elements: float or Bfloat16.
 template <typename Use>
 void WithElements(const memory::desc& layout, const Use& use) {
-  layout.data_type() == memory::data_type::bf16 ? use(Bfloat16())
-                                                : use(float());
+  TypeOf(layout) == memory::data_type::bf16 ? use(Bfloat16()) : use(float());
 }
 
 /// Plain values in place, without a copy.

@@ -93,25 +93,24 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
         : pad_h_ || pad_w_ ? dnnl::algorithm::pooling_avg_include_padding
                            : dnnl::algorithm::pooling_avg_exclude_padding;
     const memory::desc output =
-        onednn::Any(onednn::Dims(top), layout.data_type());
+        onednn::Any(onednn::Dims(top), onednn::TypeOf(layout));
     const memory::dims stride = {stride_h_, stride_w_};
     const memory::dims kernel = {kernel_h_, kernel_w_};
+    const memory::dims gaps = {0, 0};  // no dilation
     const memory::dims before = {pad_h_, pad_w_};
     const memory::dims behind = {over_h_, over_w_};
-    forward_desc_ = dnnl::pooling_forward::primitive_desc(
-        {dnnl::prop_kind::forward_training, method, layout, output, stride,
-         kernel, before, behind},
-        onednn::Engine());
-    backward_desc_ = dnnl::pooling_backward::primitive_desc(
-        {method, layout, forward_desc_.dst_desc(), stride, kernel, before,
-         behind},
-        onednn::Engine(), forward_desc_);
+    forward_desc_ = onednn::Describe<onednn::PoolingForward>(
+        dnnl::prop_kind::forward_training, method, layout, output, stride,
+        kernel, gaps, before, behind);
+    backward_desc_ = onednn::DescribeBackward<onednn::PoolingBackward>(
+        forward_desc_, method, layout, forward_desc_.dst_desc(), stride, kernel,
+        gaps, before, behind);
     if (onednn::IsReference(forward_desc_)
         || onednn::IsReference(backward_desc_)) {
       return false;
     }
-    forward_ = dnnl::pooling_forward(forward_desc_);
-    backward_ = dnnl::pooling_backward(backward_desc_);
+    forward_ = onednn::PoolingForward(forward_desc_);
+    backward_ = onednn::PoolingBackward(backward_desc_);
     // Has the position of the maximum of each window.
     workspace_ = memory(forward_desc_.workspace_desc(), onednn::Engine());
     layout_ = layout;
@@ -120,8 +119,8 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
 
   int over_h_, over_w_;  // by how much windows extend past the image
   memory::desc layout_;  // that of the primitives
-  dnnl::pooling_forward::primitive_desc forward_desc_;
-  dnnl::pooling_backward::primitive_desc backward_desc_;
+  onednn::PoolingForward::primitive_desc forward_desc_;
+  onednn::PoolingBackward::primitive_desc backward_desc_;
   dnnl::primitive forward_, backward_;
   memory output_, diff_, top_diff_, workspace_;
 };

@@ -71,7 +71,7 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
         ? diff_
         : onednn::WriteAs(top_diff, bottom[0] == top[0],
                           bottom[0]->diff().get(), &diff_);
-    onednn::Fit(onednn::Plain({input_.get_desc().dims()[1]}), &factor_diff_);
+    onednn::Fit(onednn::Plain({blobs_[0]->count()}), &factor_diff_);
     onednn::Fit(factor_diff_.get_desc(), &bias_diff_);
     std::unordered_map<int, memory> arguments = {
         {DNNL_ARG_SRC, input_},
@@ -100,18 +100,15 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
   // False if oneDNN has only reference code.
   bool MakePrimitives(const memory::desc& layout) {
     if (layout == layout_) { return true; }
+    const float kEpsilon = 1;
     auto flags = dnnl::normalization_flags::use_global_stats
         | dnnl::normalization_flags::use_scale;
     if (has_bias()) { flags |= dnnl::normalization_flags::use_shift; }
-    const dnnl::batch_normalization_forward::primitive_desc forward(
-        {dnnl::prop_kind::forward_training, layout, 1.f, flags},
-        onednn::Engine());
+    const auto forward = onednn::DescribeBatchNorm(layout, kEpsilon, flags);
     if (onednn::IsReference(forward)) { return false; }
-    forward_ = dnnl::batch_normalization_forward(forward);
-    backward_ = dnnl::batch_normalization_backward(
-        {{dnnl::prop_kind::backward, layout, layout, 1.f, flags},
-         onednn::Engine(),
-         forward});
+    forward_ = onednn::BatchNormForward(forward);
+    backward_ = onednn::BatchNormBackward(onednn::DescribeBatchNormBackward(
+        forward, dnnl::prop_kind::backward, layout, kEpsilon, flags));
     zeros_blob_.ReshapeLike(*blobs_[0]);
     caffe_set(zeros_blob_.count(), 0.f, zeros_blob_.mutable_cpu_data());
     zeros_ = Channels(zeros_blob_.cpu_data());

@@ -327,7 +327,8 @@ def judge(reader: Reader, folder: pathlib.Path, file: str) -> Verdict:
         verdict = Verdict(kind, _cause(error), _text(error))
     verdict.seconds = time.process_time() - start
     verdict.bytes = max(0, _memory("VmHWM") - before)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    # Of a child's peak, what it inherits is not its own.
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 - before
     if not verdict.is_finding and verdict.bytes > BYTES:
         verdict.kind, verdict.what = "memory", f"{verdict.what} takes {verdict.bytes >> 20} MiB"
     elif not verdict.is_finding and children > BYTES:

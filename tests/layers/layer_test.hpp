@@ -23,8 +23,12 @@ struct Device {
   static const Caffe::Brew mode = brew;
 };
 
-typedef ::testing::Types<Device<float, Caffe::CPU>, Device<double, Caffe::CPU>,
-                         Device<float, Caffe::GPU>, Device<double, Caffe::GPU>>
+typedef ::testing::Types<Device<float, Caffe::CPU>, Device<double, Caffe::CPU>
+#ifndef CPU_ONLY
+                         ,
+                         Device<float, Caffe::GPU>, Device<double, Caffe::GPU>
+#endif
+                         >
     Devices;
 
 struct DeviceNames {
@@ -35,9 +39,9 @@ struct DeviceNames {
   }
 };
 
-// A test that runs for float and double, on the CPU and on the GPU. Without a
-// GPU, or in a CPU-only build, the GPU tests are skipped with a reason. With
-// DNNH_REQUIRE_GPU in the environment, whatever its value, they fail instead.
+// A test that runs for float and double, on the CPU and, in a CUDA build, on
+// the GPU. Without a GPU these are skipped with a reason. With DNNH_REQUIRE_GPU
+// in the environment, whatever its value, they fail instead.
 template <typename D>
 class LayerTest : public ::testing::Test {
  public:
@@ -53,7 +57,7 @@ class LayerTest : public ::testing::Test {
 #endif
       if (devices == 0) {
         ASSERT_EQ(std::getenv("DNNH_REQUIRE_GPU"), nullptr) << "no GPU";
-        GTEST_SKIP() << "there is no GPU, or this is a CPU-only build";
+        GTEST_SKIP() << "there is no GPU";
       }
     }
     Caffe::set_mode(D::mode);

@@ -14,6 +14,14 @@ os.environ.pop("DNNH_BFLOAT16", None)
 os.environ.pop("DNNH_ONEDNN", None)
 
 
+# Where processes share the files, these begin first: what begins late is what all wait for.
+LONGEST = ("test_spark.py", "test_tools.py", "test_milvus.py", "test_baselines.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A repository of its own for whatever dnnh writes."""
