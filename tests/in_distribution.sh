@@ -35,10 +35,13 @@ debootstrap --variant=minbase --cache-dir="$(realpath "$folder/apt")" "$suite" "
   >"$folder/debootstrap.log" 2>&1 || fail "debootstrap failed; see $folder/debootstrap.log"
 
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
-for file in /etc/apt/apt.conf.d/*artifact* /etc/apt/apt.conf.d/*proxy* /etc/pip.conf \
-    /etc/ssl/certs/ca-certificates.crt; do
-  if [ -e "$file" ]; then mkdir -p "$root$(dirname "$file")" && cp "$file" "$root$file"; fi
+for file in /etc/apt/apt.conf.d/*artifact* /etc/apt/apt.conf.d/*proxy* /etc/pip.conf; do
+  if [ -e "$file" ]; then cp "$file" "$root$file"; fi
 done
+# Under another name: the package ca-certificates replaces what has its own.
+certificates=/etc/ssl/machine.crt
+mkdir -p "$root/etc/ssl"
+cp "${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}" "$root$certificates"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
@@ -46,7 +49,8 @@ mkdir -p "$root/root/.cache/pip" "$root/var/cache/apt/archives"
 mount --bind "$folder/pip" "$root/root/.cache/pip"
 mount --bind "$folder/apt" "$root/var/cache/apt/archives"
 
-settings=$(env | grep -E '^(PIP_(CERT|INDEX_URL|DEFAULT_TIMEOUT)|SSL_CERT_FILE|OPENBLAS_[A-Z0-9_]+|[a-zA-Z_]+_proxy|[A-Z_]+_PROXY)=' || true)
+settings="PIP_CERT=$certificates $(env \
+  | grep -E '^(PIP_(INDEX_URL|DEFAULT_TIMEOUT)|OPENBLAS_[A-Z0-9_]+|[a-zA-Z_]+_proxy|[A-Z_]+_PROXY)=' || true)"
 inside() {
   # shellcheck disable=SC2086  # one setting, one word
   env -i HOME=/root LANG=C.UTF-8 TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin $settings \
