@@ -6,6 +6,7 @@
 #   make test            make lint, layer tests, pytest
 #   make mutants         breaks the code in named ways, and requires the tests to fail
 #   make fuzz            mutated files for each reader, for an hour (FUZZ_SECONDS=110 each)
+#   make bundle          an archive that runs elsewhere without root or packages
 #   make docs            the documentation as a site, in build/site
 #   make report          the papers' tables and figures with our results
 #   make bench           speed, with PyTorch and FAISS in the same run (CIFAR-10)
@@ -25,7 +26,7 @@ SKIP_PACKAGES ?= 0
 BUILD := $(if $(filter 1,$(CUDA)),build-cuda,build)
 DATASET ?= digits
 
-.PHONY: all demo lint test mutants fuzz docs report bench clean
+.PHONY: all demo lint test mutants fuzz bundle docs report bench clean
 .DELETE_ON_ERROR:
 comma := ,
 
@@ -88,6 +89,15 @@ endef
 .venv/installed-tests: .venv/installed
 	@echo "Adding what the tests need"
 	$(call install,.[test])
+	@touch $@
+
+.venv/installed-serve: .venv/installed
+	@echo "Adding what the search page needs"
+	$(call install,.[serve])
+	@touch $@
+
+.venv/installed-bundle: .venv/installed-serve
+	$(call install,.[bundle])
 	@touch $@
 
 .venv/installed-docs: .venv/installed
@@ -159,6 +169,10 @@ endif
 FUZZ_SECONDS ?= 110
 fuzz: all .venv/installed-fuzz
 	@$(PYTHON) tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(FUZZ)
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+bundle: all .venv/installed-bundle
+	@$(PYTHON) cmake/bundle.py $(BUILD) dnnh-$(VERSION)$(if $(filter 1,$(CUDA)),-cuda13)-linux-x86_64
 
 # The site needs the environment, but not Caffe.
 docs: .venv/installed-docs

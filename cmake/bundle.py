@@ -58,7 +58,7 @@ def main() -> None:
             step(build, folder)
         copy_libraries(folder)
         oldest = required_glibc(folder)
-        write_starters(folder, oldest)
+        write_starters(folder, oldest, is_cuda="cuda" in arguments.name)
         archive = pack(folder, build / f"{arguments.name}.tar.xz")
     except OSError as error:
         sys.exit(f"error: no bundle was made: {error}")
@@ -74,10 +74,16 @@ def main() -> None:
 
 
 def copy_repository(build: pathlib.Path, folder: pathlib.Path) -> None:
-    tracked = run("git", "-C", ROOT, "ls-files", "-z", *REPOSITORY).split("\0")
-    for name in filter(None, tracked):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
+    """What git knows; where there is no git, as in an image, all that is there."""
+    if (ROOT / ".git").exists():
+        names = run("git", "-C", ROOT, "ls-files", "-z", *REPOSITORY).split("\0")[:-1]
+    else:
+        found = [path for name in REPOSITORY for path in ((ROOT / name), *(ROOT / name).rglob("*"))]
+        names = [str(path.relative_to(ROOT)) for path in found if path.is_file()]
+    for name in names:
+        if "__pycache__" not in name:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
 
 
 def copy_programs(build: pathlib.Path, folder: pathlib.Path) -> None:
@@ -222,12 +228,13 @@ def required_glibc(folder: pathlib.Path) -> int:
 # --- the archive ----------------------------------------------------------------------------
 
 
-def write_starters(folder: pathlib.Path, glibc: int) -> None:
+def write_starters(folder: pathlib.Path, glibc: int, is_cuda: bool) -> None:
     """One script in bin/, by the names of the programs."""
     (folder / "bin").mkdir()
     text = (ROOT / "cmake/start_bundled.sh").read_text(encoding="utf-8")
     start = folder / "bin/start"
-    start.write_text(text.replace("@GLIBC@", str(glibc)), encoding="utf-8")
+    text = text.replace("@GLIBC@", str(glibc)).replace("@CUDA@", str(int(is_cuda)))
+    start.write_text(text, encoding="utf-8")
     start.chmod(0o755)
     for program in (folder / "libexec").iterdir():
         (folder / "bin" / program.name).symlink_to("start")

@@ -93,7 +93,7 @@ def train(
     command = ["caffe", "train", "-solver", str(folder / "solver.prototxt")]
     print("$ " + shlex.join(command), flush=True)
     # The environment's own caffe, whether or not the environment is active.
-    command[0] = str(paths.ROOT / ".venv/bin/caffe")
+    command[0] = str(paths.CAFFE)
     run_with_progress(command, folder / "training.log", solver.max_iter)
     return prefix.with_name(f"{prefix.name}_iter_{solver.max_iter}.caffemodel")
 

@@ -82,7 +82,9 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
         {DNNL_ARG_DIFF_SRC, diff},
         {DNNL_ARG_DIFF_SCALE, factor_diff_}};
     if (has_bias()) {
-      arguments[DNNL_ARG_SHIFT] = Channels(blobs_[1]->cpu_data());
+      if (onednn::kBackwardTakesShift) {
+        arguments[DNNL_ARG_SHIFT] = Channels(blobs_[1]->cpu_data());
+      }
       arguments[DNNL_ARG_DIFF_SHIFT] = bias_diff_;
     }
     onednn::Run(backward_, arguments);

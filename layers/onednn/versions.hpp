@@ -21,6 +21,7 @@ using BatchNormBackward = dnnl::batch_normalization_backward;
 
 using PoolingForward = dnnl::pooling_forward;
 using PoolingBackward = dnnl::pooling_backward;
+constexpr bool kBackwardTakesShift = false;
 
 inline memory::dims DimsOf(const memory::desc& layout) {
   return layout.get_dims();
@@ -59,6 +60,8 @@ inline BatchNormBackward::primitive_desc DescribeBatchNormBackward(
 // Those with the dilation among their arguments.
 using PoolingForward = dnnl::pooling_v2_forward;
 using PoolingBackward = dnnl::pooling_v2_backward;
+// Version 2 counts the arguments of a batch normalization with this one.
+constexpr bool kBackwardTakesShift = true;
 
 inline memory::dims DimsOf(const memory::desc& layout) { return layout.dims(); }
 inline memory::data_type TypeOf(const memory::desc& layout) {

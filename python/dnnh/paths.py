@@ -8,3 +8,5 @@ MODELS = ROOT / "models"
 PROTOTXT = ROOT / "prototxt"
 RESULTS = ROOT / "results"
 SNAPSHOTS = ROOT / "snapshots"
+# The program: of a bundle (`make bundle`), or of the environment that `make` makes.
+CAFFE = next(filter(pathlib.Path.exists, [ROOT / "bin/caffe"]), ROOT / ".venv/bin/caffe")

@@ -1,4 +1,4 @@
-"""The build where a machine has other programs first in PATH, and in a tree that was moved."""
+"""The build on machines that have other programs or too old ones, and in a tree that was moved."""
 
 import os
 import pathlib
@@ -13,7 +13,27 @@ CAFFE = ROOT / "build/caffe"
 FOREIGN = ("protoc", "h5cc", "h5c++", "h5pcc", "patch", "pkg-config")
 
 
-@pytest.mark.skipif(not CAFFE.exists(), reason="Caffe's source was not fetched by this build")
+needs_caffe = pytest.mark.skipif(
+    not CAFFE.exists(), reason="Caffe's source was not fetched by this build"
+)
+
+
+def configure(build: pathlib.Path, *options: object, **environment: str):
+    return subprocess.run(
+        [
+            shutil.which("cmake", path="/usr/bin:/bin") or "cmake",
+            *("-S", ROOT, "-B", build, "-G", "Ninja", "-DDNNH_TESTS=OFF"),
+            f"-DPython3_EXECUTABLE={ROOT / '.venv/bin/python'}",
+            f"-DCAFFE_SOURCE_DIR={CAFFE}",
+            *options,
+        ],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@needs_caffe
 def test_other_programs_in_path_are_not_used(tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -28,20 +48,79 @@ def test_other_programs_in_path_are_not_used(tmp_path):
     package.parent.mkdir(parents=True)
     package.write_text('message(FATAL_ERROR "not this one")')
     build = tmp_path / "build"
-    completed = subprocess.run(
-        [
-            "/usr/bin/cmake",
-            *("-S", ROOT, "-B", build, "-G", "Ninja", "-DDNNH_TESTS=OFF"),
-            f"-DPython3_EXECUTABLE={ROOT / '.venv/bin/python'}",
-            f"-DCAFFE_SOURCE_DIR={CAFFE}",
-        ],
-        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "CONDA_PREFIX": ""},
-        capture_output=True,
-        text=True,
-    )
+    completed = configure(build, PATH=f"{programs}:{os.environ['PATH']}", CONDA_PREFIX="")
     assert completed.returncode == 0, completed.stderr
     assert str(tmp_path / "bin") not in (build / "CMakeCache.txt").read_text()
     assert str(tmp_path / "include") not in (build / "build.ninja").read_text()
+
+
+# What is given to CMake in place of the machine's: a file with its text.
+OLD = {
+    "protobuf/google/protobuf/stubs/common.h": "#define GOOGLE_PROTOBUF_VERSION 3012004",
+    "onednn/oneapi/dnnl/dnnl_version.h": (
+        "#define DNNL_VERSION_MAJOR 2\n#define DNNL_VERSION_MINOR 2"
+    ),
+    "gcc.cmake": "set(CMAKE_CXX_COMPILER_VERSION 9.4)",
+}
+
+
+@needs_caffe
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("CMAKE_PROJECT_INCLUDE={}/gcc.cmake", "is GNU 9.4; this needs 11 or newer: name another"),
+        ("Protobuf_INCLUDE_DIR={}/protobuf", "are version 3.12.4; this needs 3.19 or newer"),
+        ("ONEDNN_INCLUDE_DIR={}/onednn", "is version 2.2; this needs 2.6 or a later 2 or 3, or"),
+        ("CMAKE_DISABLE_FIND_PACKAGE_HDF5=ON", "HDF5 was not found: install libhdf5-dev"),
+        ("CMAKE_DISABLE_FIND_PACKAGE_Boost=ON", "libboost-python-dev"),
+    ],
+)
+def test_what_is_too_old_or_missing(tmp_path, option, expected):
+    for name, text in OLD.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    completed = configure(tmp_path / "build", f"-D{option.format(tmp_path)}")
+    assert completed.returncode != 0
+    assert expected in " ".join(completed.stderr.split())
+    assert not (tmp_path / "build/build.ninja").exists()
+
+
+def test_a_python_that_is_too_old(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.10.12\nexit 1\n')
+    python.chmod(0o755)
+    made = subprocess.run(
+        ["make", "SKIP_PACKAGES=1", f"SYSTEM_PYTHON={python}", ".venv/installed"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "error: Python 3.10.12 is too old or missing; this needs Python 3.11 or " in made.stderr
+    assert made.returncode != 0 and not (tmp_path / ".venv/pyvenv.cfg").exists()
+
+
+@pytest.mark.parametrize(
+    ("optional", "status", "expected"),
+    [
+        ([], 1, "needs root: run 'sudo apt-get install no-such-package', then make again"),
+        (["--optional"], 0, "no-such-package', then make again; tests that need them will be s"),
+    ],
+)
+def test_packages_without_root(tmp_path, optional, status, expected):
+    (tmp_path / "packages.txt").write_text("# those\nno-such-package\n")
+    for name, answer in {"id": "echo 1000", "sudo": "exit 1"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [ROOT / "cmake/install_packages.sh", *optional, tmp_path / "packages.txt"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status and expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_moved_tree_is_noticed(tmp_path):
