@@ -1,8 +1,8 @@
-# The targets made from Caffe's source: caffe (library), caffe_tool (the
-# `caffe` program) and pycaffe. Caffe's source is compiled in place. What
-# current compilers and libraries need is force-included from cmake/compat/,
-# file by file. The files that a patch of cmake/patches/ names are taken from
-# patched copies.
+# The targets made from Caffe's source: caffe (library), caffe_tool (the `caffe`
+# program) and pycaffe. Caffe's source is compiled in place. What current compilers
+# and libraries need is force-included from cmake/compat/, file by file, or is found
+# in cmake/compat/include/ before the libraries' own. The files that a patch of
+# cmake/patches/ names are taken from patched copies.
 
 # --- caffe.proto with our fields -------------------------------------------
 set(generated_dir ${PROJECT_BINARY_DIR}/generated)
@@ -96,7 +96,7 @@ target_include_directories(caffe PRIVATE ${PROJECT_SOURCE_DIR})
 # The patched header must be found before Caffe's own.
 target_include_directories(caffe SYSTEM PUBLIC
   ${patched_dir}/include ${generated_dir} ${CAFFE_SOURCE_DIR}/include
-  ${HDF5_INCLUDE_DIRS} ${OPENCV_INCLUDE_DIR})
+  ${PROJECT_SOURCE_DIR}/cmake/compat/include ${HDF5_INCLUDE_DIRS} ${OPENCV_INCLUDE_DIR})
 target_compile_definitions(caffe PUBLIC
   CAFFE_VERSION=1.0.0 USE_OPENCV USE_LMDB USE_HDF5)
 target_link_libraries(caffe PUBLIC
@@ -122,8 +122,6 @@ function(force_include header)
   endforeach()
 endfunction()
 force_include(protobuf.hpp src/caffe/util/io.cpp)
-force_include(opencv4.hpp
-  src/caffe/util/io.cpp src/caffe/layers/window_data_layer.cpp)
 
 if(DNNH_CUDA)
   force_include(cuda13.hpp src/caffe/common.cpp)

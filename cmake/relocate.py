@@ -1,6 +1,6 @@
 """Replace the path of a tree in the scripts of its Python environment, after it was moved.
 
-  python3 cmake/relocate.py OLD NEW FOLDER
+python3 cmake/relocate.py OLD NEW FOLDER
 """
 
 import pathlib

@@ -13,6 +13,7 @@ its objective no longer falls.
 
 import abc
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,7 +120,7 @@ class SHBDNN(_BDNN):
 
     def _scale(self, x: Floats) -> float:
         # Ours; sigmoids need values around 1: all features together have variance 1.
-        return 1 / x.std()
+        return 1 / float(x.std())
 
     def _learn(
         self, x: Floats, labels: Any, rng: np.random.Generator
@@ -271,7 +272,7 @@ def _train(
 ) -> tuple[Layers, float]:
     """Minimize :func:`objective` by L-BFGS; returns the layers and the value."""
     shapes = [array.shape for layer in layers for array in layer]
-    ends = np.cumsum([np.prod(shape) for shape in shapes]).tolist()
+    ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
 
     def unpacked(vector: Floats) -> Layers:
         arrays = [part.reshape(shape) for part, shape in zip(np.split(vector, ends[:-1]), shapes)]

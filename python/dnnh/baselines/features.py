@@ -58,7 +58,8 @@ def load(kind: str, dataset: Dataset) -> NDArray[np.float32]:
                 "has, if BoW_int.dat was there when it was prepared"
             )
         counts = check(dataset.features["bow"], len(dataset.images), dataset.name)
-        return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        totals = counts.sum(axis=1, keepdims=True)
+        return np.asarray(counts / np.maximum(totals, 1), np.float32)
     path = pathlib.Path(kind)
     if not path.is_file():
         raise UserError(
