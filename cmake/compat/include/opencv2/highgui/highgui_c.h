@@ -1,5 +1,6 @@
-// In place of OpenCV's header of this name. OpenCV 4 removed the C names of the imread flags
-// that Caffe's src/caffe/util/io.cpp and src/caffe/layers/window_data_layer.cpp use.
+// In place of OpenCV's header of this name. OpenCV 4 removed the C names of the
+// imread flags that Caffe's src/caffe/util/io.cpp and
+// src/caffe/layers/window_data_layer.cpp use.
 #ifndef DNNH_COMPAT_HIGHGUI_C_H_
 #define DNNH_COMPAT_HIGHGUI_C_H_
 
