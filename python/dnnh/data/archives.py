@@ -179,6 +179,7 @@ class _Tar(Archive):
                 self._stream.begin_header()
                 if member.isfile() and not _is_shadow(member.name):
                     self._members[member.name] = member
+            self._stream.check_end()
         except BaseException:
             self._stream.close()
             raise
@@ -222,7 +223,8 @@ class _TarStream(io.RawIOBase):
     """A tar file, decompressed; while its members are listed, reads and seeks have limits.
 
     tarfile itself believes every size in a header. It reads a long name at once, however
-    large, and goes back to where it was if a size is negative, for ever.
+    large, and goes back to where it was if a size is negative, for ever; or, in newer versions of
+    Python, it takes that header for the end, as it does all headers that are damaged.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -231,6 +233,7 @@ class _TarStream(io.RawIOBase):
         self.is_listing = True
         self._header_bytes = 0  # of the member that is being listed
         self._headers_bytes = 0  # of all members
+        self._last = b""  # what was read last
 
     def begin_header(self) -> None:
         """Another member is listed from here on."""
@@ -239,7 +242,14 @@ class _TarStream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if self.is_listing:
             self._count(size)
+            self._last = self._stream.read(size)
+            return self._last
         return self._stream.read(size)
+
+    def check_end(self) -> None:
+        """Refuse an archive whose listing ended at something else than zeros or its end."""
+        if self._last.strip(b"\0"):
+            raise tarfile.ReadError("a header is damaged, or has a negative size")
 
     def _count(self, size: int) -> None:
         if size < 0:

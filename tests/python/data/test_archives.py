@@ -60,6 +60,14 @@ def test_a_negative_size_is_refused(tmp_path, member, compress):
         archives.open_archive(tmp_path / "a.tar")
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["tar", "tar.gz"])
+def test_a_damaged_header_is_not_the_end(tmp_path, compress):
+    damaged = b"x" + header("b")[1:]
+    (tmp_path / "a.tar").write_bytes(compress(header("a") + damaged + header("c") + bytes(1024)))
+    with pytest.raises(UserError, match="a header is damaged"):
+        archives.open_archive(tmp_path / "a.tar")
+
+
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
 def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path, monkeypatch, kind):
     path = tmp_path / "a.tar.gz"
