@@ -80,6 +80,8 @@ if(DNNH_CUDA)
     ${CAFFE_SOURCE_DIR}/src/caffe/solvers/*.cu
     ${CAFFE_SOURCE_DIR}/src/caffe/util/*.cu)
   list(APPEND caffe_sources ${caffe_cuda_sources})
+  # As in CMake before 3.31.
+  set_source_files_properties(${caffe_cuda_sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endif()
 
 set(patched_library ${patched_files})

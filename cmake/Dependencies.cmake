@@ -40,6 +40,7 @@ if(Protobuf_VERSION VERSION_LESS 3.19)
   message(FATAL_ERROR "Protocol Buffers in ${Protobuf_INCLUDE_DIRS} are version "
     "${Protobuf_VERSION}; this needs 3.19 or newer")
 endif()
+require("${Protobuf_PROTOC_EXECUTABLE}" "The program protoc" "protobuf-compiler")
 find_package(HDF5 QUIET COMPONENTS C HL)
 require("${HDF5_FOUND}" "HDF5" "libhdf5-dev")
 # Debian has OpenCV's CMake files only in a package that depends on all of OpenCV.
@@ -61,6 +62,11 @@ pkg_check_modules(OPENBLAS QUIET IMPORTED_TARGET openblas)
 require("${OPENBLAS_FOUND}" "OpenBLAS" "libopenblas-dev")
 find_package(OpenMP QUIET COMPONENTS CXX)
 require("${OpenMP_FOUND}" "OpenMP" "build-essential")
+
+if(DNNH_TESTS)
+  find_package(GTest QUIET)
+  require("${GTest_FOUND}" "GoogleTest" "libgtest-dev")
+endif()
 
 # oneDNN's own CMake files require OpenCL's headers, which are not needed here.
 if(DNNH_ONEDNN)

@@ -31,7 +31,7 @@ OF_THE_MACHINE = re.compile(
     r"(ld-linux-x86-64|libc|libm|libmvec|libpthread|libdl|librt|libresolv|libutil|libanl|libnsl)"
     r"\.so\.[0-9]+$|libcuda\.so|libnvidia-|linux-vdso"
 )
-# Too large to copy, and on machines with a GPU already; bin/ finds them.
+# Too large to copy; cmake/start_bundled.sh says where they are looked for.
 OF_CUDA = re.compile(r"lib(cublas|cublasLt|cudnn.*|curand|cudart|nccl|nvrtc.*|nvJitLink)\.so")
 STANDARD_LIBRARY_WITHOUT = (
     *("__pycache__", "config-*", "dist-packages", "ensurepip", "idlelib", "lib2to3"),
@@ -47,7 +47,7 @@ REPOSITORY = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("build", type=pathlib.Path, help="the folder of the build")
     parser.add_argument("name", help="name of the archive, without its suffix")
     arguments = parser.parse_args()
@@ -66,7 +66,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder.parent, ignore_errors=True)
     print(
-        f"{archive.relative_to(ROOT)}: {archive.stat().st_size / 1e6:.0f} MB, for x86-64 Linux with "
+        f"{archive}: {archive.stat().st_size / 1e6:.0f} MB, for x86-64 Linux with "
         f"glibc 2.{oldest} or newer"
     )
 
@@ -104,7 +104,7 @@ def copy_programs(build: pathlib.Path, folder: pathlib.Path) -> None:
 
 def copy_python(build: pathlib.Path, folder: pathlib.Path) -> None:
     """The interpreter and its standard library; it finds it beside itself."""
-    shutil.copy2(pathlib.Path(sys.executable).resolve(), folder / "libexec/python3")
+    shutil.copy2(pathlib.Path(sys.executable).resolve(), folder / "libexec/python")
     library = pathlib.Path(sysconfig.get_path("stdlib"))
     shutil.copytree(
         library,
@@ -132,7 +132,7 @@ def copy_packages(build: pathlib.Path, folder: pathlib.Path) -> None:
                 continue
             target = packages / file
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(distribution.locate_file(file), target)
+            shutil.copy2(str(distribution.locate_file(file)), target)
     (packages / "dnnh.pth").write_text("../../../python\n", encoding="utf-8")
 
 
@@ -160,6 +160,8 @@ def copy_libraries(folder: pathlib.Path) -> None:
     library = folder / "lib"
     licenses = folder / "licenses"
     licenses.mkdir()
+    shutil.copy2(caffe_source(folder.parents[1]) / "LICENSE", licenses / "caffe.txt")
+    copy_license(pathlib.Path(sys.executable).resolve(), licenses)
     waiting = list(elf_files(folder))
     own = {path.name for path in waiting}
     while waiting:
@@ -177,6 +179,12 @@ def copy_libraries(folder: pathlib.Path) -> None:
         places.append("$ORIGIN/" + os.path.relpath(library, path.parent))
         os.chmod(path, 0o755)
         run(PATCHELF, "--force-rpath", "--set-rpath", ":".join(dict.fromkeys(places)), path)
+
+
+def caffe_source(build: pathlib.Path) -> pathlib.Path:
+    cache = (build / "CMakeCache.txt").read_text(encoding="utf-8")
+    given = re.search(r"^CAFFE_SOURCE_DIR:\w+=(.+)$", cache, re.MULTILINE)
+    return pathlib.Path(given[1]) if given else build / "caffe"
 
 
 def elf_files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -238,8 +246,6 @@ def write_starters(folder: pathlib.Path, glibc: int, is_cuda: bool) -> None:
     start.chmod(0o755)
     for program in (folder / "libexec").iterdir():
         (folder / "bin" / program.name).symlink_to("start")
-    (folder / "bin/python").symlink_to("start")
-    (folder / "libexec/python").symlink_to("python3")
 
 
 def pack(folder: pathlib.Path, archive: pathlib.Path) -> pathlib.Path:
@@ -252,18 +258,23 @@ def pack(folder: pathlib.Path, archive: pathlib.Path) -> pathlib.Path:
         entry.uname = entry.gname = "root"
         return entry
 
-    with open(unfinished, "wb") as output:
-        xz = subprocess.Popen(["xz", "-T0", "-6"], stdin=subprocess.PIPE, stdout=output)
-        with tarfile.open(fileobj=xz.stdin, mode="w|", format=tarfile.GNU_FORMAT) as tar:
-            for path in tqdm(paths, desc="compressing", unit="file"):
-                name = path.relative_to(folder.parent).as_posix()
-                tar.add(path, name, recursive=False, filter=anonymous)
-        assert xz.stdin is not None
-        xz.stdin.close()
-        if xz.wait() != 0:
-            unfinished.unlink()
-            raise OSError(f"xz could not write {unfinished}")
-    unfinished.replace(archive)
+    try:
+        with open(unfinished, "wb") as output:
+            xz = subprocess.Popen(["xz", "-T0", "-6"], stdin=subprocess.PIPE, stdout=output)
+            with tarfile.open(fileobj=xz.stdin, mode="w|", format=tarfile.GNU_FORMAT) as tar:
+                for path in tqdm(paths, desc="compressing", unit="file"):
+                    name = path.relative_to(folder.parent).as_posix()
+                    tar.add(path, name, recursive=False, filter=anonymous)
+            assert xz.stdin is not None
+            xz.stdin.close()
+            if xz.wait() != 0:
+                raise BrokenPipeError
+        unfinished.replace(archive)
+    except BaseException as error:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(error, BrokenPipeError):
+            raise OSError(f"xz could not write {archive}; is the disk full?") from error
+        raise
     return archive
 
 

@@ -40,7 +40,7 @@ private_apt() {
     -o Dir::Etc::sourceparts=/dev/null -o APT::Sandbox::User="$(id -un)" "$@"
 }
 
-# Both set `reason` where they fail.
+# On failure, each function sets `reason`.
 download_from_debian() {
   reason="apt-get is not on this machine"
   has apt-get || return 1
@@ -73,6 +73,8 @@ unpack_from_git() {
   has git || return 1
   reason="git could not fetch commit $commit from $repository (its output is in $work/git.log)"
   rm -rf "$clone"
+  # A hook of git has them set, for another repository.
+  unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
   GIT_TERMINAL_PROMPT=0; export GIT_TERMINAL_PROMPT
   { git init --quiet "$clone" && git -C "$clone" -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 \
       fetch --quiet --depth 1 "$repository" "$commit"; } >"$work/git.log" 2>&1 || return 1
@@ -84,7 +86,7 @@ unpack_from_git() {
     tar -xf "$clone/files.tar" -C "$unpacked" || return 1
 }
 
-rm -rf "$unpacked" "$source_dir"
+rm -rf "$unpacked"
 mkdir -p "$unpacked" || fail "the folder $unpacked cannot be made"
 if [ -f "$work/$tarball" ] || download_from_debian; then
   from=$work/$tarball
@@ -105,4 +107,5 @@ actual=$(cd "$unpacked" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 
   | sha256sum | cut -d' ' -f1)
 [ "$actual" = "$files_sha256" ] || fail \
   "the files of $from have the hash $actual, not $files_sha256; run make again, or $own_checkout"
+rm -rf "$source_dir"
 mv "$unpacked" "$source_dir"

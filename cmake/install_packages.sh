@@ -1,22 +1,12 @@
 #!/bin/sh
 # Installs the Debian packages of a list that are missing:
-#   install_packages.sh [--optional] LIST
-# If all are installed, it does nothing and needs no root. With --optional it says what
-# could not be installed, and succeeds.
+#   install_packages.sh LIST
+# If all are installed, it does nothing and needs no root.
 set -eu
 
-optional=
-if [ "$1" = --optional ]; then optional=1; shift; fi
-list=$1
+fail() { echo "install_packages: $*" >&2; exit 1; }
 
-fail() {
-  if [ "$optional" ]; then
-    echo "install_packages: $*; tests that need them will be skipped" >&2
-    exit 0
-  fi
-  echo "install_packages: $*" >&2
-  exit 1
-}
+list=$1
 
 command -v dpkg-query >/dev/null 2>&1 || fail \
   "this is not a Debian system; install the equivalents of the packages in $list by hand, then run make with SKIP_PACKAGES=1"

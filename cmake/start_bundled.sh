@@ -2,7 +2,7 @@
 # Starts the program of this script's name from a bundle (cmake/bundle.py).
 fail() { echo "dnnh: $*" >&2; exit 1; }
 
-# Of these programs, a machine may have none.
+# readlink, uname and getconf may be missing.
 self=$(readlink -f "$0" 2>/dev/null) || self=
 name=${0##*/}
 folder=${self:-$0}
@@ -17,17 +17,18 @@ version=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo "glibc 2.@GLIBC@")
   "this bundle needs glibc 2.@GLIBC@ or newer; this machine has $version: build from source there, or use a container"
 [ -x "$folder/libexec/$name" ] || fail "there is no program $name in $folder/libexec"
 
-# cuBLAS, cuDNN, cuRAND and NCCL: in cuda/ beside bin/, of the machine, or of the Python
-# packages nvidia-*-cu13 that its Python has.
-if [ @CUDA@ = 1 ]; then
-  packages=$(python3 -c 'import glob, nvidia
-print(":".join(found for path in nvidia.__path__ for found in glob.glob(path + "/*/lib")))' 2>/dev/null || true)
-  LD_LIBRARY_PATH=$folder/cuda:${LD_LIBRARY_PATH:-}:$packages
-  export LD_LIBRARY_PATH
-fi
-
 # Settings of other Pythons.
 unset PYTHONHOME PYTHONPATH
 PYTHONNOUSERSITE=1
 export PYTHONNOUSERSITE
+
+# cuBLAS, cuDNN, cuRAND and NCCL: in cuda/ beside bin/, of the machine, or of the packages
+# nvidia-* of its Python. (bin/ has no python3, which would be this script.)
+if [ @CUDA@ = 1 ]; then
+  packages=$(python3 -c 'import glob, nvidia
+print(":".join(found for path in nvidia.__path__ for found in glob.glob(path + "/*/lib")))' 2>/dev/null || true)
+  LD_LIBRARY_PATH=$folder/cuda${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}${packages:+:$packages}
+  export LD_LIBRARY_PATH
+fi
+
 exec "$folder/libexec/$name" "$@"

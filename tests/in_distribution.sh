@@ -27,6 +27,7 @@ fi
 repository=$(cd "$(dirname "$0")/.." && pwd)
 archive=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' \
   | awk '$2 == "main" {print $1; exit}')
+[ -n "$archive" ] || fail "the machine's apt sources name no Debian archive (component main)"
 root=$folder/root
 rm -rf "$root"
 mkdir -p "$root" "$folder/apt" "$folder/pip"
@@ -35,7 +36,8 @@ debootstrap --variant=minbase --cache-dir="$(realpath "$folder/apt")" "$suite" "
   >"$folder/debootstrap.log" 2>&1 || fail "debootstrap failed; see $folder/debootstrap.log"
 
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
-for file in /etc/apt/apt.conf.d/*artifact* /etc/apt/apt.conf.d/*proxy* /etc/pip.conf; do
+# By convention, what an administrator adds to apt's options begins with 9.
+for file in /etc/apt/apt.conf.d/9* /etc/apt/apt.conf.d/*proxy* /etc/pip.conf; do
   if [ -e "$file" ]; then cp "$file" "$root$file"; fi
 done
 # Under another name: the package ca-certificates replaces what has its own.

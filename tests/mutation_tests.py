@@ -167,6 +167,9 @@ def main() -> None:
         skipped = [name for name in wanted if "bfloat16" in name]
         wanted = [name for name in wanted if name not in skipped]
         print(f"This processor has no bfloat16; skipped: {', '.join(skipped)}")
+    if not any(layer.startswith("onednn/") for layer in COMMANDS):
+        wanted = [name for name in wanted if not MUTANTS[name].layer.startswith("onednn/")]
+        print("This build has no oneDNN; its mutants are skipped")
     layers = dict.fromkeys(MUTANTS[name].layer for name in wanted)
     with mutation_runner.pool() as threads:
         passing = dict(zip(layers, threads.map(passes_unchanged, layers)))

@@ -7,27 +7,31 @@ CPU or CUDA is what the build is for. The files are JUnit's, as ctest and pytest
 
 import collections
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
 
+def reason(test: ElementTree.Element, skipped: ElementTree.Element) -> str:
+    """Why a test was skipped; GoogleTest prints it, and ctest has what it prints."""
+    printed = re.search(r"Skipped\n(.+)", test.findtext("system-out") or "")
+    return printed[1] if printed else skipped.get("message") or "it says nothing"
+
+
 def main(device: str, *files: str) -> None:
-    passed, skipped = 0, collections.Counter[str]()
+    passed, reasons = 0, collections.Counter[str]()
     for file in files:
         for test in ElementTree.parse(pathlib.Path(file)).iter("testcase"):
-            reason = test.find("skipped")
-            if reason is None:
+            skipped = test.find("skipped")
+            if skipped is None:
                 passed += 1
             else:
-                message = reason.get("message") or ""
-                skipped[
-                    "there is no GPU" if message == "SKIP_REGULAR_EXPRESSION_MATCHED" else message
-                ] += 1
-    for reason, count in skipped.most_common():
-        print(f"skipped: {count} tests: {reason}")
+                reasons[reason(test, skipped)] += 1
+    for text, count in reasons.most_common():
+        print(f"skipped: {count} {'test' if count == 1 else 'tests'}: {text}")
     if device == "CPU":
-        print("skipped: what needs a GPU: it is part of a CUDA build (make test CUDA=1)")
-    print(f"{passed} passed, 0 failed, {skipped.total()} skipped")
+        print("skipped: tests on a GPU: they are part of a CUDA build (make test CUDA=1)")
+    print(f"{passed} passed, 0 failed, {reasons.total()} skipped")
 
 
 if __name__ == "__main__":

@@ -27,13 +27,13 @@ def resolved(path: StrPath) -> pathlib.Path:
         If its links go in a circle.
     """
     try:
-        absolute = pathlib.Path(path).resolve()
-        # Python up to 3.12 raises RuntimeError for a circle; later ones return it as it is.
-        if os.path.islink(absolute):
-            raise RuntimeError(f"{absolute} is a link")
-        return absolute
-    except (RuntimeError, OSError) as error:
-        raise UserError(f"{path} is a link that leads back to itself; name another path") from error
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(
+                f"{path} is a link that leads back to itself; name another path"
+            ) from error
+    return pathlib.Path(path).resolve()
 
 
 def open_regular_file(path: StrPath) -> io.BufferedReader:

@@ -9,4 +9,4 @@ PROTOTXT = ROOT / "prototxt"
 RESULTS = ROOT / "results"
 SNAPSHOTS = ROOT / "snapshots"
 # The program: of a bundle (`make bundle`), or of the environment that `make` makes.
-CAFFE = next(filter(pathlib.Path.exists, [ROOT / "bin/caffe"]), ROOT / ".venv/bin/caffe")
+CAFFE = ROOT / ("bin/caffe" if (ROOT / "bin/caffe").exists() else ".venv/bin/caffe")

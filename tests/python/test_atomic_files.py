@@ -328,11 +328,12 @@ def test_errors_of_the_system_name_the_file(tmp_path):
 def test_links_in_a_circle(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for write in (atomic_files.write_atomically, atomic_files.write_files_atomically):
-        with (
-            pytest.raises(UserError, match="loop is a link that leads back to itself"),
-            write(tmp_path / "loop"),
-        ):
-            pytest.fail("nothing may be written")
+        for path in (tmp_path / "loop", tmp_path / "loop/file"):
+            with (
+                pytest.raises(UserError, match="is a link that leads back to itself"),
+                write(path),
+            ):
+                pytest.fail("nothing may be written")
     with pytest.raises(UserError, match="loop is a link"):
         atomic_files.refuse_overwriting([tmp_path / "loop"], [tmp_path / "a"])
 

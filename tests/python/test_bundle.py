@@ -9,14 +9,16 @@ from dnnh.paths import ROOT
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def bundle(tmp_path, request):
     """A bundle for glibc 2.36 whose one program prints what it gets."""
     folder = tmp_path / "a folder/dnnh"
     for name in ("bin", "libexec"):
         (folder / name).mkdir(parents=True)
     text = (ROOT / "cmake/start_bundled.sh").read_text()
     start = folder / "bin/start"
-    start.write_text(text.replace("@GLIBC@", "36").replace("@CUDA@", "0"))
+    start.write_text(
+        text.replace("@GLIBC@", "36").replace("@CUDA@", getattr(request, "param", "0"))
+    )
     program = folder / "libexec/caffe"
     program.write_text('#!/bin/sh\necho "$*,$PYTHONHOME,$PYTHONPATH,$PYTHONNOUSERSITE"\n')
     for path in (start, program):
@@ -89,3 +91,13 @@ def test_a_newer_glibc(bundle, machine):
 def test_a_program_that_is_not_in_it(bundle):
     done = start(bundle / "bin/nothing")
     assert done.returncode == 1 and "there is no program nothing in " in done.stderr
+
+
+@pytest.mark.parametrize("bundle", ["1"], indirect=True)
+def test_libraries_of_cuda(bundle, machine):
+    (bundle / "libexec/caffe").write_text('#!/bin/sh\necho "$LD_LIBRARY_PATH"\n')
+    found = start("/bin/sh", bundle / "bin/caffe", env={"PATH": "/nowhere"}).stdout.strip()
+    assert found == f"{bundle}/bin/../cuda"  # an empty part would be the current folder
+    env = machine("python3", "echo /a/lib:/b/lib") | {"LD_LIBRARY_PATH": "/c"}
+    env["PATH"] = f"{bundle / 'bin'}:{env['PATH']}"
+    assert start("caffe", env=env).stdout == f"{bundle}/bin/../cuda:/c:/a/lib:/b/lib\n"
