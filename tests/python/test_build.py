@@ -76,6 +76,7 @@ OLD = {
             "DNNH_ONEDNN=ON -DONEDNN_LIBRARY=/x -DONEDNN_INCLUDE_DIR={}/onednn",
             "is version 2.2; this needs 2.6 or a later 2 or 3, or",
         ),
+        ("CAFFE_SOURCE_DIR={}", "is not a checkout of BVLC Caffe (src/caffe/proto/caffe.proto is"),
         ("CMAKE_DISABLE_FIND_PACKAGE_HDF5=ON", "HDF5 was not found: install libhdf5-dev"),
         ("CMAKE_DISABLE_FIND_PACKAGE_Boost=ON", "libboost-python-dev"),
     ],
