@@ -50,7 +50,8 @@ download_from_debian() {
   mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$downloads"
   : > "$work/apt/status"
   : > "$work/apt/log"
-  archives=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' \
+  # Without its lists, as in images, apt knows the archives all the same.
+  archives=$(apt-get indextargets --no-release-info --format '$(REPO_URI) $(COMPONENT)' \
     | awk '$2 == "main" {print $1}' | sort -u)
   reason="the machine's apt sources name no Debian archive (component main)"
   [ -n "$archives" ] || return 1

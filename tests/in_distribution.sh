@@ -25,7 +25,7 @@ if [ -z "${IN_DISTRIBUTION:-}" ]; then
 fi
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
-archive=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' \
+archive=$(apt-get indextargets --no-release-info --format '$(REPO_URI) $(COMPONENT)' \
   | awk '$2 == "main" {print $1; exit}')
 [ -n "$archive" ] || fail "the machine's apt sources name no Debian archive (component main)"
 root=$folder/root
