@@ -342,7 +342,8 @@ class TorchNet:
             0, 256, (3 * triplets, config.input.channels, config.input.size, config.input.size)
         ).float()
         if os.environ.get("TORCH_LAYOUT") == "channels_last":
-            net = net.to(memory_format=torch.channels_last)
+            # PyTorch documents this argument; its types do not have it.
+            net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             images = images.contiguous(memory_format=torch.channels_last)
         self.net, self.normalize, self.images = net, normalize, images
 
