@@ -18,7 +18,7 @@
 
 # Boost.Python is built for the system's own Python, not for another one in PATH.
 SYSTEM_PYTHON ?= /usr/bin/python3
-OLDEST_PYTHON := 3.11
+OLDEST_PYTHON := $(shell sed -n 's/^requires-python = ">=\(.*\)"/\1/p' pyproject.toml)
 PYTHON := .venv/bin/python
 CUDA ?= 0
 ONEDNN ?= 1

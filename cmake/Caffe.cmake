@@ -151,8 +151,7 @@ Python3_add_library(pycaffe MODULE ${CAFFE_SOURCE_DIR}/python/caffe/_caffe.cpp)
 # It only passes values on; -O1 saves a third of the time.
 target_compile_options(pycaffe PRIVATE -w -O1)
 target_link_libraries(pycaffe PRIVATE
-  dnnh_layers Boost::python${Python3_VERSION_MAJOR}${Python3_VERSION_MINOR}
-  Python3::NumPy)
+  dnnh_layers Boost::${boost_python} Python3::NumPy)
 set_target_properties(pycaffe PROPERTIES
   PREFIX "" OUTPUT_NAME _caffe SUFFIX .so
   LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/python/caffe)

@@ -14,7 +14,8 @@ os.environ.pop("DNNH_BFLOAT16", None)
 os.environ.pop("DNNH_ONEDNN", None)
 
 
-# Where processes share the files, these begin first: what begins late is what all wait for.
+# With several processes of pytest, these files begin first, so that none of them ends long
+# after the others.
 LONGEST = ("test_spark.py", "test_tools.py", "test_milvus.py", "test_baselines.py")
 
 

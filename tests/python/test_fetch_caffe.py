@@ -186,7 +186,7 @@ def test_a_disk_that_is_full(machine, tarball):
 
 
 def test_the_repository_where_no_archive_has_it(machine, repository):
-    # What it is now is not asked for.
+    # The pinned commit is fetched, not the newest one.
     commit = git(repository, "rev-parse", "HEAD")
     (repository / "LICENSE").write_text("other terms\n")
     git(repository, "commit", "-q", "-a", "-m", "second")
