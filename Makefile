@@ -7,26 +7,31 @@
 #   make mutants         breaks the code in named ways, and requires the tests to fail
 #   make fuzz            mutated files for each reader, for an hour (FUZZ_SECONDS=110 each)
 #   make bundle          an archive that runs elsewhere without root or packages
+#   make gpu-bundle      what tests/on_gpu.sh runs on a machine with a GPU (IMAGES=cifar10-jpeg.tar.xz)
 #   make docs            the documentation as a site, in build/site
 #   make report          the papers' tables and figures with our results
 #   make bench           speed, with PyTorch and FAISS in the same run (CIFAR-10)
 #   make clean           remove what was built; data and snapshots stay
 #
-# Settings: CUDA=1 builds the CUDA implementations, too; ONEDNN=0 builds without oneDNN;
-# CAFFE_SOURCE_DIR=/path/to/caffe takes your own checkout of BVLC Caffe; SKIP_PACKAGES=1
-# installs no Debian packages; DATASET=cifar10 chooses the demo's data set.
+# Settings: CUDA=1 builds the CUDA implementations, too, and the environment uses that build
+# from then on (CUDA=0 goes back); ONEDNN=0 builds without oneDNN; CAFFE_SOURCE_DIR=/path/to/caffe
+# takes your own checkout of BVLC Caffe; SKIP_PACKAGES=1 installs no Debian packages;
+# DATASET=cifar10 chooses the demo's data set.
 
 # Boost.Python is built for the system's own Python, not for another one in PATH.
 SYSTEM_PYTHON ?= /usr/bin/python3
 OLDEST_PYTHON := $(shell sed -n 's/^requires-python = ">=\(.*\)"/\1/p' pyproject.toml)
 PYTHON := .venv/bin/python
-CUDA ?= 0
+# The build that the environment uses stays in use until the other is asked for.
+ifeq ($(origin CUDA),undefined)
+CUDA := $(if $(findstring build-cuda,$(shell readlink .venv/bin/caffe)),1,0)
+endif
 ONEDNN ?= 1
 SKIP_PACKAGES ?= 0
 BUILD := $(if $(filter 1,$(CUDA)),build-cuda,build)
 DATASET ?= digits
 
-.PHONY: all demo lint test mutants fuzz bundle docs report bench clean
+.PHONY: all demo lint test mutants fuzz bundle gpu-bundle docs report bench clean
 .DELETE_ON_ERROR:
 comma := ,
 
@@ -127,6 +132,8 @@ build-all: $(BUILD)/build.ninja
 
 # Caffe's programs and `import caffe` in the environment are those of the last build.
 .venv/bin/caffe: build-all
+	@case "$$(readlink $@)" in */$(BUILD)/*|"") ;; *) \
+	  echo "The environment uses $(BUILD)/ now; make CUDA=$(if $(filter 1,$(CUDA)),0,1) goes back" ;; esac
 	@for program in $(BUILD)/bin/*; do ln -sfn "../../$$program" .venv/bin/; done
 	@echo $(FROM_SITE_PACKAGES)/$(BUILD)/python > $(SITE_PACKAGES)/caffe.pth
 
@@ -151,7 +158,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: layer-tests
 layer-tests: all
-	@cmake --build $(BUILD) --target test_layers
+	@cmake --build $(BUILD) --target test_layers gpu_check $(if $(filter build,$(BUILD)),test_kernels)
 
 test: lint layer-tests build/packages-for-tests
 	@$(ONE_THREAD) ctest --test-dir $(BUILD) --output-on-failure --progress --parallel $(PARALLEL) \
@@ -177,6 +184,14 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 bundle: all .venv/installed-bundle
 	@$(PYTHON) cmake/bundle.py $(BUILD) dnnh-$(VERSION)$(if $(filter 1,$(CUDA)),-cuda13)-linux-x86_64
 
+# Small, so that it can be carried to a machine for a few minutes; for H100 and H200 alone.
+gpu-bundle: all .venv/installed-bundle
+	@cmake -S . -B build-gpu-check -G Ninja --log-level=NOTICE -DPython3_EXECUTABLE="$(CURDIR)/$(PYTHON)" \
+	  -DDNNH_CUDA=ON -DDNNH_ONEDNN=OFF -DDNNH_MINIMAL=ON -DCMAKE_CUDA_ARCHITECTURES=90 \
+	  "-DCAFFE_SOURCE_DIR=$(or $(CAFFE_SOURCE_DIR),$(CURDIR)/$(BUILD)/caffe)"
+	@cmake --build build-gpu-check --target caffe_tool test_layers gpu_check
+	@$(PYTHON) tests/gpu/make_bundle.py build-gpu-check dnnh-gpu-check --images $(IMAGES)
+
 # The site needs the environment, but not Caffe.
 docs: .venv/installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build
@@ -192,4 +207,4 @@ bench: all .venv/installed-tests
 	@$(PYTHON) benchmarks/data_layers.py
 
 clean:
-	rm -rf build build-cuda .venv python/*.egg-info
+	rm -rf build build-cuda build-gpu-check .venv python/*.egg-info

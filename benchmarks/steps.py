@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from dnnh import errors
 from dnnh.errors import UserError
-from dnnh.nets import code_layers, net_config, prototxt, pycaffe, specs
+from dnnh.nets import net_config, prototxt, pycaffe, specs
 from dnnh.nets.towers import layer
 
 import harness
@@ -203,8 +203,12 @@ def child(program, net, triplets, steps):
     import resource
 
     spec = specs.net_spec(*NETS[net])
-    make = CaffeNet if program == "caffe" else TorchNet
-    runner = make(spec, int(triplets))
+    if program == "caffe":
+        runner = CaffeNet(spec, int(triplets))
+    else:
+        import torch_net
+
+        runner = torch_net.TorchNet(torch_net.describe(spec), int(triplets))
     steps = int(steps)
     times = [runner.step() for _ in range(steps + 2)][2:]
     result: dict[str, object] = {
@@ -287,109 +291,6 @@ class CaffeNet:
 
     def encode(self):
         return seconds(self.net.forward)
-
-
-class TorchTower:
-    """Stacks PyTorch's modules where towers.Tower stacks prototxt layers."""
-
-    def __init__(self, channels, outputs, normalize):
-        self.channels, self.outputs, self.normalize = channels, outputs, normalize
-        self.modules = []
-
-    def convolution(self, name, outputs, kernel, pad=0, stride=1):
-        from torch import nn
-
-        self.modules.append(nn.Conv2d(self.channels, outputs, kernel, stride, pad))
-        if self.normalize:
-            self.modules.append(nn.BatchNorm2d(outputs))
-        self.modules.append(nn.ReLU(inplace=True))
-        self.channels = outputs
-
-    def pool(self, name, method, kernel, stride=1):
-        from torch import nn
-
-        pool = nn.MaxPool2d if method == "MAX" else nn.AvgPool2d
-        self.modules.append(pool(kernel, stride, ceil_mode=True))
-
-    def dropout(self, name, ratio):
-        from torch import nn
-
-        self.modules.append(nn.Dropout(ratio))
-
-    def features(self, name, size):
-        self.convolution(name, self.outputs, 1)
-        self.pool("features", "AVE", size)
-
-
-class TorchNet:
-    """The same tower, divide-and-encode and loss in PyTorch."""
-
-    def __init__(self, spec, triplets):
-        import torch
-
-        self.torch = torch
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        self.bfloat16 = "TORCH_BFLOAT16" in os.environ
-        config, bits = spec.config, spec.bits
-        tower = TorchTower(
-            config.input.channels, code_layers.FEATURES_PER_BIT * bits, config.batch_norm
-        )
-        config.architecture(tower)
-        net = torch.nn.Sequential(*tower.modules)
-        self.weights = torch.randn(bits, code_layers.FEATURES_PER_BIT, requires_grad=True)
-        normalize = torch.nn.BatchNorm1d(bits, affine=False) if config.batch_norm else None
-        images = torch.randint(
-            0, 256, (3 * triplets, config.input.channels, config.input.size, config.input.size)
-        ).float()
-        if os.environ.get("TORCH_LAYOUT") == "channels_last":
-            # PyTorch documents this argument; its types do not have it.
-            net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-            images = images.contiguous(memory_format=torch.channels_last)
-        self.net, self.normalize, self.images = net, normalize, images
-
-        def codes(images):
-            pixels = (images - config.input.pixel_mean) * config.input.pixel_scale
-            features = net(pixels).reshape(-1, bits, code_layers.FEATURES_PER_BIT).float()
-            encoded = (features * self.weights).sum(-1)
-            if normalize:
-                encoded = normalize(encoded) * config.head.beta + config.head.shift(bits)
-            # Epsilon is 0.5 at first: the piece-wise threshold is a clamp to [0, 1].
-            return torch.sigmoid(encoded).clamp(0, 1)
-
-        self.codes = torch.compile(codes) if "TORCH_COMPILED" in os.environ else codes
-
-    def _autocast(self):
-        return self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bfloat16)
-
-    def step(self):
-        loss = []
-
-        def forward():
-            with self._autocast():
-                query, positive, negative = self.codes(self.images).chunk(3)
-            loss.append(
-                self.torch.relu(
-                    (query - positive).pow(2).sum(1) - (query - negative).pow(2).sum(1) + 1
-                ).mean()
-            )
-
-        forward_seconds = seconds(forward)
-        backward_seconds = seconds(loss[0].backward)
-        self.net.zero_grad()
-        self.weights.grad = None
-        return forward_seconds, forward_seconds + backward_seconds
-
-    def prepare_encoding(self):
-        self.net.eval()
-        if self.normalize:
-            self.normalize.eval()
-
-    def encode(self):
-        def forward():
-            with self.torch.inference_mode(), self._autocast():
-                self.codes(self.images)
-
-        return seconds(forward)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ add_custom_command(
 # --- patches -----------------------------------------------------------------
 set(patched_dir ${PROJECT_BINARY_DIR}/generated/patched)
 set(patched_files)   # names in Caffe's source, src/caffe/net.cpp
-foreach(name lmdb pycaffe snapshots syncedmem)
+foreach(name gpu lmdb pycaffe syncedmem training)
   set(patch ${PROJECT_SOURCE_DIR}/cmake/patches/${name}.patch)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${patch})
   file(STRINGS ${patch} headers REGEX "^--- a/")
@@ -85,31 +85,33 @@ if(DNNH_CUDA)
 endif()
 
 set(patched_library ${patched_files})
-list(FILTER patched_library EXCLUDE REGEX "^python/")
+list(FILTER patched_library EXCLUDE REGEX "^(python|tools)/")
 foreach(file ${patched_library})
   list(REMOVE_ITEM caffe_sources ${CAFFE_SOURCE_DIR}/${file})
   list(APPEND caffe_sources ${patched_dir}/${file})
 endforeach()
-# The patched classes read and write files with ours.
+# What the patched classes call.
+set(our_sources layers/files/atomic_file.cpp layers/files/lmdb_pages.cpp layers/gpu/gpu_problem.cpp)
 add_library(caffe SHARED
-  ${caffe_sources} ${generated_dir}/caffe/proto/caffe.pb.cc
-  layers/files/atomic_file.cpp layers/files/lmdb_pages.cpp)
+  ${caffe_sources} ${generated_dir}/caffe/proto/caffe.pb.cc ${our_sources})
 target_include_directories(caffe PRIVATE ${PROJECT_SOURCE_DIR})
 # The patched header must be found before Caffe's own.
 target_include_directories(caffe SYSTEM PUBLIC
   ${patched_dir}/include ${generated_dir} ${CAFFE_SOURCE_DIR}/include
   ${PROJECT_SOURCE_DIR}/cmake/compat/include ${HDF5_INCLUDE_DIRS} ${OPENCV_INCLUDE_DIR})
-target_compile_definitions(caffe PUBLIC
-  CAFFE_VERSION=1.0.0 USE_OPENCV USE_LMDB USE_HDF5)
+target_compile_definitions(caffe PUBLIC CAFFE_VERSION=1.0.0 USE_LMDB)
+if(NOT DNNH_MINIMAL)
+  target_compile_definitions(caffe PUBLIC USE_OPENCV USE_HDF5)
+  target_link_libraries(caffe PUBLIC
+    ${HDF5_C_LIBRARIES} ${HDF5_HL_LIBRARIES} ${OPENCV_LIBRARIES})
+endif()
 target_link_libraries(caffe PUBLIC
   Boost::filesystem Boost::system Boost::thread
-  gflags glog::glog protobuf::libprotobuf
-  ${HDF5_C_LIBRARIES} ${HDF5_HL_LIBRARIES} PkgConfig::LMDB PkgConfig::OPENBLAS
-  ${OPENCV_LIBRARIES}
+  gflags glog::glog protobuf::libprotobuf PkgConfig::LMDB PkgConfig::OPENBLAS
   Threads::Threads)
 # Most of the time to compile one of these files goes into the headers, which they share.
 set_target_properties(caffe PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 16)
-set_source_files_properties(layers/files/atomic_file.cpp layers/files/lmdb_pages.cpp
+set_source_files_properties(${our_sources}
   PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)  # for compile_commands.json
 # Caffe's code dates from 2014 to 2018; we do not fix its warnings.
 target_compile_options(caffe PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-w>)
@@ -130,6 +132,9 @@ if(DNNH_CUDA)
   force_include(cudnn9.hpp src/caffe/layers/cudnn_conv_layer.cpp
     src/caffe/layers/cudnn_deconv_layer.cpp)
   target_link_libraries(caffe PUBLIC dnnh_cuda)
+  list(GET CMAKE_CUDA_ARCHITECTURES 0 oldest_gpu)
+  set_source_files_properties(layers/gpu/gpu_problem.cpp PROPERTIES
+    COMPILE_DEFINITIONS DNNH_OLDEST_GPU=${oldest_gpu})
   target_compile_options(caffe PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-w>)
 else()
   target_compile_definitions(caffe PUBLIC CPU_ONLY)
@@ -138,7 +143,8 @@ endif()
 # --- the programs ------------------------------------------------------------
 foreach(tool caffe convert_imageset compute_image_mean extract_features
     upgrade_net_proto_binary upgrade_net_proto_text upgrade_solver_proto_text)
-  add_executable(${tool}_tool ${CAFFE_SOURCE_DIR}/tools/${tool}.cpp)
+  caffe_file(source tools/${tool}.cpp)
+  add_executable(${tool}_tool ${source})
   target_compile_options(${tool}_tool PRIVATE -w)
   target_link_libraries(${tool}_tool PRIVATE dnnh_layers)
   set_target_properties(${tool}_tool PROPERTIES
@@ -147,7 +153,8 @@ foreach(tool caffe convert_imageset compute_image_mean extract_features
 endforeach()
 
 # --- the Python module -------------------------------------------------------
-Python3_add_library(pycaffe MODULE ${CAFFE_SOURCE_DIR}/python/caffe/_caffe.cpp)
+caffe_file(source python/caffe/_caffe.cpp)
+Python3_add_library(pycaffe MODULE ${source})
 # It only passes values on; -O1 saves a third of the time.
 target_compile_options(pycaffe PRIVATE -w -O1)
 target_link_libraries(pycaffe PRIVATE
@@ -159,7 +166,7 @@ set_target_properties(pycaffe PROPERTIES
 file(WRITE ${PROJECT_BINARY_DIR}/python/caffe/proto/__init__.py "")
 file(GLOB pycaffe_modules ${CAFFE_SOURCE_DIR}/python/caffe/*.py)
 set(patched_modules ${patched_files})
-list(FILTER patched_modules INCLUDE REGEX "^python/")
+list(FILTER patched_modules INCLUDE REGEX "^python/.*[.]py$")
 foreach(file ${patched_modules})
   list(REMOVE_ITEM pycaffe_modules ${CAFFE_SOURCE_DIR}/${file})
 endforeach()

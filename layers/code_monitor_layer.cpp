@@ -62,6 +62,10 @@ void CodeMonitorLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
       << " loss_weight of its tops";
 }
 
+#ifdef CPU_ONLY
+STUB_GPU_FORWARD(CodeMonitorLayer, Forward);
+#endif
+
 INSTANTIATE_CLASS(CodeMonitorLayer);
 REGISTER_LAYER_CLASS(CodeMonitor);
 

@@ -47,14 +47,18 @@ class CodeMonitorLayer : public Layer<Dtype> {
   }
 
  protected:
-  // There is no Forward_gpu: Caffe then calls this one, and copies the few
-  // hundred codes of a batch to the host.
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
+                           const vector<Blob<Dtype>*>& top);
+  virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
                            const vector<Blob<Dtype>*>& top);
   /// There is no gradient; aborts if one is requested.
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
                             const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
+
+  // On the GPU: (N), whether a code is the first of its kind; (q), how many
+  // codes have a bit.
+  Blob<Dtype> is_new_, ones_;
 };
 
 }  // namespace caffe

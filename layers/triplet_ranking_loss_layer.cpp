@@ -41,22 +41,6 @@ void TripletRankingLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
 }
 
 template <typename Dtype>
-void TripletRankingLossLayer<Dtype>::Summarize(
-    const vector<Blob<Dtype>*>& top) {
-  const int num = hinge_.count();
-  const Dtype* hinge = hinge_.cpu_data();
-  Dtype loss = 0;
-  int active = 0;
-  for (int n = 0; n < num; ++n) {
-    if (!HingeIsActive(hinge[n])) { continue; }
-    loss += hinge[n];
-    active += 1;
-  }
-  top[0]->mutable_cpu_data()[0] = loss / num;
-  if (top.size() == 2) { top[1]->mutable_cpu_data()[0] = Dtype(active) / num; }
-}
-
-template <typename Dtype>
 void TripletRankingLossLayer<Dtype>::Forward_cpu(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   const int num = hinge_.count();
@@ -65,14 +49,20 @@ void TripletRankingLossLayer<Dtype>::Forward_cpu(
   const Dtype* positive = bottom[1]->cpu_data();  // num x bits
   const Dtype* negative = bottom[2]->cpu_data();  // num x bits
   Dtype* hinge = hinge_.mutable_cpu_data();       // num
+  Dtype loss = 0;
+  int active = 0;
   for (int n = 0; n < num; ++n) {
     Dtype sum = 0;
     for (int i = n * bits; i < (n + 1) * bits; ++i) {
       sum += TripletTerm(query[i], positive[i], negative[i]);
     }
     hinge[n] = sum + margin_;
+    if (!HingeIsActive(hinge[n])) { continue; }
+    loss += hinge[n];
+    active += 1;
   }
-  Summarize(top);
+  top[0]->mutable_cpu_data()[0] = loss / num;
+  if (top.size() == 2) { top[1]->mutable_cpu_data()[0] = Dtype(active) / num; }
 }
 
 template <typename Dtype>

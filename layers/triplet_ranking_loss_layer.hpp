@@ -113,9 +113,6 @@ class TripletRankingLossLayer : public LossLayer<Dtype> {
                             const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
-  // Computes the loss and the share of active triplets from hinge_.
-  void Summarize(const vector<Blob<Dtype>*>& top);
-
   Dtype margin_;
   // (N): the hinge's argument for each triplet. Backward needs it to know which
   // triplets are active.

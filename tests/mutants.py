@@ -14,7 +14,12 @@ class Mutant:
 
     @property
     def layer(self) -> str:
-        """The file's path without its suffix: the .cpp file of this name is compiled."""
+        """The file's path without its suffix: the .cpp file of this name is compiled.
+
+        ``gpu`` for the kernels, which are compiled together.
+        """
+        if self.source.startswith("gpu/"):
+            return "gpu"
         return self.source.rpartition(".")[0]
 
 
@@ -441,6 +446,81 @@ _EDITS = {
         ),
         "scale: bias gradient of the factor": ("AddToDiff(bias_diff_,", "AddToDiff(factor_diff_,"),
     },
+    "gpu/divide_and_encode_kernels.hpp": {
+        "kernel: a slice too short": ("j < slices.begin(i + 1)", "j < slices.begin(i + 1) - 1"),
+        "kernel: a slice too long": ("j < slices.begin(i + 1)", "j <= slices.begin(i + 1)"),
+        "kernel: weights' gradient overwritten": ("sum = weights_diff[j]", "sum = 0"),
+        "kernel: sign of the weights' gradient": (
+            "sum += x[n * features + j]",
+            "sum -= x[n * features + j]",
+        ),
+        "kernel: bias gradient without the last image": (
+            "for (int n = 0; n < num; ++n) { sum",
+            "for (int n = 0; n < num - 1; ++n) { sum",
+        ),
+        "kernel: gradient of another slice": (
+            "y_diff[n * bits + slices.bit(j)]",
+            "y_diff[n * bits + slices.bit(j) / 2]",
+        ),
+    },
+    "gpu/piecewise_threshold_kernels.hpp": {
+        "kernel: threshold without its last value": (
+            "CUDA_KERNEL_LOOP(i, count) { g[i]",
+            "CUDA_KERNEL_LOOP(i, count - 1) { g[i]",
+        ),
+        "kernel: threshold's gradient outside": (
+            "? top_diff[i] : Dtype(0)",
+            "? Dtype(0) : top_diff[i]",
+        ),
+    },
+    "gpu/triplet_ranking_loss_kernels.hpp": {
+        "kernel: a bit too many in the hinge": ("i < (n + 1) * bits", "i <= (n + 1) * bits"),
+        "kernel: sign of the margin": ("sum + margin", "sum - margin"),
+        "kernel: loss without the first triplet": ("n = threadIdx.x;", "n = threadIdx.x + 1;"),
+        "kernel: gradient of inactive triplets": (
+            "HingeIsActive(hinge[i / bits]) ? scale * gradient : Dtype(0)",
+            "scale * gradient",
+        ),
+    },
+    "gpu/code_monitor_kernels.hpp": {
+        "kernel: codes differ from the next": ("m < n && !found", "m < n - 1 && !found"),
+        "kernel: clipped at 0 alone": ("value == 0 || value == 1", "value == 0"),
+        "kernel: highest mean not found": ("ones[i] > most", "ones[i] < most"),
+    },
+    "gpu/block_sum.hpp": {
+        "kernel: half of a block": ("half > 0", "half > 1"),
+    },
+    "gpu/channel_kernels.hpp": {
+        "kernel: shift not subtracted twice": ("value * (g[i] - shift)", "value * g[i]"),
+        "kernel: a part without its last image": (
+            "(part + 1) * shape.num / parts - begin",
+            "(part + 1) * shape.num / parts - begin - 1",
+        ),
+        "kernel: a part left out": ("part < parts; ++part", "part < parts - 1; ++part"),
+        "kernel: factors' gradient overwritten": ("second[c] += AddParts", "second[c] = AddParts"),
+        "kernel: sign of a channel's bias": (
+            "y[i] = value * factor[c] +",
+            "y[i] = value * factor[c] -",
+        ),
+        "kernel: mean added": ("(x[i] - mean[c])", "(x[i] + mean[c])"),
+    },
+    "gpu/batch_norm_kernels.hpp": {
+        "kernel: running variance biased": ("unbiased * variance", "variance"),
+        "kernel: running mean without the past": (
+            "running_mean[c] * fraction + mean[c]",
+            "mean[c]",
+        ),
+        "kernel: iterations not counted": (
+            "*running_count * fraction + 1",
+            "*running_count * fraction",
+        ),
+        "kernel: sign of the mean gradient": ("y_diff[i] - (sums[c]", "y_diff[i] + (sums[c]"),
+    },
+    "gpu/batch_reindex_kernels.hpp": {
+        "kernel: a row too far is taken": ("row < rows", "row <= rows"),
+        "kernel: gradient without the last row": ("m < indexed", "m < indexed - 1"),
+        "kernel: gradient of the first part alone": ("p < parts; ++p", "p < 1; ++p"),
+    },
 }
 
 # By name.
@@ -465,6 +545,7 @@ TESTS = {
     "data/prefetcher": "Prefetcher*",
     "files/atomic_file": "AtomicFile*:*SnapshotTest*",
     "files/lmdb_pages": "LmdbPages*",
+    "gpu": "*",
     "onednn/onednn": "Onednn*",
     "onednn/batch_norm_layer": "Onednn*",
     "onednn/convolution_layer": "Onednn*",

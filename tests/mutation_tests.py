@@ -5,7 +5,8 @@
 
 A test that passes whatever the layer does is useless. Each mutant (tests/mutants.py) is one
 edit of a layer's source. It is compiled into a library of its own, which the test program
-built by `make` loads in place of the real one. Run `make` first.
+built by `make layer-tests` loads in place of the real one. A mutant of a GPU kernel is compiled
+as in tests/layers/gpu/serial_kernels.cpp, into a test program of its own.
 """
 
 import json
@@ -24,6 +25,9 @@ from mutants import MAY_HANG, MUTANTS, TESTS, Mutant
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 TIMEOUT = 60  # seconds; the tests of an unchanged layer take a few
+KERNELS = "gpu"  # all files of layers/gpu/ are tested together
+KERNELS_PROGRAM = "tests/layers/test_kernels"  # relative to the build
+NOT_FOR_KERNELS = "*Bad*:*ForceBackward*:PiecewiseThresholdSchedule*"  # as in CMakeLists.txt
 
 
 # -O0 compiles fastest.
@@ -77,6 +81,9 @@ def build_mutant(name: str, mutant: Mutant, folder: pathlib.Path) -> None:
     layers = folder / "layers"
     shutil.copytree(ROOT / "layers", layers)
     (layers / mutant.source).write_text(text.replace(mutant.original, mutant.replacement))
+    if mutant.layer == KERNELS:
+        build_kernels(folder)
+        return
     compiled = folder / "mutant.o"
     compiler, *options = COMMANDS[mutant.layer][0]
     header = PRECOMPILED[compiler, *options]
@@ -85,6 +92,28 @@ def build_mutant(name: str, mutant: Mutant, folder: pathlib.Path) -> None:
     source = layers / f"{mutant.layer}.cpp"
     subprocess.run([*first, *options, *FAST, "-c", source, "-o", compiled], check=True)
     link(mutant.layer, compiled, folder)
+
+
+def build_kernels(folder: pathlib.Path) -> None:
+    """Build test_kernels, with the copy of layers/ in a folder, by the build's own commands."""
+    done = subprocess.run(
+        ["ninja", "-C", BUILD, "-t", "commands", KERNELS_PROGRAM],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    commands = [line for line in done.stdout.splitlines() if "test_kernels" in line]
+    (compiling,) = (line for line in commands if " -c " in line and "serial_kernels.cpp" in line)
+    linking = commands[-1]
+    compiled = re.search(r"\S*serial_kernels\.cpp\.o(?= )", compiling.partition(" -o ")[2])
+    assert compiled
+    for command, output in ((compiling, compiled[0]), (linking, KERNELS_PROGRAM)):
+        new = folder / pathlib.Path(output).name
+        words = command.replace(f"-I{ROOT} ", f"-I{folder} -I{ROOT} ").replace(
+            f" -o {output} ", f" -o {new} "
+        )
+        words = words.replace(f" {compiled[0]} ", f" {folder / pathlib.Path(compiled[0]).name} ")
+        subprocess.run(words, shell=True, check=True, cwd=BUILD)
 
 
 def link(layer: str, compiled: pathlib.Path, folder: pathlib.Path) -> None:
@@ -109,17 +138,22 @@ def link(layer: str, compiled: pathlib.Path, folder: pathlib.Path) -> None:
 
 def tests_pass(layer: str, folder: pathlib.Path) -> bool:
     """Return whether a layer's tests pass, within TIMEOUT, with the library in a folder."""
+    program, excluded = BUILD / "tests/layers/test_layers", "*Bad*"
+    if layer == KERNELS:
+        mutated = folder / "test_kernels"
+        program = mutated if mutated.exists() else BUILD / KERNELS_PROGRAM
+        excluded = NOT_FOR_KERNELS
     try:
         run = subprocess.run(
             [
-                BUILD / "tests/layers/test_layers",
-                f"--gtest_filter={TESTS[layer]}-*Bad*",
+                program,
+                f"--gtest_filter={TESTS[layer]}-{excluded}",
                 "--gtest_fail_fast",
             ],
             # Temporary files of a test that is stopped are removed with the folder.
             env={
                 **os.environ,
-                "LD_LIBRARY_PATH": str(folder),
+                "LD_LIBRARY_PATH": f"{folder}:{BUILD}",
                 "TMPDIR": str(folder),
                 "OMP_NUM_THREADS": "1",
                 "OPENBLAS_NUM_THREADS": "1",
@@ -155,14 +189,16 @@ def passes_unchanged(layer: str) -> bool:
     unchanged objects. If not, a failure says nothing about a mutant."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        link(layer, COMMANDS[layer][1], folder)
+        if layer != KERNELS:
+            link(layer, COMMANDS[layer][1], folder)
         return tests_pass(layer, folder)
 
 
 def main() -> None:
     wanted = mutation_runner.chosen(MUTANTS, "tests/mutants.py")
-    if not COMMANDS or not (BUILD / "tests/layers/test_layers").exists():
-        sys.exit("error: the layer tests are not built; run make")
+    programs = (BUILD / "tests/layers/test_layers", BUILD / KERNELS_PROGRAM)
+    if not COMMANDS or not all(program.exists() for program in programs):
+        sys.exit("error: the layer tests are not built; run make layer-tests")
     if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"):
         skipped = [name for name in wanted if "bfloat16" in name]
         wanted = [name for name in wanted if name not in skipped]
@@ -177,7 +213,7 @@ def main() -> None:
     if failing:
         sys.exit(f"error: without a mutant, the tests fail for {', '.join(failing)}")
     with tempfile.TemporaryDirectory() as headers:
-        for options in {tuple(COMMANDS[layer][0]) for layer in layers}:
+        for options in {tuple(COMMANDS[layer][0]) for layer in layers if layer != KERNELS}:
             precompile(options, pathlib.Path(headers))
         passed = mutation_runner.report(wanted, survives, "mutation tests")
     sys.exit(not wanted or not passed)

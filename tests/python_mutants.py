@@ -259,8 +259,8 @@ _EDITS = {
     },
     "retrieval/index_writer.py": {
         "index: skipped images get codes": (
-            "self.state.seen += len(group)",
-            "self.state.seen += len(group) - 1",
+            "self.state.seen += len(group.items)",
+            "self.state.seen += len(group.items) - 1",
             "retrieval/test_index_writer.py::test_an_index_that_was_resumed_is_the_same_to_the_byte",
         ),
         "index: half a group is kept": (
@@ -315,6 +315,18 @@ _EDITS = {
             "retrieval/test_server_load.py::test_a_replaced_index_is_served",
         ),
     },
+    "read_ahead.py": {
+        "read ahead: more than asked for": (
+            "itertools.islice(items, 1)",
+            "itertools.islice(items, 2)",
+            "test_read_ahead.py::test_no_more_than_that_is_read_ahead",
+        ),
+        "read ahead: not in order": (
+            "waiting.popleft().result()",
+            "waiting.pop().result()",
+            "test_read_ahead.py::test_results_are_in_the_order_of_the_items",
+        ),
+    },
     "nets/encoder.py": {
         "encoder: corner instead of centre": (
             "(images.shape[1] - height) // 2",
@@ -322,8 +334,8 @@ _EDITS = {
             "nets/test_encoder.py::test_larger_images_give_their_middle",
         ),
         "encoder: threads mixed": (
-            "        with self._running:\n            return",
-            "        if True:\n            return",
+            "        with self._running:\n            pycaffe.use",
+            "        if True:\n            pycaffe.use",
             "nets/test_processes.py::test_threads_get_their_own_images",
         ),
         "encoder: weights of another net": (

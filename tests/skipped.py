@@ -13,9 +13,12 @@ import xml.etree.ElementTree as ElementTree
 
 
 def reason(test: ElementTree.Element, skipped: ElementTree.Element) -> str:
-    """Why a test was skipped; GoogleTest prints it, and ctest has what it prints."""
-    printed = re.search(r"Skipped\n(.+)", test.findtext("system-out") or "")
-    return printed[1] if printed else skipped.get("message") or "it says nothing"
+    """Why a test was skipped: what GoogleTest or a script printed, which ctest has."""
+    printed = test.findtext("system-out") or ""
+    by_googletest = re.search(r"Skipped\n(.+)", printed)
+    if by_googletest:
+        return by_googletest[1]
+    return printed.strip().partition("\n")[0] or skipped.get("message") or "it says nothing"
 
 
 def main(device: str, *files: str) -> None:

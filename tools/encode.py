@@ -2,6 +2,7 @@
 
   python tools/encode.py --images photos --bits 48 --output photos.index.h5
   python tools/encode.py --images list.csv --method dnnh_plus --output list.index.h5
+  python tools/encode.py --images photos --output photos.index.h5 --gpu 0
   python tools/encode.py --images photos --dataset photos --schedule short --output index.h5
   python tools/encode.py --images photos --output photos.index --engine spark --master 'local[2]'
 
@@ -12,7 +13,6 @@ Spark on any number of machines, a folder of Parquet files with the same codes.
 """
 
 import argparse
-import itertools
 import pathlib
 
 from tqdm import tqdm
@@ -39,10 +39,12 @@ def main() -> None:
     output = arguments.output
     if arguments.engine == "spark":
         with spark_session.session(arguments.master or spark_session.MASTER) as session:
-            counts = spark_encoding.encode(session, arguments.images, spec, model.path, output)
+            counts = spark_encoding.encode(
+                session, arguments.images, spec, model.path, output, arguments.gpu
+            )
         reasons = "its column skipped says why"
     else:
-        counts = encode_here(arguments.images, spec, model.path, output)
+        counts = encode_here(arguments.images, spec, model.path, output, arguments.gpu)
         reasons = f"{output}.skipped.txt"
     summary = f"{output}: {counts.encoded:,} images, {spec.bits} bits each"
     if counts.skipped:
@@ -63,6 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     cli.add_net_options(parser)
     cli.add_model_option(parser)
+    cli.add_gpu_option(parser)
     parser.add_argument(
         "--engine",
         choices=("here", "spark"),
@@ -99,11 +102,15 @@ def check_places(arguments: argparse.Namespace) -> None:
 
 
 def encode_here(
-    source: pathlib.Path, spec: NetSpec, model: pathlib.Path, output: pathlib.Path
+    source: pathlib.Path,
+    spec: NetSpec,
+    model: pathlib.Path,
+    output: pathlib.Path,
+    gpu: int | None,
 ) -> Counts:
     """Encode the images of a source in this process."""
     # The last sub-network encodes the database, where there are two (section 4.4).
-    encoder = Encoder(prototxt.deploy_text(spec, spec.config.towers[-1]), model)
+    encoder = Encoder(prototxt.deploy_text(spec, spec.config.towers[-1]), model, gpu)
     images = sources.items(source)
     net = NetInfo(spec.bits, spec.dataset, spec.method, spec.schedule, files.sha256(model))
     writer = IndexWriter(output, net, str(files.resolved(source)))
@@ -111,9 +118,9 @@ def encode_here(
         print(f"resuming after {writer.seen:,} images")
         writer.advance(images)
     with tqdm(initial=writer.seen, unit=" images", desc="encoding") as progress:
-        while group := list(itertools.islice(images, index_writer.GROUP)):
-            writer.add(group, spec.config.input, encoder.outputs)
-            progress.update(len(group))
+        for group in index_writer.read_groups(images, spec.config.input):
+            writer.add(group, encoder.outputs)
+            progress.update(len(group.items))
     skipped = writer.finish()
     return Counts(writer.state.encoded, skipped)
 

@@ -30,6 +30,7 @@ ENCODING_OPTIONS = (
     "method",
     "schedule",
     "model",
+    "gpu",
     "split",
     "protocol",
     "split_seed",
@@ -43,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     cli.add_net_options(parser)
     cli.add_model_option(parser)
+    cli.add_gpu_option(parser)
     cli.add_split_option(parser)
     cli.add_protocol_options(parser)
     cli.add_map_at_option(parser)
@@ -131,7 +133,10 @@ def encode(arguments: argparse.Namespace) -> tuple[Codes, Dataset, Weights]:
         queries, database = split.queries, split.database
     # One net for both, or two of which the first encodes queries (section 4.4).
     towers = spec.config.towers
-    encoders = [encoder.Encoder(prototxt.deploy_text(spec, tower), model.path) for tower in towers]
+    encoders = [
+        encoder.Encoder(prototxt.deploy_text(spec, tower), model.path, arguments.gpu)
+        for tower in towers
+    ]
     query_codes = encoders[0].encode(dataset.images, "encoding queries", queries)
     if queries is database and len(encoders) == 1:
         database_codes = query_codes

@@ -49,7 +49,7 @@ def main() -> None:
     ) as opened:
         if image is not None:
             names = [str(arguments.image)]
-            codes = QueryEncoder(opened.index, arguments.model).encode(image)
+            codes = QueryEncoder(opened.index, arguments.model, arguments.gpu).encode(image)
         else:
             names, codes = read_queries(arguments.queries, opened.index)
         hits = opened.nearest(codes, arguments.top)
@@ -65,6 +65,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     cli.add_index_options(parser, retriever.ENGINES)
+    cli.add_gpu_option(parser)
     query = parser.add_mutually_exclusive_group(required=True)
     query.add_argument("--image", type=pathlib.Path, help="the query, an image file")
     query.add_argument(
@@ -76,6 +77,8 @@ def parse_arguments() -> argparse.Namespace:
         "--html", type=pathlib.Path, help="write a page with the hits of an image here"
     )
     arguments = parser.parse_args()
+    if arguments.gpu is not None and not arguments.image:
+        raise UserError("--gpu is for encoding an image; --queries has codes already")
     if arguments.html and not arguments.image:
         raise UserError("--html is for the hits of one image; give --image")
     atomic_files.refuse_overwriting(

@@ -48,12 +48,13 @@ def main() -> None:
 def open_index(arguments: argparse.Namespace) -> Iterator[OpenedIndex]:
     """Yield what is at --index now."""
     with retriever.open_index(arguments.index, arguments.engine, arguments.address) as opened:
-        yield OpenedIndex(opened, QueryEncoder(opened.index, arguments.model))
+        yield OpenedIndex(opened, QueryEncoder(opened.index, arguments.model, arguments.gpu))
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     cli.add_index_options(parser, ENGINES)
+    cli.add_gpu_option(parser)
     parser.add_argument(
         "--host",
         default="127.0.0.1",

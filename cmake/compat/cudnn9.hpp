@@ -1,11 +1,12 @@
 // Adapts Caffe's cuDNN layers for convolution and deconvolution to cuDNN 9.
 // Force-included there. It replaces functions that these layers call:
 //
-// Choice of algorithm: the functions for it were removed in cuDNN 8. cuDNN's
-// heuristics for the current card rank the algorithms. The choice is cached,
-// since Caffe calls for it before every forward pass. Only deterministic
-// algorithms are considered. Nothing is measured: timings could choose
-// otherwise in another run, and one seed must give one model.
+// Choice of algorithm: the functions for it were removed in cuDNN 8. Here all
+// algorithms are measured when a shape is first seen, and the fastest is kept.
+// Another run may choose another one, which rounds differently. With
+// DNNH_DETERMINISTIC=1 in the environment, one seed gives one model: cuDNN's
+// heuristics for the card rank the algorithms, nothing is measured, and only
+// those are considered that give the same result each time.
 //
 // Workspace: Caffe allows 8 MiB, too little for current cards. The limit here
 // is a 512th of the card's memory, at most 128 MiB, since each layer keeps
@@ -77,10 +78,33 @@ inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom,
   return shapes;
 }
 
-// The fastest algorithm that is supported, deterministic and within the limit.
-// `find` asks cuDNN for all algorithms.
-template <typename Perf, typename Algo, typename Find>
-cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
+inline bool IsOn(const char* variable) {
+  const char* setting = std::getenv(variable);
+  return setting && std::string(setting) == "1";
+}
+
+// The first of the ranked algorithms that fits: supported, within the limit for
+// the workspace, of the layer's arithmetic and, if asked for, deterministic.
+template <typename Perf, typename Algo>
+bool TakeFirst(const Perf* ranked, int count, cudnnMathType_t math,
+               bool is_deterministic, Algo* chosen) {
+  const size_t limit = WorkspaceLimit();
+  for (int i = 0; i < count; ++i) {
+    if (ranked[i].status == CUDNN_STATUS_SUCCESS && ranked[i].memory <= limit
+        && (is_deterministic ? ranked[i].determinism == CUDNN_DETERMINISTIC
+                             : ranked[i].mathType == math)) {
+      *chosen = ranked[i].algo;
+      return true;
+    }
+  }
+  return false;
+}
+
+// The algorithm for these shapes. `measure` has cuDNN time all of them, `rank`
+// asks for its expectations; both sort them, the fastest first.
+template <typename Perf, typename Algo, typename Measure, typename Rank>
+cudnnStatus_t Choose(const Shapes& shapes, const Measure& measure,
+                     const Rank& rank, Algo* chosen) {
   static std::mutex mutex;  // one per direction, as is `known`
   static std::map<Shapes, Algo> known;
   const std::lock_guard<std::mutex> lock(mutex);
@@ -89,21 +113,22 @@ cudnnStatus_t Choose(const Shapes& shapes, const Find& find, Algo* chosen) {
     *chosen = cached->second;
     return CUDNN_STATUS_SUCCESS;
   }
-  std::array<Perf, 16> expected;  // the fastest come first
+  std::array<Perf, 16> ranked;
+  const int room = ranked.size();
+  const cudnnMathType_t math = cudnnMathType_t(shapes.back());
   int count = 0;
-  const cudnnStatus_t status =
-      find(int(expected.size()), &count, expected.data());
-  if (status != CUDNN_STATUS_SUCCESS) { return status; }
-  const size_t limit = WorkspaceLimit();
-  for (int i = 0; i < count; ++i) {
-    if (expected[i].status == CUDNN_STATUS_SUCCESS
-        && expected[i].memory <= limit
-        && expected[i].determinism == CUDNN_DETERMINISTIC) {
-      *chosen = known[shapes] = expected[i].algo;
-      return CUDNN_STATUS_SUCCESS;
-    }
+  bool is_chosen = !IsOn("DNNH_DETERMINISTIC")
+      && measure(room, &count, ranked.data()) == CUDNN_STATUS_SUCCESS
+      && TakeFirst(ranked.data(), count, math, false, chosen);
+  if (!is_chosen) {  // measuring takes memory, of which there may be too little
+    cudaGetLastError();
+    const cudnnStatus_t status = rank(room, &count, ranked.data());
+    if (status != CUDNN_STATUS_SUCCESS) { return status; }
+    is_chosen = TakeFirst(ranked.data(), count, math, true, chosen);
   }
-  return CUDNN_STATUS_NOT_SUPPORTED;
+  if (!is_chosen) { return CUDNN_STATUS_NOT_SUPPORTED; }
+  known[shapes] = *chosen;
+  return CUDNN_STATUS_SUCCESS;
 }
 
 inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
@@ -115,6 +140,10 @@ inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
                                       cudnnConvolutionFwdAlgo_t* chosen) {
   return Choose<cudnnConvolutionFwdAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
+      [&](int room, int* count, cudnnConvolutionFwdAlgoPerf_t* measured) {
+        return cudnnFindConvolutionForwardAlgorithm(
+            handle, bottom, filter, convolution, top, room, count, measured);
+      },
       [&](int room, int* count, cudnnConvolutionFwdAlgoPerf_t* expected) {
         return cudnnGetConvolutionForwardAlgorithm_v7(
             handle, bottom, filter, convolution, top, room, count, expected);
@@ -129,6 +158,10 @@ inline cudnnStatus_t BackwardFilterAlgorithm(
     cudnnConvolutionBwdFilterAlgo_t* chosen) {
   return Choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
+      [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* measured) {
+        return cudnnFindConvolutionBackwardFilterAlgorithm(
+            handle, bottom, top, convolution, filter, room, count, measured);
+      },
       [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* expected) {
         return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
             handle, bottom, top, convolution, filter, room, count, expected);
@@ -143,6 +176,10 @@ inline cudnnStatus_t BackwardDataAlgorithm(
     cudnnConvolutionBwdDataAlgo_t* chosen) {
   return Choose<cudnnConvolutionBwdDataAlgoPerf_t>(
       ShapesOf(bottom, top, filter, convolution),
+      [&](int room, int* count, cudnnConvolutionBwdDataAlgoPerf_t* measured) {
+        return cudnnFindConvolutionBackwardDataAlgorithm(
+            handle, filter, top, convolution, bottom, room, count, measured);
+      },
       [&](int room, int* count, cudnnConvolutionBwdDataAlgoPerf_t* expected) {
         return cudnnGetConvolutionBackwardDataAlgorithm_v7(
             handle, filter, top, convolution, bottom, room, count, expected);
@@ -174,10 +211,8 @@ inline cudnnStatus_t SetConvolution(cudnnConvolutionDescriptor_t convolution,
       convolution, pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w,
       mode, type);
   if (status != CUDNN_STATUS_SUCCESS) { return status; }
-  const char* setting = std::getenv("DNNH_TF32");
-  const bool tf32 = setting && std::string(setting) == "1";
   return cudnnSetConvolutionMathType(
-      convolution, tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH);
+      convolution, IsOn("DNNH_TF32") ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH);
 }
 
 }  // namespace dnnh_compat

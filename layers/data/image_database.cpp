@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#ifdef USE_OPENCV
 #include <opencv2/imgcodecs/imgcodecs.hpp>
+#endif
 
 #include "caffe/common.hpp"
 
@@ -20,6 +22,7 @@ namespace caffe {
 
 namespace {
 
+#ifdef USE_OPENCV
 // The file's own channels, 8 bits each. The EXIF orientation is ignored, as it
 // is when the net encodes the same file.
 int DecodingFlags(const TransformationParameter& param) {
@@ -30,6 +33,9 @@ int DecodingFlags(const TransformationParameter& param) {
       ? cv::IMREAD_GRAYSCALE | cv::IMREAD_IGNORE_ORIENTATION
       : cv::IMREAD_UNCHANGED;
 }
+#else
+int DecodingFlags(const TransformationParameter& param) { return 0; }
+#endif
 
 // OpenCV pads a truncated JPEG and reports no error. This skips the segments by
 // their length (one may hold a thumbnail with an end marker of its own), up to
@@ -223,6 +229,15 @@ void ImageDatabase::Unpack(int index, Pixels* pixels) const {
   CheckSize(index, *pixels);
 }
 
+#ifndef USE_OPENCV
+
+void ImageDatabase::Decode(int index, Pixels* pixels) const {
+  LOG(FATAL) << owner_ << ": " << Describe(index) << " is an image file; this"
+             << " build has no OpenCV to decode it: store pixels";
+}
+
+#else
+
 void ImageDatabase::Decode(int index, Pixels* pixels) const {
   const std::string& file = pixels->datum.data();
   std::string problem = "OpenCV cannot read it";
@@ -257,6 +272,8 @@ void ImageDatabase::Decode(int index, Pixels* pixels) const {
   pixels->column_step = image.channels();
   CheckSize(index, *pixels);
 }
+
+#endif
 
 void ImageDatabase::CheckSize(int index, const Pixels& pixels) const {
   if (channels_ == 0) { return; }  // the first image

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#ifdef USE_OPENCV
 #include <opencv2/core/core.hpp>
+#endif
 
 #include "caffe/proto/caffe.pb.h"
 
@@ -21,8 +23,10 @@ struct Pixels {
   const uint8_t* data;
   ptrdiff_t channel_step, row_step, column_step;
 
-  Datum datum;      // owns the pixels of a raw image
+  Datum datum;  // owns the pixels of a raw image
+#ifdef USE_OPENCV
   cv::Mat decoded;  // owns those of an encoded one
+#endif
 };
 
 /**

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#ifdef USE_OPENCV
 #include <opencv2/imgproc/imgproc.hpp>
+#endif
 
 #include "caffe/common.hpp"
 
@@ -38,6 +40,10 @@ ImageTransform::ImageTransform(const std::string& owner,
   CHECK(random_affine_ >= 0 && random_affine_ < 1)
       << owner << ": random_affine is " << random_affine_
       << ", it must be from 0 to below 1";
+#ifndef USE_OPENCV
+  CHECK_EQ(random_affine_, 0) << owner << ": this build has no OpenCV, which"
+                              << " random_affine needs; set it to 0";
+#endif
   CHECK(color_jitter_ >= 0 && color_jitter_ < 1)
       << owner << ": color_jitter is " << color_jitter_
       << ", it must be from 0 to below 1";
@@ -121,6 +127,14 @@ void ImageTransform::CropAndScale(const Pixels& image, RandomStream* random,
   if (cutout_ > 0) { Cutout(random, first); }
 }
 
+#ifndef USE_OPENCV
+
+Pixels ImageTransform::RandomAffine(const Pixels&, RandomStream*) const {
+  return Pixels();  // the constructor refuses random_affine
+}
+
+#else
+
 // Applies a random affine warp about the centre of the image.
 Pixels ImageTransform::RandomAffine(const Pixels& image,
                                     RandomStream* random) const {
@@ -163,6 +177,8 @@ Pixels ImageTransform::RandomAffine(const Pixels& image,
   result.row_step = result.decoded.step;
   return result;
 }
+
+#endif
 
 template <typename Dtype>
 void ImageTransform::Cutout(RandomStream* random, Dtype* values) const {

@@ -108,24 +108,74 @@ void TripletDataLayer<Dtype>::StartPrefetching() {
     slot->labels.Reshape(LabelsShape());
     slot->image_values = slot->images.mutable_cpu_data();
     slot->label_values = slot->labels.mutable_cpu_data();
+    slot->gpu_image_values = slot->gpu_label_values = NULL;
+#ifndef CPU_ONLY
+    if (Caffe::mode() == Caffe::GPU) {
+      slot->gpu_image_values = slot->images.mutable_gpu_data();
+      slot->gpu_label_values = slot->labels.mutable_gpu_data();
+    }
+#endif
   }
-  prefetcher_.reset(new Prefetcher(
-      slots_.size(), param.threads(),
-      [this](uint64_t batch, int slot) { Fill(batch, slots_[slot].get()); }));
+#ifndef CPU_ONLY
+  if (Caffe::mode() == Caffe::GPU) { uploader_.reset(new Uploader); }
+#endif
+  prefetcher_.reset(new Prefetcher(slots_.size(), param.threads(),
+                                   [this](uint64_t batch, int i) {
+                                     Slot* slot = slots_[i].get();
+                                     Fill(batch, slot);
+                                     Upload(slot);
+                                   }));
+}
+
+template <typename Dtype>
+typename TripletDataLayer<Dtype>::Slot* TripletDataLayer<Dtype>::TakeBatch(
+    const vector<Blob<Dtype>*>& top) {
+  Slot* slot = slots_[prefetcher_->Take(NextBatch())].get();
+  // The tops may have been reshaped from outside.
+  top[0]->ReshapeLike(slot->images);
+  if (top.size() > 1) { top[1]->ReshapeLike(slot->labels); }
+  return slot;
 }
 
 template <typename Dtype>
 void TripletDataLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                           const vector<Blob<Dtype>*>& top) {
-  Slot* slot = slots_[prefetcher_->Take(NextBatch())].get();
-  // The tops may have been reshaped from outside.
-  top[0]->ReshapeLike(slot->images);
+  const Slot* slot = TakeBatch(top);
   top[0]->set_cpu_data(slot->image_values);
-  if (top.size() > 1) {
-    top[1]->ReshapeLike(slot->labels);
-    top[1]->set_cpu_data(slot->label_values);
-  }
+  if (top.size() > 1) { top[1]->set_cpu_data(slot->label_values); }
 }
+
+#ifdef CPU_ONLY
+
+template <typename Dtype>
+void TripletDataLayer<Dtype>::Upload(Slot* slot) const {}
+
+#else
+
+template <typename Dtype>
+void TripletDataLayer<Dtype>::Upload(Slot* slot) const {
+  if (!uploader_) { return; }
+  uploader_->Upload(slot->image_values, slot->gpu_image_values,
+                    slot->images.count() * sizeof(Dtype));
+  uploader_->Upload(slot->label_values, slot->gpu_label_values,
+                    slot->labels.count() * sizeof(Dtype));
+  uploader_->Wait();
+}
+
+template <typename Dtype>
+void TripletDataLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
+                                          const vector<Blob<Dtype>*>& top) {
+  if (!uploader_) {  // the layer was made in CPU mode
+    Forward_cpu(bottom, top);
+    return;
+  }
+  uploader_->Release();
+  const Slot* slot = TakeBatch(top);
+  top[0]->set_gpu_data(slot->gpu_image_values);
+  if (top.size() > 1) { top[1]->set_gpu_data(slot->gpu_label_values); }
+}
+
+#endif
 
 template <typename Dtype>
 uint64_t TripletDataLayer<Dtype>::NextBatch() {

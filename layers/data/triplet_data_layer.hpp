@@ -14,6 +14,9 @@
 #include "layers/data/image_database.hpp"
 #include "layers/data/image_transform.hpp"
 #include "layers/data/prefetcher.hpp"
+#ifndef CPU_ONLY
+#include "layers/gpu/uploader.hpp"
+#endif
 
 namespace caffe {
 
@@ -76,10 +79,12 @@ class TripletDataLayer : public Layer<Dtype> {
   virtual inline int MaxTopBlobs() const { return 2; }
 
  protected:
-  // There is no Forward_gpu: Caffe then calls this one, and copies the tops
-  // when a layer reads them on the GPU.
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                            const vector<Blob<Dtype>*>& top);
+#ifndef CPU_ONLY
+  virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
+                           const vector<Blob<Dtype>*>& top);
+#endif
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
                             const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom) {}
@@ -92,6 +97,8 @@ class TripletDataLayer : public Layer<Dtype> {
     Blob<Dtype> labels;  // or positions
     Dtype* image_values;
     Dtype* label_values;
+    Dtype* gpu_image_values;  // null in CPU mode
+    Dtype* gpu_label_values;
   };
 
   void CheckOptions() const;
@@ -99,8 +106,11 @@ class TripletDataLayer : public Layer<Dtype> {
   vector<int> LabelsShape() const;
   void StartPrefetching();
   uint64_t NextBatch();
+  /// Gives the tops their shapes.
+  Slot* TakeBatch(const vector<Blob<Dtype>*>& top);
   bool IsAugmented(uint64_t batch) const;
   void Fill(uint64_t batch, Slot* slot) const;
+  void Upload(Slot* slot) const;
   void WriteLabels(int image, Dtype* values) const;
 
   std::string owner_;  // "TripletData layer 'name'", for messages
@@ -113,6 +123,9 @@ class TripletDataLayer : public Layer<Dtype> {
   Dtype test_count_;          // TEST: the count at the last batch, ...
   uint64_t test_batch_;       // ... and the number of the next batch
   std::vector<std::unique_ptr<Slot>> slots_;
+#ifndef CPU_ONLY
+  std::unique_ptr<Uploader> uploader_;  // in GPU mode
+#endif
   // The last member: its threads end before what they use is destroyed.
   std::unique_ptr<Prefetcher> prefetcher_;
 };

@@ -12,6 +12,17 @@
 
 namespace caffe {
 
+#ifndef USE_HDF5
+
+std::vector<int> ReadTripletList(const std::string& owner,
+                                 const std::string& file, int images) {
+  LOG(FATAL) << owner << ": " << file << " is an HDF5 file, which this build"
+             << " cannot read; leave the list out, or build with HDF5";
+  return {};
+}
+
+#else
+
 namespace {
 
 // HDF5 reads all values of an attribute, however many: its size comes first.
@@ -117,5 +128,7 @@ std::vector<int> ReadTripletList(const std::string& owner,
   }
   return indices;
 }
+
+#endif
 
 }  // namespace caffe

@@ -21,7 +21,7 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
  public:
   explicit OnednnBatchNormLayer(const LayerParameter& param)
       : OnednnLayer(param) {}
-  static bool IsRequested(const LayerParameter& param) { return true; }
+  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
@@ -119,7 +119,7 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
   memory source_, output_, top_diff_, diff_;
 };
 
-static onednn::ReplaceLayer<OnednnBatchNormLayer> replace_batch_norm(
+static ReplaceLayer<float, OnednnBatchNormLayer> replace_batch_norm(
     "BatchNorm");
 
 }  // namespace caffe

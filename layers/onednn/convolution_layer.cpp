@@ -15,8 +15,9 @@ class OnednnConvolutionLayer
  public:
   explicit OnednnConvolutionLayer(const LayerParameter& param)
       : OnednnLayer(param), arithmetic_(onednn::Arithmetic()) {}
-  static bool IsRequested(const LayerParameter& param) {
-    return param.convolution_param().engine()
+  static bool IsWanted(const LayerParameter& param) {
+    return onednn::IsOn()
+        && param.convolution_param().engine()
         == ConvolutionParameter_Engine_DEFAULT;
   }
 
@@ -182,7 +183,7 @@ class OnednnConvolutionLayer
   memory bias_diff_;
 };
 
-static onednn::ReplaceLayer<OnednnConvolutionLayer> replace_convolution(
+static ReplaceLayer<float, OnednnConvolutionLayer> replace_convolution(
     "Convolution");
 
 }  // namespace caffe

@@ -32,7 +32,7 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
  public:
   explicit OnednnDropoutLayer(const LayerParameter& param)
       : OnednnLayer(param) {}
-  static bool IsRequested(const LayerParameter& param) { return true; }
+  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
@@ -109,6 +109,6 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
   memory output_, top_diff_, diff_;
 };
 
-static onednn::ReplaceLayer<OnednnDropoutLayer> replace_dropout("Dropout");
+static ReplaceLayer<float, OnednnDropoutLayer> replace_dropout("Dropout");
 
 }  // namespace caffe

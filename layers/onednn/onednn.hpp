@@ -7,13 +7,12 @@
 
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
-#include "caffe/layer_factory.hpp"
 #include "caffe/proto/caffe.pb.h"
 #include "caffe/syncedmem.hpp"
 
-#include "layers/cudnn_engines.hpp"
 #include "layers/onednn/elements.hpp"
 #include "layers/onednn/versions.hpp"
+#include "layers/replace_layer.hpp"
 
 namespace caffe {
 
@@ -189,34 +188,6 @@ class OnednnLayer : public Stock {
   bool uses_onednn_, logged_;
   bool is_shape_known_ = false;
   vector<int> shape_;  // of the bottom for which uses_onednn_ was set
-};
-
-/**
- * @brief Registers a layer in place of Caffe's of the same type, for float.
- *
- * @tparam Replacement is created if IsOn() and Replacement::IsRequested(param),
- *         Caffe's own otherwise
- */
-template <typename Replacement>
-class ReplaceLayer {
- public:
-  explicit ReplaceLayer(const char* type) {
-    LayerRegistry<float>::Creator& creator =
-        LayerRegistry<float>::Registry()[type];
-    StockCreator() = creator;
-    creator = &Create;
-  }
-
- private:
-  static LayerRegistry<float>::Creator& StockCreator() {
-    static LayerRegistry<float>::Creator creator;
-    return creator;
-  }
-  static shared_ptr<Layer<float>> Create(const LayerParameter& param) {
-    return IsOn() && Replacement::IsRequested(param)
-        ? shared_ptr<Layer<float>>(new Replacement(param))
-        : StockCreator()(ChooseEngine(param));
-  }
 };
 
 }  // namespace onednn

@@ -21,8 +21,9 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
  public:
   explicit OnednnPoolingLayer(const LayerParameter& param)
       : OnednnLayer(param) {}
-  static bool IsRequested(const LayerParameter& param) {
-    return param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT;
+  static bool IsWanted(const LayerParameter& param) {
+    return onednn::IsOn()
+        && param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT;
   }
 
  protected:
@@ -125,6 +126,6 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
   memory output_, diff_, top_diff_, workspace_;
 };
 
-static onednn::ReplaceLayer<OnednnPoolingLayer> replace_pooling("Pooling");
+static ReplaceLayer<float, OnednnPoolingLayer> replace_pooling("Pooling");
 
 }  // namespace caffe

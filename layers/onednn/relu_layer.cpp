@@ -43,8 +43,9 @@ class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float>> {
  public:
   explicit OnednnReLULayer(const LayerParameter& param)
       : OnednnLayer(param), slope_(param.relu_param().negative_slope()) {}
-  static bool IsRequested(const LayerParameter& param) {
-    return param.relu_param().engine() == ReLUParameter_Engine_DEFAULT;
+  static bool IsWanted(const LayerParameter& param) {
+    return onednn::IsOn()
+        && param.relu_param().engine() == ReLUParameter_Engine_DEFAULT;
   }
 
  protected:
@@ -105,6 +106,6 @@ class OnednnReLULayer : public onednn::OnednnLayer<ReLULayer<float>> {
   memory output_, top_diff_, diff_;
 };
 
-static onednn::ReplaceLayer<OnednnReLULayer> replace_relu("ReLU");
+static ReplaceLayer<float, OnednnReLULayer> replace_relu("ReLU");
 
 }  // namespace caffe

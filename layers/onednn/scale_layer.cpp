@@ -22,7 +22,7 @@ using dnnl::memory;
 class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
  public:
   explicit OnednnScaleLayer(const LayerParameter& param) : OnednnLayer(param) {}
-  static bool IsRequested(const LayerParameter& param) { return true; }
+  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
@@ -130,6 +130,6 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
   memory source_, output_, top_diff_, diff_, factor_diff_, bias_diff_;
 };
 
-static onednn::ReplaceLayer<OnednnScaleLayer> replace_scale("Scale");
+static ReplaceLayer<float, OnednnScaleLayer> replace_scale("Scale");
 
 }  // namespace caffe

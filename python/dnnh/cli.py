@@ -57,6 +57,16 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_gpu_option(parser: argparse.ArgumentParser) -> None:
+    """Add --gpu: what encodes."""
+    parser.add_argument(
+        "--gpu",
+        type=int,
+        metavar="N",
+        help="encode on this GPU, the first is 0 (default: on the CPU); needs a build with CUDA",
+    )
+
+
 def add_split_option(parser: argparse.ArgumentParser) -> None:
     """Add --split: what is trained on, and what is evaluated."""
     parser.add_argument(

@@ -183,8 +183,8 @@ def _half_done(folder: pathlib.Path, path: pathlib.Path) -> None:
     try:
         images = sources.items(folder / "photos")
         writer.advance(images)
-        if rest := list(images):
-            writer.add(rest, seeds.NET_INPUT, seeds.outputs)
+        for group in index_writer.read_groups(images, seeds.NET_INPUT):
+            writer.add(group, seeds.outputs)
         writer.finish()
     finally:
         for file in (writer._claim, *writer._files.values()):

@@ -419,7 +419,8 @@ def _start_index(folder: pathlib.Path) -> Any:
     writer = index_writer.IndexWriter(folder / "index.h5", NET, "photos")
     images = list(sources.items(folder / "photos"))
     for start in (0, 3):
-        writer.add(images[start : start + 3], NET_INPUT, outputs)
+        for group in index_writer.read_groups(images[start : start + 3], NET_INPUT):
+            writer.add(group, outputs)
     for file in writer._files.values():
         file.close()
     return writer

@@ -15,6 +15,8 @@
 
 #include "google/protobuf/text_format.h"
 
+#include "layers/gpu/gpu_problem.hpp"
+
 namespace caffe {
 
 template <typename T, Caffe::Brew brew>
@@ -23,13 +25,19 @@ struct Device {
   static const Caffe::Brew mode = brew;
 };
 
-typedef ::testing::Types<Device<float, Caffe::CPU>, Device<double, Caffe::CPU>
-#ifndef CPU_ONLY
-                         ,
-                         Device<float, Caffe::GPU>, Device<double, Caffe::GPU>
-#endif
-                         >
+typedef ::testing::Types<Device<float, Caffe::GPU>, Device<double, Caffe::GPU>>
+    GpuDevices;
+
+#if defined(DNNH_SERIAL_KERNELS)  // see gpu/serial_kernels.cpp
+typedef GpuDevices Devices;
+#elif defined(CPU_ONLY)
+typedef ::testing::Types<Device<float, Caffe::CPU>, Device<double, Caffe::CPU>>
     Devices;
+#else
+typedef ::testing::Types<Device<float, Caffe::CPU>, Device<double, Caffe::CPU>,
+                         Device<float, Caffe::GPU>, Device<double, Caffe::GPU>>
+    Devices;
+#endif
 
 struct DeviceNames {
   template <typename D>
@@ -51,14 +59,13 @@ class LayerTest : public ::testing::Test {
   virtual void SetUp() {
     Caffe::set_random_seed(1701);
     if (D::mode == Caffe::GPU) {
-      int devices = 0;
-#ifndef CPU_ONLY
-      if (cudaGetDeviceCount(&devices) != cudaSuccess) { devices = 0; }
-#endif
-      if (devices == 0) {
-        ASSERT_EQ(std::getenv("DNNH_REQUIRE_GPU"), nullptr) << "no GPU";
-        GTEST_SKIP() << "there is no GPU";
+#ifndef DNNH_SERIAL_KERNELS
+      const std::string problem = GpuProblem(0);
+      if (!problem.empty()) {
+        ASSERT_EQ(std::getenv("DNNH_REQUIRE_GPU"), nullptr) << problem;
+        GTEST_SKIP() << problem;
       }
+#endif
     }
     Caffe::set_mode(D::mode);
   }

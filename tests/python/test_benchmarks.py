@@ -25,7 +25,7 @@ def benchmark(name):
     return module
 
 
-collages, search, steps = map(benchmark, ("collages", "search", "steps"))
+collages, search, steps, torch_net = map(benchmark, ("collages", "search", "steps", "torch_net"))
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
@@ -48,7 +48,7 @@ def test_pytorchs_net_has_the_same_weights(name, monkeypatch):
     pytest.importorskip("torch")
     spec = specs.net_spec(*steps.NETS[name])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as harness.in_child does
-    ours, theirs = steps.CaffeNet(spec, 2), steps.TorchNet(spec, 2)
+    ours, theirs = steps.CaffeNet(spec, 2), torch_net.TorchNet(torch_net.describe(spec), 2)
 
     def sizes(shapes):
         return sorted(shape for shape in shapes if len(shape) == 4)

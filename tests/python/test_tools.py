@@ -307,7 +307,7 @@ def test_queries_are_encoded_by_the_first_tower(monkeypatch):
     set_config(monkeypatch, "dnnh_two_towers", towers=net_config.TWO_TOWERS)
 
     class FakeEncoder:
-        def __init__(self, deploy, weights):
+        def __init__(self, deploy, weights, gpu):
             output = re.search(r'top: "(\w+_codes)"', deploy)[1]
             self.code = {"query_codes": 1, "database_codes": 2}[output]
 

@@ -1,10 +1,7 @@
 """Dataset, and the two forms its images can have besides an array."""
 
-import collections
-import concurrent.futures
 import dataclasses
 import io
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -14,13 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import files, hdf5_files, limits
+from dnnh import files, hdf5_files, limits, read_ahead
 from dnnh.data import image_files
 from dnnh.errors import UserError
 
 JPEG_QUALITY = 95
-THREADS = 2  # that read images; Pillow releases Python's lock meanwhile
-READ_AHEAD = 64  # images that are read before they are needed
+AHEAD = 64  # images that are read before they are needed
 
 
 class EncodedImages:
@@ -126,27 +122,21 @@ class ImageFiles:
 
         ``skipped`` gets a sentence for each other one.
         """
-        rows = iter(range(len(self)))
-        with (
-            concurrent.futures.ThreadPoolExecutor(THREADS) as pool,
-            tqdm(total=len(self), unit=" images", desc="reading images") as progress,
-        ):
-            waiting = collections.deque(
-                (row, pool.submit(self._read, row)) for row in itertools.islice(rows, READ_AHEAD)
-            )
-            while waiting:
-                row, image = waiting.popleft()
-                for next_row in itertools.islice(rows, 1):
-                    waiting.append((next_row, pool.submit(self._read, next_row)))
-                try:
-                    yield row, image.result()
-                except UserError as error:
-                    skipped.append(str(error))
+        jpegs = read_ahead.in_order(self._read, self.paths, AHEAD)
+        with tqdm(total=len(self), unit=" images", desc="reading images") as progress:
+            for row, jpeg in enumerate(jpegs):
+                if isinstance(jpeg, UserError):
+                    skipped.append(str(jpeg))
+                else:
+                    yield row, jpeg
                 progress.update()
 
-    def _read(self, row: int) -> bytes:
-        path = self.paths[row]
-        image = image_files.decode_image(files.read_regular_file(path, limits.IMAGE_BYTES), path)
+    def _read(self, path: files.StrPath) -> bytes | UserError:
+        try:
+            data = files.read_regular_file(path, limits.IMAGE_BYTES)
+            image = image_files.decode_image(data, path)
+        except UserError as error:
+            return error
         resized = Image.fromarray(image).resize((self.side, self.side), Image.Resampling.BICUBIC)
         jpeg = io.BytesIO()
         resized.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dnnh import files, limits, packed_codes
+from dnnh import files, limits, packed_codes, read_ahead
 from dnnh.errors import UserError
 from dnnh.nets import pycaffe
 
 BATCH = 100
+BATCHES_AHEAD = 4  # that are decoded while the net computes
 
 
 class Encoder:
@@ -27,6 +28,8 @@ class Encoder:
         The text of a deploy prototxt with an input ``images`` and one output, the relaxed
         codes; for example from dnnh.nets.prototxt.deploy_text.
     weights : path of a .caffemodel
+    gpu : int, optional
+        The GPU to compute on; the CPU by default. A process that is forked cannot use it.
 
     Attributes
     ----------
@@ -37,11 +40,12 @@ class Encoder:
     ------
     UserError
         If the prototxt is none, the net does not have one output, or the weights are not a
-        model file or belong to another net.
+        model file or belong to another net; or if the GPU cannot be used.
     """
 
-    def __init__(self, deploy: str, weights: pathlib.Path | str) -> None:
-        self._weights = pathlib.Path(weights)
+    def __init__(self, deploy: str, weights: pathlib.Path | str, gpu: int | None = None) -> None:
+        self._weights, self._gpu = pathlib.Path(weights), gpu
+        pycaffe.use(gpu)
         self._running = threading.Lock()  # a Caffe net has one input and one output
         self._net = _build(deploy)
         _load_weights(self._net, self._weights)
@@ -71,6 +75,7 @@ class Encoder:
             If the images do not fit the net, or the outputs are not finite.
         """
         with self._running:
+            pycaffe.use(self._gpu)  # each thread has a mode of its own
             return self._run(images)
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -122,9 +127,12 @@ class Encoder:
         """
         rows = np.arange(len(images)) if rows is None else rows
         codes = np.empty((len(rows), packed_codes.code_bytes(self.bits)), np.uint8)
+        starts = range(0, len(rows), BATCH)
+        batches = read_ahead.in_order(
+            lambda start: images[rows[start : start + BATCH]], starts, BATCHES_AHEAD
+        )
         with tqdm(total=len(rows), unit=" images", desc=description) as progress:
-            for start in range(0, len(rows), BATCH):
-                batch = images[rows[start : start + BATCH]]
+            for start, batch in zip(starts, batches):
                 codes[start : start + BATCH] = packed_codes.pack(self.outputs(batch) > 0.5)
                 progress.update(len(batch))
         return codes

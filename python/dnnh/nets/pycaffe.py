@@ -41,6 +41,30 @@ def load() -> ModuleType:
     return caffe
 
 
+def use(gpu: int | None) -> None:
+    """Let the calling thread make and run nets on a GPU, or on the CPU.
+
+    Parameters
+    ----------
+    gpu : int, or None for the CPU
+        The first is 0.
+
+    Raises
+    ------
+    UserError
+        If this build of Caffe has no CUDA, or this machine no such GPU that can be used.
+    """
+    caffe = load()
+    if gpu is None:
+        caffe.set_mode_cpu()
+        return
+    problem = caffe._caffe.gpu_problem(gpu)
+    if problem:
+        raise UserError(f"--gpu {gpu}: {problem}")
+    caffe.set_device(gpu)
+    caffe.set_mode_gpu()
+
+
 def _end_threads() -> None:
     """End the threads that Caffe computes with, which start again when they are needed.
 

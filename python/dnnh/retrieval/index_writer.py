@@ -7,7 +7,7 @@ import itertools
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, packed_codes
+from dnnh import atomic_files, files, packed_codes, read_ahead
 from dnnh.data import sources
 from dnnh.errors import UserError, printable
 from dnnh.files import StrPath
@@ -31,40 +31,50 @@ Outputs = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
-class EncodedGroup:
-    """A group of images, encoded.
+class Group:
+    """Images that are encoded together.
 
     Attributes
     ----------
-    codes : uint8 array of shape (k, ceil(q / 8)), of the images that can be read
-    reasons : list with None for each of these, and why it was skipped for each of the others
+    items : list of dnnh.data.sources.Item
+    images : list of uint8 arrays of shape (height, width, channels)
+        Those that can be read, as large as a net's.
+    reasons : list with None for each of these, and why it is skipped for each of the others
     """
 
-    codes: NDArray[np.uint8]
+    items: list[sources.Item]
+    images: list[NDArray[np.uint8]]
     reasons: list[str | None]
 
+    def encode(self, outputs: Outputs) -> NDArray[np.uint8]:
+        """The packed codes of the images: uint8 (k, bytes), where ``outputs`` has their bits."""
+        if not self.images:
+            return np.zeros((0, 0), np.uint8)
+        return packed_codes.pack(outputs(np.stack(self.images)) > 0.5)
 
-def encode_group(
-    group: list[sources.Item], net_input: sources.InputSize, outputs: Outputs
-) -> EncodedGroup:
-    """Encode a group of images, and skip those that cannot be read.
+
+def read_groups(items: Iterable[sources.Item], net_input: sources.InputSize) -> Iterator[Group]:
+    """Yield groups of GROUP images, the last may be smaller; the next is read meanwhile.
 
     Parameters
     ----------
-    group : list of dnnh.data.sources.Item
+    items : iterable of dnnh.data.sources.Item
     net_input : InputConfig of the net: how large its images are
-    outputs : function of images, uint8 (k, height, width, channels), to relaxed codes (k, q)
     """
-    images, reasons = [], []
-    for item in group:
+
+    def read(item: sources.Item) -> tuple[sources.Item, NDArray[np.uint8] | None, str | None]:
         try:
-            images.append(sources.fitted(item.read(), net_input))
-            reasons.append(None)
+            return item, sources.fitted(item.read(), net_input), None
         except UserError as error:
-            reasons.append(" ".join(str(error).split()))
-    if not images:
-        return EncodedGroup(np.zeros((0, 0), np.uint8), reasons)
-    return EncodedGroup(packed_codes.pack(outputs(np.stack(images)) > 0.5), reasons)
+            return item, None, " ".join(str(error).split())
+
+    readings = read_ahead.in_order(read, items, 2 * GROUP)
+    while group := list(itertools.islice(readings, GROUP)):
+        yield Group(
+            [item for item, _, _ in group],
+            [image for _, image, _ in group if image is not None],
+            [reason for _, _, reason in group],
+        )
 
 
 # What an index is made from, in the folder beside it: codes, names and labels (a JSON list a
@@ -231,27 +241,29 @@ class IndexWriter:
                 f"among the first {self.seen:,}; delete that folder to start again"
             )
 
-    def add(
-        self, group: list[sources.Item], net_input: sources.InputSize, outputs: Outputs
-    ) -> None:
+    def add(self, group: Group, outputs: Outputs) -> None:
         """Encode a group of images; those that cannot be read are listed and skipped.
 
-        Parameters as of :func:`encode_group`; there are GROUP images but for the last group.
+        Parameters
+        ----------
+        group : Group
+            Of GROUP images, but for the last.
+        outputs : function of images, uint8 (k, height, width, channels), to relaxed codes (k, q)
         """
-        encoded = encode_group(group, net_input, outputs)
+        codes = group.encode(outputs)
         entries, skipped = [], []
-        for item, reason in zip(group, encoded.reasons):
+        for item, reason in zip(group.items, group.reasons):
             if reason is None:
                 entries.append(json.dumps([item.name, item.labels]) + "\n")
             else:
                 skipped.append(f"{reason}\n")
-        self._append("codes", encoded.codes.tobytes())
+        self._append("codes", codes.tobytes())
         self._append("entries", "".join(entries).encode())
         self._append("skipped", "".join(skipped).encode())
-        self.state.seen += len(group)
-        for item in group:
+        self.state.seen += len(group.items)
+        for item in group.items:
             self.state.digest = _next_digest(self.state.digest, item)
-        self.state.encoded += len(encoded.codes)
+        self.state.encoded += len(codes)
         self.state.skipped += len(skipped)
         with atomic_files.write_atomically(self._state_path) as partial:
             partial.write_text(json.dumps(asdict(self.state)), encoding="utf-8")

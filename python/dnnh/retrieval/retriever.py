@@ -93,20 +93,25 @@ class QueryEncoder:
     index : ImageIndex
     model : path of the net's weights; by default those in snapshots/ and models/ that the
         index was encoded with
+    gpu : int, optional
+        The GPU to compute on; the CPU by default.
 
     Raises
     ------
     UserError
-        If there are no weights, or not those that the index was encoded with.
+        If there are no weights, or not those that the index was encoded with; or if the GPU
+        cannot be used.
     """
 
-    def __init__(self, index: ImageIndex, model: pathlib.Path | None = None) -> None:
+    def __init__(
+        self, index: ImageIndex, model: pathlib.Path | None = None, gpu: int | None = None
+    ) -> None:
         net = index.net
         self.spec = specs.net_spec(net.dataset, net.method, net.bits, net.schedule)
         weights = self._find_weights(index, model)
         # The first sub-network encodes queries, where there are two (section 4.4).
         deploy = prototxt.deploy_text(self.spec, self.spec.config.towers[0])
-        self._encoder = Encoder(deploy, weights)
+        self._encoder = Encoder(deploy, weights, gpu)
 
     def _find_weights(self, index: ImageIndex, model: pathlib.Path | None) -> pathlib.Path:
         if model is None:

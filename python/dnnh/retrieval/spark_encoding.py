@@ -46,6 +46,8 @@ class Job:
         Its SHA-256.
     source : str
         Path of the images.
+    gpu : int, or None
+        Of each machine; None is the CPU.
     """
 
     deploy: str
@@ -54,6 +56,7 @@ class Job:
     weights: str
     digest: str
     source: str
+    gpu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,14 @@ class Counts:
     skipped: int
 
 
-def encode(spark: Any, source: StrPath, spec: NetSpec, weights: StrPath, output: StrPath) -> Counts:
+def encode(
+    spark: Any,
+    source: StrPath,
+    spec: NetSpec,
+    weights: StrPath,
+    output: StrPath,
+    gpu: int | None = None,
+) -> Counts:
     """Encode the images of a source, on all of Spark's workers.
 
     Parameters
@@ -74,12 +84,14 @@ def encode(spark: Any, source: StrPath, spec: NetSpec, weights: StrPath, output:
     spec : NetSpec
     weights : path of a .caffemodel
     output : path of the index to write; it is written atomically
+    gpu : int, optional
+        The GPU of each machine that its workers share; they compute on the CPU by default.
 
     Raises
     ------
     UserError
         If there is no such source or nothing of it could be encoded, if the machines do not
-        see the same weights, images and ``output``, or if Spark fails.
+        see the same weights, images and ``output``, if one has no such GPU, or if Spark fails.
     """
     source, weights = files.resolved(source), files.resolved(weights)
     index_writer.check_is_text(str(source))
@@ -91,6 +103,7 @@ def encode(spark: Any, source: StrPath, spec: NetSpec, weights: StrPath, output:
         weights=str(weights),
         digest=files.sha256(weights),
         source=str(source),
+        gpu=gpu,
     )
     with atomic_files.write_atomically(output) as partial:
         partial.mkdir()
@@ -203,17 +216,17 @@ def _encode_groups(job: Job, tables: Iterable[Any]) -> Iterator[Any]:
                 sources.item(job.source, name, tuple(of_image))
                 for name, of_image in zip(names, labels)
             ]
-            encoded = index_writer.encode_group(group, job.net_input, net.outputs)
-            is_encoded = [reason is None for reason in encoded.reasons]
+            (read,) = index_writer.read_groups(group, job.net_input)
+            is_encoded = [reason is None for reason in read.reasons]
             words = np.zeros((len(group), len(word_names)), np.int64)
             if any(is_encoded):
-                words[is_encoded] = parquet.words(encoded.codes)
+                words[is_encoded] = parquet.words(read.encode(net.outputs))
             yield pandas.DataFrame(
                 {
                     "row": np.arange(first, first + len(group)),
                     "name": [item.name for item in group],
                     "labels": [list(item.labels) for item in group],
-                    "skipped": encoded.reasons,
+                    "skipped": read.reasons,
                     **dict(zip(word_names, words.T)),
                 }
             )
@@ -231,4 +244,4 @@ def _net(job: Job) -> Encoder:
             f"{job.weights} is another file on {socket.gethostname()} than where "
             "this was started; all machines need the same weights"
         )
-    return Encoder(job.deploy, job.weights)
+    return Encoder(job.deploy, job.weights, job.gpu)

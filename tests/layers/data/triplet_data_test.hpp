@@ -27,6 +27,7 @@ inline std::vector<Datum> NumberedImages() {
   return images;
 }
 
+#ifdef USE_HDF5
 inline void WriteTriplets(const std::string& file,
                           const std::vector<int>& triplets, long long images) {
   const hid_t id =
@@ -36,6 +37,7 @@ inline void WriteTriplets(const std::string& file,
   CHECK_GE(H5LTset_attribute_long_long(id, "/", "images", &images, 1), 0);
   H5Fclose(id);
 }
+#endif
 
 // A database of NumberedImages, and TripletData layers that read it.
 template <typename D>

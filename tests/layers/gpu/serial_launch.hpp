@@ -1,0 +1,87 @@
+#ifndef DNNH_TESTS_LAYERS_GPU_SERIAL_LAUNCH_HPP_
+#define DNNH_TESTS_LAYERS_GPU_SERIAL_LAUNCH_HPP_
+
+// Takes the place of layers/gpu/launch.hpp where there is no GPU: kernels are
+// functions, and run on the CPU, thread by thread.
+#define DNNH_LAYERS_GPU_LAUNCH_HPP_
+
+#include <pthread.h>
+
+#include <thread>
+#include <vector>
+
+#undef __global__
+#undef __device__
+#undef __shared__
+#define __global__
+#define __device__
+#define __shared__ static  // blocks run one after the other
+#define __syncthreads() caffe::gpu::SyncThreads()
+
+#undef CUDA_KERNEL_LOOP
+#define CUDA_KERNEL_LOOP(i, n)                                 \
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < (n); \
+       i += blockDim.x * gridDim.x)
+
+namespace caffe {
+namespace gpu {
+
+struct Index {
+  int x;
+};
+static thread_local Index threadIdx, blockIdx, blockDim, gridDim;
+
+const int kThreads = 16;  // of a block, at most
+const int kManyBlocks = 10;
+
+static pthread_barrier_t barrier;  // of the block that runs
+inline void SyncThreads() { pthread_barrier_wait(&barrier); }
+
+// Kernels run with one of these after the other: whatever the grid, they must
+// give the same. Some do not divide what they have to do.
+const Index kGrids[][2] = {{{1}, {1}}, {{3}, {5}}, {{1}, {16}}, {{7}, {2}}};
+static int launches = 0;
+
+/// Runs a kernel thread by thread, every other time from the last to the first:
+/// no thread may depend on another.
+template <typename... Parameters, typename... Arguments>
+void ForEach(void (*kernel)(Parameters...), int count, Arguments... arguments) {
+  if (count == 0) { return; }
+  const Index* grid = kGrids[launches++ % 4];
+  gridDim = grid[0];
+  blockDim = grid[1];
+  const int threads = gridDim.x * blockDim.x;
+  for (int i = 0; i < threads; ++i) {
+    const int thread = launches % 2 ? i : threads - 1 - i;
+    blockIdx.x = thread / blockDim.x;
+    threadIdx.x = thread % blockDim.x;
+    kernel(arguments...);
+  }
+}
+
+/// Runs a kernel block by block, the threads of a block at the same time.
+template <typename... Parameters, typename... Arguments>
+void ForEachBlock(void (*kernel)(Parameters...), int blocks,
+                  Arguments... arguments) {
+  const int threads = kThreads >> (launches++ % 3 * 2);  // a power of two
+  for (int block = 0; block < blocks; ++block) {
+    pthread_barrier_init(&barrier, NULL, threads);
+    std::vector<std::thread> running;
+    for (int thread = 0; thread < threads; ++thread) {
+      running.emplace_back([=] {
+        gridDim.x = blocks;
+        blockDim.x = threads;
+        blockIdx.x = block;
+        threadIdx.x = thread;
+        kernel(arguments...);
+      });
+    }
+    for (std::thread& thread : running) { thread.join(); }
+    pthread_barrier_destroy(&barrier);
+  }
+}
+
+}  // namespace gpu
+}  // namespace caffe
+
+#endif  // DNNH_TESTS_LAYERS_GPU_SERIAL_LAUNCH_HPP_

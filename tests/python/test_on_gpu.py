@@ -1,0 +1,94 @@
+"""tests/on_gpu.sh, rehearsed with this build in place of a bundle, and a few images."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import caffe
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnnh.paths import ROOT
+
+sys.path.append(str(ROOT / "tests/gpu"))  # before the first import of a module there
+
+import make_bundle
+
+BUILD = ROOT / os.path.relpath(caffe.__file__, ROOT).split(os.sep)[0]
+IMAGES = 130
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """An archive as make_bundle.py makes it, whose programs are links to this build's."""
+    folder = tmp_path_factory.mktemp("bundle")
+    for place, names in (("bin", make_bundle.PROGRAMS), ("lib", make_bundle.LIBRARIES)):
+        (folder / place).mkdir()
+        for name in names:
+            (folder / place / os.path.basename(name)).symlink_to(BUILD / name)
+    make_bundle.copy_texts(folder)
+    random, digest = np.random.default_rng(0), hashlib.sha256()
+    labels = [i % 10 for i in range(IMAGES)]
+    with tarfile.open(folder / "images.tar", "w") as archive:
+        for i in range(IMAGES):
+            jpeg = io.BytesIO()
+            Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(jpeg, "JPEG")
+            digest.update(make_bundle.planes(np.asarray(Image.open(jpeg))))
+            entry = tarfile.TarInfo(f"{i}.jpg")
+            entry.size = len(jpeg.getvalue())
+            archive.addfile(entry, io.BytesIO(jpeg.getvalue()))
+    about = {"labels": labels, "sha256": digest.hexdigest()}
+    (folder / "images.json").write_text(json.dumps(about))
+    (folder / "cpu_losses.json").write_text(json.dumps([1.0] * 200))
+    return folder
+
+
+def on_gpu(bundle, output, *arguments):
+    work = bundle / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    return subprocess.run(
+        [sys.executable, bundle / "on_gpu.py", bundle, output, *arguments],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("name", ["first_losses", "encoding", "paper_schedule"])
+def test_each_part_alone(bundle, tmp_path, name):
+    done = on_gpu(bundle, tmp_path, "--rehearse", "--parts", name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    part = results["parts"][name]
+    assert results["rehearsal"] and part["state"] == "done"
+    result = part["result"]
+    if name == "first_losses":
+        assert result["same_images"] and len(result["gpu"]) == 3
+    elif name == "encoding":
+        assert result["dnnh"] > 0 and result["dnnh_plus"] > 0
+    else:
+        assert result["iterations"] == 2 and (tmp_path / result["model"]).exists()
+    assert f"| {name} | done |" in (tmp_path / "gpu.md").read_text()
+
+
+def test_a_part_that_fails_takes_nothing_from_the_next(bundle, tmp_path):
+    done = on_gpu(bundle, tmp_path, "--rehearse", "--parts", "memcheck", "first_losses")
+    assert done.returncode == 1
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert parts["memcheck"]["reason"] == "compute-sanitizer needs a GPU"
+    assert parts["first_losses"]["state"] == "done"
+
+
+def test_what_was_not_reached_is_said(bundle, tmp_path):
+    on_gpu(bundle, tmp_path, "--rehearse", "--seconds", "16", "--parts", "memcheck", "encoding")
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert parts["encoding"]["state"] == "failed"
+    assert parts["encoding"]["reason"] == "there was no time left"
+    on_gpu(bundle, tmp_path, "--rehearse", "--seconds", "1", "--parts", "encoding")
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert parts["encoding"]["state"] == "not reached"
