@@ -133,7 +133,7 @@ build-all: $(BUILD)/build.ninja
 # Caffe's programs and `import caffe` in the environment are those of the last build.
 .venv/bin/caffe: build-all
 	@case "$$(readlink $@)" in */$(BUILD)/*|"") ;; *) \
-	  echo "The environment uses $(BUILD)/ now; make CUDA=$(if $(filter 1,$(CUDA)),0,1) goes back" ;; esac
+	  echo "The environment uses $(BUILD)/ now; make CUDA=$(if $(filter 1,$(CUDA)),0,1) uses the other build" ;; esac
 	@for program in $(BUILD)/bin/*; do ln -sfn "../../$$program" .venv/bin/; done
 	@echo $(FROM_SITE_PACKAGES)/$(BUILD)/python > $(SITE_PACKAGES)/caffe.pth
 
@@ -141,7 +141,7 @@ demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)
 
 PYTHON_CODE := python tools tests benchmarks docs cmake
-CPP_FILES = $(shell git ls-files 'layers/*.?pp' 'layers/*.cu' 'tests/layers/*.?pp' 'cmake/compat/*.h*')
+CPP_FILES = $(shell git ls-files 'layers/*.?pp' 'layers/*.cu' 'tests/*.?pp' 'cmake/compat/*.h*')
 
 lint: all .venv/installed-tests
 	@.venv/bin/ruff format --check --quiet $(PYTHON_CODE)
@@ -186,6 +186,7 @@ bundle: all .venv/installed-bundle
 
 # Small, so that it can be carried to a machine for a few minutes; for H100 and H200 alone.
 gpu-bundle: all .venv/installed-bundle
+	@test -f "$(IMAGES)" || { echo "error: IMAGES is '$(IMAGES)'; name CIFAR-10's JPEG files: make gpu-bundle IMAGES=cifar10-jpeg.tar.xz" >&2; exit 1; }
 	@cmake -S . -B build-gpu-check -G Ninja --log-level=NOTICE -DPython3_EXECUTABLE="$(CURDIR)/$(PYTHON)" \
 	  -DDNNH_CUDA=ON -DDNNH_ONEDNN=OFF -DDNNH_MINIMAL=ON -DCMAKE_CUDA_ARCHITECTURES=90 \
 	  "-DCAFFE_SOURCE_DIR=$(or $(CAFFE_SOURCE_DIR),$(CURDIR)/$(BUILD)/caffe)"

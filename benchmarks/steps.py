@@ -208,7 +208,13 @@ def child(program, net, triplets, steps):
     else:
         import torch_net
 
-        runner = torch_net.TorchNet(torch_net.describe(spec), int(triplets))
+        runner = torch_net.TorchNet(
+            torch_net.describe(spec),
+            int(triplets),
+            channels_last=os.environ.get("TORCH_LAYOUT") == "channels_last",
+            compiled="TORCH_COMPILED" in os.environ,
+            bfloat16="TORCH_BFLOAT16" in os.environ,
+        )
     steps = int(steps)
     times = [runner.step() for _ in range(steps + 2)][2:]
     result: dict[str, object] = {

@@ -99,15 +99,25 @@ class TorchNet:
         Triplets are drawn among so many; three images for each by default.
     device : str
         cpu or cuda.
+    channels_last, compiled, bfloat16 : bool
+        PyTorch's memory format, torch.compile, and automatic mixed precision.
     """
 
-    def __init__(self, net, triplets, images=None, device="cpu"):
+    def __init__(
+        self,
+        net,
+        triplets,
+        images=None,
+        device="cpu",
+        channels_last=False,
+        compiled=False,
+        bfloat16=False,
+    ):
         import torch
 
-        self.torch, self.device = torch, device
+        self.torch, self.device, self.bfloat16 = torch, device, bfloat16
         if device == "cpu":
             torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        self.bfloat16 = "TORCH_BFLOAT16" in os.environ
         bits, features_per_bit = net["bits"], net["features_per_bit"]
         tower = torch.nn.Sequential(*modules(net)).to(device)
         self.weights = torch.randn(bits, features_per_bit, device=device, requires_grad=True)
@@ -118,7 +128,7 @@ class TorchNet:
         self.positions = None
         if images:
             self.positions = torch.randint(0, images, (3, triplets), device=device)
-        if os.environ.get("TORCH_LAYOUT") == "channels_last":
+        if channels_last:
             # PyTorch documents this argument; its types do not have it.
             tower = tower.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -134,7 +144,7 @@ class TorchNet:
             # Epsilon is 0.5 at first: the piece-wise threshold is a clamp to [0, 1].
             return torch.sigmoid(encoded).clamp(0, 1)
 
-        self.codes = torch.compile(codes) if "TORCH_COMPILED" in os.environ else codes
+        self.codes = torch.compile(codes) if compiled else codes
 
     def _autocast(self):
         return self.torch.autocast(self.device, self.torch.bfloat16, enabled=self.bfloat16)
@@ -154,7 +164,7 @@ class TorchNet:
         if self.positions is None:
             query, positive, negative = codes.chunk(3)
         else:
-            query, positive, negative = (codes[rows] for rows in self.positions)
+            query, positive, negative = (codes.index_select(0, rows) for rows in self.positions)
         hinge = (query - positive).pow(2).sum(1) - (query - negative).pow(2).sum(1) + 1
         return self.torch.relu(hinge).mean()
 
@@ -168,7 +178,7 @@ class TorchNet:
         return forward, forward + backward
 
     def train(self, steps):
-        """Seconds of a training step, the mean over some after as many that do not count."""
+        """Mean seconds per training step, after as many warm-up steps."""
         optimizer = self.torch.optim.SGD(
             [*self.net.parameters(), self.weights], lr=1e-4, momentum=0.9, weight_decay=5e-4
         )
@@ -218,10 +228,14 @@ def main():
     with open(arguments.nets, encoding="utf-8") as file:
         net = json.load(file)[arguments.net]
     for name in ("contiguous", "channels_last", "channels_last, compiled"):
-        os.environ["TORCH_LAYOUT"], _, compiled = name.partition(", ")
-        if compiled:
-            os.environ["TORCH_COMPILED"] = "1"
-        runner = TorchNet(net, arguments.triplets, arguments.images, arguments.device)
+        runner = TorchNet(
+            net,
+            arguments.triplets,
+            arguments.images,
+            arguments.device,
+            channels_last="channels_last" in name,
+            compiled="compiled" in name,
+        )
         seconds = runner.train(arguments.steps)
         print(json.dumps({"name": name, "milliseconds": 1000 * seconds}), flush=True)
 

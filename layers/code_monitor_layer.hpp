@@ -58,7 +58,7 @@ class CodeMonitorLayer : public Layer<Dtype> {
 
   // On the GPU: (N), whether a code is the first of its kind; (q), how many
   // codes have a bit.
-  Blob<Dtype> is_new_, ones_;
+  Blob<Dtype> is_first_, ones_;
 };
 
 }  // namespace caffe

@@ -25,22 +25,22 @@ class ChoosesEngine {
   explicit ChoosesEngine(const char* type) {
     typename LayerRegistry<Dtype>::Creator& creator =
         LayerRegistry<Dtype>::Registry()[type];
-    StockCreator() = creator;
+    PreviousCreator() = creator;
     creator = &Create;
   }
 
  private:
-  static typename LayerRegistry<Dtype>::Creator& StockCreator() {
+  static typename LayerRegistry<Dtype>::Creator& PreviousCreator() {
     static typename LayerRegistry<Dtype>::Creator creator;
     return creator;
   }
   static shared_ptr<Layer<Dtype>> Create(const LayerParameter& param) {
-    return StockCreator()(ChooseEngine(param));
+    return PreviousCreator()(ChooseEngine(param));
   }
 };
 
 #ifndef USE_ONEDNN
-// Otherwise onednn::ReplaceLayer calls ChooseEngine.
+// Otherwise ReplaceLayer calls ChooseEngine.
 const ChoosesEngine<float, 0> float_convolution("Convolution");
 const ChoosesEngine<float, 1> float_pooling("Pooling");
 const ChoosesEngine<float, 2> float_relu("ReLU");

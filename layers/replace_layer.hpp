@@ -8,10 +8,11 @@
 namespace caffe {
 
 /**
- * @brief Registers a layer in place of Caffe's of the same type.
+ * @brief Registers a layer in place of the one that has its type so far:
+ *        Caffe's own, or another replacement.
  *
- * @tparam Replacement is created if Replacement::IsWanted(param), Caffe's own
- *         otherwise
+ * @tparam Replacement is created if Replacement::IsWanted(param), the previous
+ *         layer otherwise
  */
 template <typename Dtype, typename Replacement>
 class ReplaceLayer {
@@ -19,19 +20,19 @@ class ReplaceLayer {
   explicit ReplaceLayer(const char* type) {
     typename LayerRegistry<Dtype>::Creator& creator =
         LayerRegistry<Dtype>::Registry()[type];
-    StockCreator() = creator;
+    PreviousCreator() = creator;
     creator = &Create;
   }
 
  private:
-  static typename LayerRegistry<Dtype>::Creator& StockCreator() {
+  static typename LayerRegistry<Dtype>::Creator& PreviousCreator() {
     static typename LayerRegistry<Dtype>::Creator creator;
     return creator;
   }
   static shared_ptr<Layer<Dtype>> Create(const LayerParameter& param) {
     return Replacement::IsWanted(param)
         ? shared_ptr<Layer<Dtype>>(new Replacement(param))
-        : StockCreator()(ChooseEngine(param));
+        : PreviousCreator()(ChooseEngine(param));
   }
 };
 

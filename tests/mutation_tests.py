@@ -70,7 +70,10 @@ def precompile(options: tuple[str, ...], folder: pathlib.Path) -> None:
 
 
 def build_mutant(name: str, mutant: Mutant, folder: pathlib.Path) -> None:
-    """Build a library of the layers with one mutant; exit if the mutant does not match."""
+    """Build the layers with one mutant: a library, of kernels the test program.
+
+    Exits if the mutant does not match.
+    """
     text = (ROOT / "layers" / mutant.source).read_text()
     matches = text.count(mutant.original)
     if matches != 1:
@@ -140,9 +143,7 @@ def tests_pass(layer: str, folder: pathlib.Path) -> bool:
     """Return whether a layer's tests pass, within TIMEOUT, with the library in a folder."""
     program, excluded = BUILD / "tests/layers/test_layers", "*Bad*"
     if layer == KERNELS:
-        mutated = folder / "test_kernels"
-        program = mutated if mutated.exists() else BUILD / KERNELS_PROGRAM
-        excluded = NOT_FOR_KERNELS
+        program, excluded = folder / "test_kernels", NOT_FOR_KERNELS
     try:
         run = subprocess.run(
             [
@@ -189,7 +190,10 @@ def passes_unchanged(layer: str) -> bool:
     unchanged objects. If not, a failure says nothing about a mutant."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        if layer != KERNELS:
+        if layer == KERNELS:
+            shutil.copytree(ROOT / "layers", folder / "layers")
+            build_kernels(folder)
+        else:
             link(layer, COMMANDS[layer][1], folder)
         return tests_pass(layer, folder)
 

@@ -315,16 +315,16 @@ _EDITS = {
             "retrieval/test_server_load.py::test_a_replaced_index_is_served",
         ),
     },
-    "read_ahead.py": {
-        "read ahead: more than asked for": (
+    "prefetch.py": {
+        "prefetch: more than asked for": (
             "itertools.islice(items, 1)",
             "itertools.islice(items, 2)",
-            "test_read_ahead.py::test_no_more_than_that_is_read_ahead",
+            "test_prefetch.py::test_no_more_than_that_is_prefetched",
         ),
-        "read ahead: not in order": (
+        "prefetch: not in order": (
             "waiting.popleft().result()",
             "waiting.pop().result()",
-            "test_read_ahead.py::test_results_are_in_the_order_of_the_items",
+            "test_prefetch.py::test_results_are_in_the_order_of_the_items",
         ),
     },
     "nets/encoder.py": {

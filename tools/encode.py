@@ -23,7 +23,7 @@ from dnnh.errors import UserError
 from dnnh.nets import prototxt, weights
 from dnnh.nets.encoder import Encoder
 from dnnh.nets.specs import NetSpec
-from dnnh.retrieval import index_writer, parquet, spark_encoding, spark_session
+from dnnh.retrieval import image_groups, parquet, spark_encoding, spark_session
 from dnnh.retrieval.image_index import NetInfo
 from dnnh.retrieval.index_writer import IndexWriter
 from dnnh.retrieval.spark_encoding import Counts
@@ -118,7 +118,7 @@ def encode_here(
         print(f"resuming after {writer.seen:,} images")
         writer.advance(images)
     with tqdm(initial=writer.seen, unit=" images", desc="encoding") as progress:
-        for group in index_writer.read_groups(images, spec.config.input):
+        for group in image_groups.read_groups(images, spec.config.input):
             writer.add(group, encoder.outputs)
             progress.update(len(group.items))
     skipped = writer.finish()

@@ -4,19 +4,20 @@
 // Choice of algorithm: the functions for it were removed in cuDNN 8. Here all
 // algorithms are measured when a shape is first seen, and the fastest is kept.
 // Another run may choose another one, which rounds differently. With
-// DNNH_DETERMINISTIC=1 in the environment, one seed gives one model: cuDNN's
-// heuristics for the card rank the algorithms, nothing is measured, and only
-// those are considered that give the same result each time.
+// DNNH_DETERMINISTIC=1 in the environment, nothing is measured: cuDNN's
+// heuristics for the card rank the algorithms, and only those are considered
+// that give the same result each time.
+//
+// Arithmetic: cuDNN multiplies floats in TF32 (10 of 23 bits) by default. Here
+// it uses float, and TF32 with DNNH_TF32=1 in the environment.
 //
 // Workspace: Caffe allows 8 MiB, too little for current cards. The limit here
 // is a 512th of the card's memory, at most 128 MiB, since each layer keeps
 // three workspaces per group. Sizes are rounded up to 256 bytes: Caffe places
-// workspaces side by side, and cuDNN needs them aligned.
-// - If a workspace cannot be allocated, Caffe continues without one, with
-//   algorithms that may round differently each time. The CUDA error is cleared
-//   here; otherwise it would end the process at the next kernel.
-// - cuDNN multiplies floats in TF32 (10 of 23 bits) by default. Here it uses
-//   float, and TF32 with DNNH_TF32=1 in the environment.
+// workspaces side by side, and cuDNN needs them aligned. If a workspace cannot
+// be allocated, Caffe continues without one, with algorithms that may round
+// differently each time. The CUDA error is cleared here; otherwise it would end
+// the process at the next kernel.
 #ifndef DNNH_COMPAT_CUDNN9_HPP_
 #define DNNH_COMPAT_CUDNN9_HPP_
 
@@ -83,52 +84,103 @@ inline bool IsOn(const char* variable) {
   return setting && std::string(setting) == "1";
 }
 
-// The first of the ranked algorithms that fits: supported, within the limit for
-// the workspace, of the layer's arithmetic and, if asked for, deterministic.
-template <typename Perf, typename Algo>
+// The choice for some shapes, and the size of its workspace.
+template <typename Algo>
+struct Choice {
+  Algo algorithm;
+  size_t bytes;
+};
+
+// The first of the ranked algorithms that fits: one that runs with the layer's
+// arithmetic, in a workspace within the limit and, if asked for, with the same
+// result each time. cuDNN lists an algorithm without tensor cores under
+// CUDNN_DEFAULT_MATH alone. `size` asks how large the workspace is, which fails
+// for an algorithm that does not run.
+template <typename Perf, typename Algo, typename Size>
 bool TakeFirst(const Perf* ranked, int count, cudnnMathType_t math,
-               bool is_deterministic, Algo* chosen) {
+               bool is_deterministic, const Size& size, Choice<Algo>* chosen) {
   const size_t limit = WorkspaceLimit();
   for (int i = 0; i < count; ++i) {
-    if (ranked[i].status == CUDNN_STATUS_SUCCESS && ranked[i].memory <= limit
-        && (is_deterministic ? ranked[i].determinism == CUDNN_DETERMINISTIC
-                             : ranked[i].mathType == math)) {
-      *chosen = ranked[i].algo;
+    const bool is_listed =
+        std::any_of(ranked, ranked + count, [&](const Perf& other) {
+          return other.algo == ranked[i].algo && other.mathType == math;
+        });
+    const bool is_of_math = ranked[i].mathType == math
+        || (ranked[i].mathType == CUDNN_DEFAULT_MATH && !is_listed);
+    size_t bytes = 0;
+    if (ranked[i].status == CUDNN_STATUS_SUCCESS && is_of_math
+        && (!is_deterministic || ranked[i].determinism == CUDNN_DETERMINISTIC)
+        && size(ranked[i].algo, &bytes) == CUDNN_STATUS_SUCCESS
+        && bytes <= limit) {
+      *chosen = {ranked[i].algo, (bytes + 255) / 256 * 256};
       return true;
     }
   }
   return false;
 }
 
+// The algorithms that were chosen, by shapes; one table for each direction.
+template <typename Algo>
+std::map<Shapes, Choice<Algo>>* Known() {
+  static std::map<Shapes, Choice<Algo>> known;
+  return &known;
+}
+inline std::mutex* KnownMutex() {
+  static std::mutex mutex;
+  return &mutex;
+}
+
 // The algorithm for these shapes. `measure` has cuDNN time all of them, `rank`
 // asks for its expectations; both sort them, the fastest first.
-template <typename Perf, typename Algo, typename Measure, typename Rank>
+template <typename Perf, typename Algo, typename Measure, typename Rank,
+          typename Size>
 cudnnStatus_t Choose(const Shapes& shapes, const Measure& measure,
-                     const Rank& rank, Algo* chosen) {
-  static std::mutex mutex;  // one per direction, as is `known`
-  static std::map<Shapes, Algo> known;
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto cached = known.find(shapes);
-  if (cached != known.end()) {
-    *chosen = cached->second;
+                     const Rank& rank, const Size& size, Algo* algorithm) {
+  const std::lock_guard<std::mutex> lock(*KnownMutex());
+  std::map<Shapes, Choice<Algo>>* known = Known<Algo>();
+  const auto cached = known->find(shapes);
+  if (cached != known->end()) {
+    *algorithm = cached->second.algorithm;
     return CUDNN_STATUS_SUCCESS;
   }
   std::array<Perf, 16> ranked;
   const int room = ranked.size();
   const cudnnMathType_t math = cudnnMathType_t(shapes.back());
   int count = 0;
+  Choice<Algo> chosen;
   bool is_chosen = !IsOn("DNNH_DETERMINISTIC")
       && measure(room, &count, ranked.data()) == CUDNN_STATUS_SUCCESS
-      && TakeFirst(ranked.data(), count, math, false, chosen);
-  if (!is_chosen) {  // measuring takes memory, of which there may be too little
-    cudaGetLastError();
+      && TakeFirst(ranked.data(), count, math, false, size, &chosen);
+  cudaGetLastError();  // measuring takes memory, of which there may be too
+                       // little
+  if (!is_chosen) {
     const cudnnStatus_t status = rank(room, &count, ranked.data());
     if (status != CUDNN_STATUS_SUCCESS) { return status; }
-    is_chosen = TakeFirst(ranked.data(), count, math, true, chosen);
+    is_chosen = TakeFirst(ranked.data(), count, math, true, size, &chosen);
   }
   if (!is_chosen) { return CUDNN_STATUS_NOT_SUPPORTED; }
-  known[shapes] = *chosen;
+  (*known)[shapes] = chosen;
+  *algorithm = chosen.algorithm;
   return CUDNN_STATUS_SUCCESS;
+}
+
+// The size of a workspace, in whole 256 bytes. Caffe asks before every pass,
+// and cuDNN takes long to answer: that of a chosen algorithm is known already.
+template <typename Algo, typename Query>
+cudnnStatus_t WorkspaceSize(const Shapes& shapes, Algo algorithm,
+                            const Query& query, size_t* bytes) {
+  {
+    const std::lock_guard<std::mutex> lock(*KnownMutex());
+    const auto cached = Known<Algo>()->find(shapes);
+    if (cached != Known<Algo>()->end()
+        && cached->second.algorithm == algorithm) {
+      *bytes = cached->second.bytes;
+      return CUDNN_STATUS_SUCCESS;
+    }
+  }
+  const cudnnStatus_t status = query(bytes);
+  *bytes = (*bytes + 255) / 256 * 256;
+  return status;
 }
 
 inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
@@ -148,6 +200,10 @@ inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
         return cudnnGetConvolutionForwardAlgorithm_v7(
             handle, bottom, filter, convolution, top, room, count, expected);
       },
+      [&](cudnnConvolutionFwdAlgo_t algorithm, size_t* bytes) {
+        return cudnnGetConvolutionForwardWorkspaceSize(
+            handle, bottom, filter, convolution, top, algorithm, bytes);
+      },
       chosen);
 }
 
@@ -165,6 +221,10 @@ inline cudnnStatus_t BackwardFilterAlgorithm(
       [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* expected) {
         return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
             handle, bottom, top, convolution, filter, room, count, expected);
+      },
+      [&](cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* bytes) {
+        return cudnnGetConvolutionBackwardFilterWorkspaceSize(
+            handle, bottom, top, convolution, filter, algorithm, bytes);
       },
       chosen);
 }
@@ -184,15 +244,53 @@ inline cudnnStatus_t BackwardDataAlgorithm(
         return cudnnGetConvolutionBackwardDataAlgorithm_v7(
             handle, filter, top, convolution, bottom, room, count, expected);
       },
+      [&](cudnnConvolutionBwdDataAlgo_t algorithm, size_t* bytes) {
+        return cudnnGetConvolutionBackwardDataWorkspaceSize(
+            handle, filter, top, convolution, bottom, algorithm, bytes);
+      },
       chosen);
 }
 
-template <typename Function, typename... Arguments>
-cudnnStatus_t AlignedSize(Function function, size_t* bytes,
-                          Arguments... arguments) {
-  const cudnnStatus_t status = function(arguments..., bytes);
-  *bytes = (*bytes + 255) / 256 * 256;
-  return status;
+inline cudnnStatus_t ForwardWorkspaceSize(
+    cudnnHandle_t handle, cudnnTensorDescriptor_t bottom,
+    cudnnFilterDescriptor_t filter, cudnnConvolutionDescriptor_t convolution,
+    cudnnTensorDescriptor_t top, cudnnConvolutionFwdAlgo_t algorithm,
+    size_t* bytes) {
+  return WorkspaceSize(
+      ShapesOf(bottom, top, filter, convolution), algorithm,
+      [&](size_t* size) {
+        return cudnnGetConvolutionForwardWorkspaceSize(
+            handle, bottom, filter, convolution, top, algorithm, size);
+      },
+      bytes);
+}
+
+inline cudnnStatus_t BackwardFilterWorkspaceSize(
+    cudnnHandle_t handle, cudnnTensorDescriptor_t bottom,
+    cudnnTensorDescriptor_t top, cudnnConvolutionDescriptor_t convolution,
+    cudnnFilterDescriptor_t filter, cudnnConvolutionBwdFilterAlgo_t algorithm,
+    size_t* bytes) {
+  return WorkspaceSize(
+      ShapesOf(bottom, top, filter, convolution), algorithm,
+      [&](size_t* size) {
+        return cudnnGetConvolutionBackwardFilterWorkspaceSize(
+            handle, bottom, top, convolution, filter, algorithm, size);
+      },
+      bytes);
+}
+
+inline cudnnStatus_t BackwardDataWorkspaceSize(
+    cudnnHandle_t handle, cudnnFilterDescriptor_t filter,
+    cudnnTensorDescriptor_t top, cudnnConvolutionDescriptor_t convolution,
+    cudnnTensorDescriptor_t bottom, cudnnConvolutionBwdDataAlgo_t algorithm,
+    size_t* bytes) {
+  return WorkspaceSize(
+      ShapesOf(bottom, top, filter, convolution), algorithm,
+      [&](size_t* size) {
+        return cudnnGetConvolutionBackwardDataWorkspaceSize(
+            handle, filter, top, convolution, bottom, algorithm, size);
+      },
+      bytes);
 }
 
 template <typename Value>
@@ -227,15 +325,11 @@ inline cudnnStatus_t SetConvolution(cudnnConvolutionDescriptor_t convolution,
   dnnh_compat::BackwardDataAlgorithm
 #define cudaMalloc dnnh_compat::Malloc
 #define cudnnSetConvolution2dDescriptor dnnh_compat::SetConvolution
-#define cudnnGetConvolutionForwardWorkspaceSize(a, b, c, d, e, f, bytes)      \
-  dnnh_compat::AlignedSize(cudnnGetConvolutionForwardWorkspaceSize, bytes, a, \
-                           b, c, d, e, f)
-#define cudnnGetConvolutionBackwardFilterWorkspaceSize(a, b, c, d, e, f,   \
-                                                       bytes)              \
-  dnnh_compat::AlignedSize(cudnnGetConvolutionBackwardFilterWorkspaceSize, \
-                           bytes, a, b, c, d, e, f)
-#define cudnnGetConvolutionBackwardDataWorkspaceSize(a, b, c, d, e, f, bytes) \
-  dnnh_compat::AlignedSize(cudnnGetConvolutionBackwardDataWorkspaceSize,      \
-                           bytes, a, b, c, d, e, f)
+#define cudnnGetConvolutionForwardWorkspaceSize \
+  dnnh_compat::ForwardWorkspaceSize
+#define cudnnGetConvolutionBackwardFilterWorkspaceSize \
+  dnnh_compat::BackwardFilterWorkspaceSize
+#define cudnnGetConvolutionBackwardDataWorkspaceSize \
+  dnnh_compat::BackwardDataWorkspaceSize
 
 #endif  // DNNH_COMPAT_CUDNN9_HPP_

@@ -11,6 +11,8 @@ namespace caffe {
 
 // The largest count that float holds exactly.
 static const double kMaxBatches = 1 << 24;
+// So that a GPU does not wait for images.
+static const uint32_t kThreadsOnGpu = 4;
 
 template <typename Dtype>
 void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
@@ -58,7 +60,8 @@ void TripletDataLayer<Dtype>::CheckOptions() const {
       << owner_ << " has no source, for example"
       << " triplet_data_param { source: 'data/cifar10_train_images_lmdb'"
       << " batch_size: 21 }";
-  CHECK(param.threads() >= 1 && param.threads() <= 256)
+  CHECK(!param.has_threads()
+        || (param.threads() >= 1 && param.threads() <= 256))
       << owner_ << ": threads is " << param.threads()
       << ", it must be from 1 to 256";
   CHECK(param.prefetch() >= 1 && param.prefetch() <= 1024)
@@ -101,7 +104,10 @@ vector<int> TripletDataLayer<Dtype>::LabelsShape() const {
 template <typename Dtype>
 void TripletDataLayer<Dtype>::StartPrefetching() {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
-  for (uint32_t i = 0; i < std::max(param.prefetch(), param.threads()); ++i) {
+  const uint32_t threads = param.has_threads() ? param.threads()
+      : Caffe::mode() == Caffe::GPU            ? kThreadsOnGpu
+                                               : 1;
+  for (uint32_t i = 0; i < std::max(param.prefetch(), threads); ++i) {
     slots_.emplace_back(new Slot);
     Slot* slot = slots_.back().get();
     slot->images.Reshape(ImagesShape());
@@ -119,12 +125,12 @@ void TripletDataLayer<Dtype>::StartPrefetching() {
 #ifndef CPU_ONLY
   if (Caffe::mode() == Caffe::GPU) { uploader_.reset(new Uploader); }
 #endif
-  prefetcher_.reset(new Prefetcher(slots_.size(), param.threads(),
-                                   [this](uint64_t batch, int i) {
-                                     Slot* slot = slots_[i].get();
-                                     Fill(batch, slot);
-                                     Upload(slot);
-                                   }));
+  prefetcher_.reset(
+      new Prefetcher(slots_.size(), threads, [this](uint64_t batch, int i) {
+        Slot* slot = slots_[i].get();
+        Fill(batch, slot);
+        Upload(slot);
+      }));
 }
 
 template <typename Dtype>

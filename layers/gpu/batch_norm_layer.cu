@@ -12,7 +12,7 @@ namespace caffe {
 /**
  * @brief Caffe's BatchNorm with kernels of its own on the GPU.
  *
- * Caffe's own layer there passes over the values some fifteen times, with
+ * Caffe's own layer passes over the values some fifteen times there, with
  * matrix products that repeat each channel's mean for each value. This one
  * reads them twice and writes them once, and once more for Backward.
  */
@@ -31,21 +31,21 @@ class GpuBatchNormLayer : public BatchNormLayer<Dtype> {
     const gpu::ChannelShape shape = Shape(*bottom[0]);
     if (shape.count() == 0) { return; }
     const Dtype* x = bottom[0]->gpu_data();
-    // In the base class variance_ ends as the deviation, here as its inverse.
+    // The base class ends with sqrt(variance + eps) in variance_.
     Dtype* mean = this->mean_.mutable_gpu_data();
-    Dtype* inverse_deviation = this->variance_.mutable_gpu_data();
+    Dtype* inverse_std = this->variance_.mutable_gpu_data();
     const Dtype eps = this->eps_;
     if (this->use_global_stats_) {
       gpu::ForEach(gpu::RunningStatistics<Dtype>, shape.channels,
                    shape.channels, this->blobs_[0]->gpu_data(),
                    this->blobs_[1]->gpu_data(), this->blobs_[2]->gpu_data(),
-                   eps, mean, inverse_deviation);
+                   eps, mean, inverse_std);
     } else {
-      AddUp(shape, true, x, x);
+      gpu::StartPartialChannelSums(shape, true, x, x, &sums_);
       gpu::ForEach(gpu::BatchStatistics<Dtype>, shape.channels, shape,
                    shape.parts(), x, sums_.gpu_data(), eps,
-                   Dtype(this->moving_average_fraction_), mean,
-                   inverse_deviation, this->blobs_[0]->mutable_gpu_data(),
+                   Dtype(this->moving_average_fraction_), mean, inverse_std,
+                   this->blobs_[0]->mutable_gpu_data(),
                    this->blobs_[1]->mutable_gpu_data(),
                    this->blobs_[2]->mutable_gpu_data());
     }
@@ -63,23 +63,23 @@ class GpuBatchNormLayer : public BatchNormLayer<Dtype> {
     const gpu::ChannelShape shape = Shape(*bottom[0]);
     if (shape.count() == 0 || !propagate_down[0]) { return; }
     const Dtype* y_diff = top[0]->gpu_diff();
-    const Dtype* inverse_deviation = this->variance_.gpu_data();
+    const Dtype* inverse_std = this->variance_.gpu_data();
     if (this->use_global_stats_) {
       const Dtype* no_shift = NULL;
       Dtype* no_copy = NULL;
       gpu::ForEach(gpu::ScaleChannels<Dtype>, shape.count(), shape, y_diff,
-                   inverse_deviation, no_shift, no_copy,
+                   inverse_std, no_shift, no_copy,
                    bottom[0]->mutable_gpu_diff());
       return;
     }
     const Dtype* y = this->x_norm_.gpu_data();
-    AddUp(shape, false, y_diff, y);
+    gpu::StartPartialChannelSums(shape, false, y_diff, y, &sums_);
     channel_sums_.Reshape(vector<int>{2, shape.channels});
-    gpu::ForEach(gpu::GetChannelSums<Dtype>, 2 * shape.channels, shape.channels,
-                 shape.parts(), sums_.gpu_data(),
+    gpu::ForEach(gpu::ReduceChannelSums<Dtype>, 2 * shape.channels,
+                 shape.channels, shape.parts(), sums_.gpu_data(),
                  channel_sums_.mutable_gpu_data());
     gpu::ForEach(gpu::BatchNormGradient<Dtype>, shape.count(), shape, y,
-                 inverse_deviation, channel_sums_.gpu_data(), y_diff,
+                 inverse_std, channel_sums_.gpu_data(), y_diff,
                  bottom[0]->mutable_gpu_diff());
   }
 
@@ -88,14 +88,6 @@ class GpuBatchNormLayer : public BatchNormLayer<Dtype> {
     const int num = blob.shape(0);
     return {num, this->channels_, num ? blob.count(1) / this->channels_ : 0};
   }
-  void AddUp(const gpu::ChannelShape& shape, bool is_shifted, const Dtype* f,
-             const Dtype* g) {
-    const int blocks = shape.channels * shape.parts();
-    sums_.Reshape(vector<int>{2, blocks});
-    gpu::ForEachBlock(gpu::ChannelSums<Dtype>, blocks, shape, shape.parts(),
-                      is_shifted, f, g, sums_.mutable_gpu_data());
-  }
-
   Blob<Dtype> sums_;          // (2 x channels parts)
   Blob<Dtype> channel_sums_;  // (2 x channels)
 };

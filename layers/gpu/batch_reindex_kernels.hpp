@@ -1,14 +1,16 @@
 #ifndef DNNH_LAYERS_GPU_BATCH_REINDEX_KERNELS_HPP_
 #define DNNH_LAYERS_GPU_BATCH_REINDEX_KERNELS_HPP_
 
+#include "layers/gpu/launch.hpp"
+
 namespace caffe {
 namespace gpu {
 
-/// Row m of y is row index[m] of x. NaN where x has no such row, so that a
-/// wrong index cannot pass unseen: the host does not wait to check it.
+/// Row m of y is row index[m] of x; NaN where x has no such row. The host does
+/// not check indexes, since it would have to wait for them.
 template <typename Dtype>
-__global__ void TakeRows(const int count, const int rows, const int columns,
-                         const Dtype* x, const Dtype* index, Dtype* y) {
+__global__ void GatherRows(const int count, const int rows, const int columns,
+                           const Dtype* x, const Dtype* index, Dtype* y) {
   CUDA_KERNEL_LOOP(k, count) {
     const Dtype row = index[k / columns];
     const bool is_valid = row >= 0 && row < rows;
@@ -19,15 +21,15 @@ __global__ void TakeRows(const int count, const int rows, const int columns,
 /**
  * @brief Row i of x_diff is the sum of the rows m of y_diff with index[m] = i.
  *
- * Block i adds that row. Side by side its threads have the columns; what is
- * left of them shares the rows m. The order is fixed: no atomics.
+ * One block per row. Threads cover the columns; threads left over split the
+ * rows m. The order is fixed: no atomics.
  *
  * @param indexed the number of rows of y_diff
  */
 template <typename Dtype>
-__global__ void AddTakenRows(const int indexed, const int columns,
-                             const Dtype* index, const Dtype* y_diff,
-                             Dtype* x_diff) {
+__global__ void ScatterAddRows(const int indexed, const int columns,
+                               const Dtype* index, const Dtype* y_diff,
+                               Dtype* x_diff) {
   __shared__ Dtype sums[kThreads];
   const int row = blockIdx.x, threads = blockDim.x, thread = threadIdx.x;
   const int width = columns < threads ? columns : threads;
@@ -38,7 +40,7 @@ __global__ void AddTakenRows(const int indexed, const int columns,
     const bool is_used = part < parts && column < columns;
     Dtype sum = 0;
     for (int m = part; is_used && m < indexed; m += parts) {
-      if (index[m] == row) { sum += y_diff[m * columns + column]; }
+      if (int(index[m]) == row) { sum += y_diff[m * columns + column]; }
     }
     sums[thread] = sum;
     __syncthreads();

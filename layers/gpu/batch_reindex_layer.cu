@@ -13,10 +13,9 @@ namespace caffe {
 /**
  * @brief Caffe's BatchReindex with kernels of its own on the GPU.
  *
- * Caffe's own layer there copies the indexes to the host in each pass, to check
- * them, and sorts them for Backward: with thousands of triplets of a small
- * batch that takes longer than the net. Here they stay on the GPU, and rows
- * that a wrong index would take are NaN.
+ * Caffe's own layer copies the indexes to the host in each pass there, to check
+ * them, and sorts them for Backward. Here they stay on the GPU, and rows that a
+ * wrong index would take are NaN.
  */
 template <typename Dtype>
 class GpuBatchReindexLayer : public BatchReindexLayer<Dtype> {
@@ -31,7 +30,7 @@ class GpuBatchReindexLayer : public BatchReindexLayer<Dtype> {
   void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
                    const vector<Blob<Dtype>*>& top) override {
     const int count = top[0]->count();
-    gpu::ForEach(gpu::TakeRows<Dtype>, count, count, bottom[0]->shape(0),
+    gpu::ForEach(gpu::GatherRows<Dtype>, count, count, bottom[0]->shape(0),
                  bottom[0]->count(1), bottom[0]->gpu_data(),
                  bottom[1]->gpu_data(), top[0]->mutable_gpu_data());
   }
@@ -43,7 +42,7 @@ class GpuBatchReindexLayer : public BatchReindexLayer<Dtype> {
         << "BatchReindex layer '" << this->layer_param_.name()
         << "' has no gradient for indexes";
     if (!propagate_down[0] || bottom[0]->count() == 0) { return; }
-    gpu::ForEachBlock(gpu::AddTakenRows<Dtype>, bottom[0]->shape(0),
+    gpu::ForEachBlock(gpu::ScatterAddRows<Dtype>, bottom[0]->shape(0),
                       bottom[1]->count(), bottom[0]->count(1),
                       bottom[1]->gpu_data(), top[0]->gpu_diff(),
                       bottom[0]->mutable_gpu_diff());

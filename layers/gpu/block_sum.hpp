@@ -1,6 +1,8 @@
 #ifndef DNNH_LAYERS_GPU_BLOCK_SUM_HPP_
 #define DNNH_LAYERS_GPU_BLOCK_SUM_HPP_
 
+#include "layers/gpu/launch.hpp"
+
 namespace caffe {
 namespace gpu {
 

@@ -1,6 +1,10 @@
 #ifndef DNNH_LAYERS_GPU_CHANNEL_KERNELS_HPP_
 #define DNNH_LAYERS_GPU_CHANNEL_KERNELS_HPP_
 
+#include <vector>
+
+#include "caffe/blob.hpp"
+
 #include "layers/gpu/block_sum.hpp"
 #include "layers/host_device.hpp"
 
@@ -27,13 +31,13 @@ struct ChannelShape {
  * Block (c, p) = (block / parts, block % parts) adds part p of channel c to
  * sums[block] and sums[blocks + block].
  *
- * @param is_shifted subtract a channel's first value of f from f and g: sums
- *        about a value in their midst lose no digits
+ * @param is_shifted subtract a channel's first value of f from f and g:
+ *        subtracting a typical value avoids cancellation
  */
 template <typename Dtype>
-__global__ void ChannelSums(const ChannelShape shape, const int parts,
-                            const bool is_shifted, const Dtype* f,
-                            const Dtype* g, Dtype* sums) {
+__global__ void PartialChannelSums(const ChannelShape shape, const int parts,
+                                   const bool is_shifted, const Dtype* f,
+                                   const Dtype* g, Dtype* sums) {
   const int channel = blockIdx.x / parts;
   const int part = blockIdx.x % parts;
   const int begin = part * shape.num / parts;
@@ -55,6 +59,17 @@ __global__ void ChannelSums(const ChannelShape shape, const int parts,
   sums[gridDim.x + blockIdx.x] = products;
 }
 
+/// Starts PartialChannelSums; `sums` gets the shape that it needs.
+template <typename Dtype>
+void StartPartialChannelSums(const ChannelShape& shape, bool is_shifted,
+                             const Dtype* f, const Dtype* g,
+                             Blob<Dtype>* sums) {
+  const int blocks = shape.channels * shape.parts();
+  sums->Reshape(vector<int>{2, blocks});
+  ForEachBlock(PartialChannelSums<Dtype>, blocks, shape, shape.parts(),
+               is_shifted, f, g, sums->mutable_gpu_data());
+}
+
 /// Adds the parts of a channel, in order.
 template <typename Dtype>
 __device__ inline Dtype AddParts(const Dtype* sums, int channel, int parts) {
@@ -67,16 +82,17 @@ __device__ inline Dtype AddParts(const Dtype* sums, int channel, int parts) {
 
 /// The two sums of each channel: `total` is 2 x channels.
 template <typename Dtype>
-__global__ void GetChannelSums(const int channels, const int parts,
-                               const Dtype* sums, Dtype* total) {
+__global__ void ReduceChannelSums(const int channels, const int parts,
+                                  const Dtype* sums, Dtype* total) {
   CUDA_KERNEL_LOOP(k, 2 * channels) { total[k] = AddParts(sums, k, parts); }
 }
 
 /// Adds the two sums of each channel to `first` and `second`; either may be
 /// null.
 template <typename Dtype>
-__global__ void AddChannelSums(const int channels, const int parts,
-                               const Dtype* sums, Dtype* first, Dtype* second) {
+__global__ void AccumulateChannelSums(const int channels, const int parts,
+                                      const Dtype* sums, Dtype* first,
+                                      Dtype* second) {
   CUDA_KERNEL_LOOP(c, channels) {
     if (first) { first[c] += AddParts(sums, c, parts); }
     if (second) { second[c] += AddParts(sums, channels + c, parts); }
@@ -97,15 +113,14 @@ __global__ void ScaleChannels(const ChannelShape shape, const Dtype* x,
   }
 }
 
-/// y = (x - mean) inverse_deviation; unless null, `copy` gets y too.
+/// y = (x - mean) inverse_std; unless null, `copy` gets y too.
 template <typename Dtype>
 __global__ void NormalizeChannels(const ChannelShape shape, const Dtype* x,
-                                  const Dtype* mean,
-                                  const Dtype* inverse_deviation, Dtype* copy,
-                                  Dtype* y) {
+                                  const Dtype* mean, const Dtype* inverse_std,
+                                  Dtype* copy, Dtype* y) {
   CUDA_KERNEL_LOOP(i, shape.count()) {
     const int c = shape.channel(i);
-    const Dtype value = (x[i] - mean[c]) * inverse_deviation[c];
+    const Dtype value = (x[i] - mean[c]) * inverse_std[c];
     if (copy) { copy[i] = value; }
     y[i] = value;
   }

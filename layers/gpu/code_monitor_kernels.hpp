@@ -6,10 +6,10 @@
 namespace caffe {
 namespace gpu {
 
-/// is_new[n]: 1 if no code before that of image n is the same, otherwise 0.
+/// is_first[n]: 1 if no code before that of image n is the same, otherwise 0.
 template <typename Dtype>
-__global__ void FindNewCodes(const int num, const int bits, const Dtype* values,
-                             Dtype* is_new) {
+__global__ void MarkFirstOccurrences(const int num, const int bits,
+                                     const Dtype* values, Dtype* is_first) {
   CUDA_KERNEL_LOOP(n, num) {
     bool found = false;
     for (int m = 0; m < n && !found; ++m) {
@@ -19,7 +19,7 @@ __global__ void FindNewCodes(const int num, const int bits, const Dtype* values,
             == (values[n * bits + i] > Dtype(0.5));
       }
     }
-    is_new[n] = found ? 0 : 1;
+    is_first[n] = found ? 0 : 1;
   }
 }
 
@@ -27,10 +27,10 @@ __global__ void FindNewCodes(const int num, const int bits, const Dtype* values,
 /// For a single block.
 template <typename Dtype>
 __global__ void SummarizeCodes(const int num, const int bits,
-                               const Dtype* values, const Dtype* is_new,
+                               const Dtype* values, const Dtype* is_first,
                                Dtype* ones, Dtype* lowest, Dtype* highest,
                                Dtype* distinct, Dtype* clipped) {
-  Dtype clipped_values = 0, new_codes = 0;
+  Dtype clipped_values = 0, distinct_codes = 0;
   for (int i = threadIdx.x; i < bits; i += blockDim.x) {
     Dtype count = 0;
     for (int n = 0; n < num; ++n) {
@@ -41,10 +41,10 @@ __global__ void SummarizeCodes(const int num, const int bits,
     ones[i] = count;
   }
   for (int n = threadIdx.x; n < num; n += blockDim.x) {
-    new_codes += is_new[n];
+    distinct_codes += is_first[n];
   }
   clipped_values = BlockSum(clipped_values);
-  new_codes = BlockSum(new_codes);
+  distinct_codes = BlockSum(distinct_codes);
   if (threadIdx.x > 0) { return; }
   Dtype least = num, most = 0;
   for (int i = 0; i < bits; ++i) {
@@ -53,7 +53,7 @@ __global__ void SummarizeCodes(const int num, const int bits,
   }
   *lowest = least / num;
   *highest = most / num;
-  *distinct = new_codes;
+  *distinct = distinct_codes;
   *clipped = clipped_values / (Dtype(num) * bits);
 }
 

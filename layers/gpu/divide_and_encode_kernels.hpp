@@ -2,6 +2,7 @@
 #define DNNH_LAYERS_GPU_DIVIDE_AND_ENCODE_KERNELS_HPP_
 
 #include "layers/divide_and_encode_layer.hpp"
+#include "layers/gpu/launch.hpp"
 
 namespace caffe {
 namespace gpu {

@@ -68,8 +68,8 @@ std::string GpuProblem(int device) {
   switch (error) {
     case cudaSuccess: return "";
     case cudaErrorDevicesUnavailable:
-      return name + " is in use by another process, and set to serve one at a"
-          + " time; wait for it, or name another GPU";
+      return name + " is in exclusive-process mode and in use by another"
+          + " process; wait for it, or name another GPU";
     case cudaErrorMemoryAllocation:
       return name + " has no memory left; end other programs on it, or name"
           + " another GPU";

@@ -1,6 +1,7 @@
 #ifndef DNNH_LAYERS_GPU_PIECEWISE_THRESHOLD_KERNELS_HPP_
 #define DNNH_LAYERS_GPU_PIECEWISE_THRESHOLD_KERNELS_HPP_
 
+#include "layers/gpu/launch.hpp"
 #include "layers/piecewise_threshold_layer.hpp"
 
 namespace caffe {

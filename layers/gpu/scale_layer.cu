@@ -13,7 +13,7 @@ namespace caffe {
  * @brief Caffe's Scale with kernels of its own on the GPU, for factors that are
  *        weights; with two bottoms it is Caffe's.
  *
- * Caffe's own layer there multiplies and adds up in passes of their own.
+ * Caffe's own layer multiplies and adds up in separate passes there.
  */
 template <typename Dtype>
 class GpuScaleLayer : public ScaleLayer<Dtype> {
@@ -47,13 +47,11 @@ class GpuScaleLayer : public ScaleLayer<Dtype> {
     if (NeedsBottom() || has_bias_diff) {
       const Dtype* x =
           (bottom[0] == top[0] ? &this->temp_ : bottom[0])->gpu_data();
-      const int blocks = shape.channels * shape.parts();
-      sums_.Reshape(vector<int>{2, blocks});
-      gpu::ForEachBlock(gpu::ChannelSums<Dtype>, blocks, shape, shape.parts(),
-                        false, y_diff, NeedsBottom() ? x : y_diff,
-                        sums_.mutable_gpu_data());
-      gpu::ForEach(gpu::AddChannelSums<Dtype>, shape.channels, shape.channels,
-                   shape.parts(), sums_.gpu_data(),
+      // Without x only the sum of y_diff is used.
+      gpu::StartPartialChannelSums(shape, false, y_diff,
+                                   NeedsBottom() ? x : y_diff, &sums_);
+      gpu::ForEach(gpu::AccumulateChannelSums<Dtype>, shape.channels,
+                   shape.channels, shape.parts(), sums_.gpu_data(),
                    has_bias_diff ? this->blobs_[1]->mutable_gpu_diff() : NULL,
                    NeedsBottom() ? this->blobs_[0]->mutable_gpu_diff() : NULL);
     }

@@ -15,7 +15,8 @@ void TripletRankingLossLayer<Dtype>::Forward_gpu(
   gpu::ForEach(gpu::TripletHinge<Dtype>, num, num, bits, bottom[0]->gpu_data(),
                bottom[1]->gpu_data(), bottom[2]->gpu_data(), margin_,
                hinge_.mutable_gpu_data());
-  // Stays on the GPU until somebody reads it: the host does not wait.
+  // On the GPU, so that the host waits once: where Layer::Forward takes the
+  // loss.
   gpu::ForEachBlock(gpu::TripletSummary<Dtype>, 1, num, hinge_.gpu_data(),
                     top[0]->mutable_gpu_data(),
                     top.size() == 2 ? top[1]->mutable_gpu_data() : NULL);

@@ -8,9 +8,8 @@
 namespace caffe {
 
 /**
- * @brief Copies batches to a GPU while the net computes on the batch before: on
- *        a stream of its own, for which neither the net's nor Caffe's default
- *        stream waits.
+ * @brief Copies batches to a GPU on its own stream, while the net computes on
+ *        the previous batch.
  *
  * The GPU is the current one of the thread that makes the Uploader. Memory to
  * copy from should be pinned, as that of blobs is in GPU mode.

@@ -209,9 +209,9 @@ def compile_library(folder: pathlib.Path) -> pathlib.Path:
 
 def run_tool(tool: str, arguments: tuple[str, ...]) -> None:
     """Run a tool in this process, with time and weights that are always the same."""
-    from dnnh.retrieval import index_writer
+    from dnnh.retrieval import image_groups
 
-    index_writer.GROUP = 10
+    image_groups.GROUP = 10
     time.perf_counter = lambda: 0.0
     command = importlib.import_module(tool)
     sys.argv = [f"{tool}.py", *arguments]

@@ -35,7 +35,7 @@ from dnnh.data.dataset import EncodedImages
 from dnnh.errors import UserError
 from dnnh.evaluation import codes, comparison, metrics
 from dnnh.nets import encoder, prototxt, training_log
-from dnnh.retrieval import index_files, index_writer
+from dnnh.retrieval import image_groups, index_files, index_writer
 from dnnh.retrieval.engines import storage
 
 import seeds
@@ -183,7 +183,7 @@ def _half_done(folder: pathlib.Path, path: pathlib.Path) -> None:
     try:
         images = sources.items(folder / "photos")
         writer.advance(images)
-        for group in index_writer.read_groups(images, seeds.NET_INPUT):
+        for group in image_groups.read_groups(images, seeds.NET_INPUT):
             writer.add(group, seeds.outputs)
         writer.finish()
     finally:

@@ -26,7 +26,7 @@ from dnnh.data import datasets, datums, image_database, sources, splits, triplet
 from dnnh.data.dataset import Dataset, ImageFiles
 from dnnh.evaluation import codes, metrics, results
 from dnnh.nets import pycaffe
-from dnnh.retrieval import index_writer, parquet
+from dnnh.retrieval import image_groups, index_writer, parquet
 from dnnh.retrieval.engines import storage
 from dnnh.retrieval.image_index import NetInfo
 
@@ -419,7 +419,7 @@ def _start_index(folder: pathlib.Path) -> Any:
     writer = index_writer.IndexWriter(folder / "index.h5", NET, "photos")
     images = list(sources.items(folder / "photos"))
     for start in (0, 3):
-        for group in index_writer.read_groups(images[start : start + 3], NET_INPUT):
+        for group in image_groups.read_groups(images[start : start + 3], NET_INPUT):
             writer.add(group, outputs)
     for file in writer._files.values():
         file.close()

@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -31,9 +30,10 @@ from dnnh.data import datums
 from dnnh.nets import specs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path += [str(ROOT / "cmake"), str(ROOT / "benchmarks")]
+sys.path += [str(ROOT / folder) for folder in ("cmake", "benchmarks", "tests/gpu")]
 
 import bundle  # noqa: E402
+import gpu_parts  # noqa: E402
 
 import torch_net  # noqa: E402
 
@@ -52,7 +52,6 @@ PROTOTXTS = {
 NETS = {"dnnh": ("cifar10", "dnnh"), "nuswide": ("nuswide", "dnnh")}
 # Newer ones than Debian's may be there, which the libraries of CUDA need.
 OF_COMPILER = ("libstdc++.so.6", "libgcc_s.so.1")
-ITERATIONS = 200
 
 
 def main() -> None:
@@ -94,7 +93,8 @@ def copy_texts(folder: pathlib.Path) -> None:
         target = folder / "prototxt" / f"{name}.prototxt"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / "prototxt" / f"{source}.prototxt", target)
-    shutil.copy2(ROOT / "tests/gpu/on_gpu.py", folder)
+    for name in ("on_gpu.py", "gpu_parts.py"):
+        shutil.copy2(ROOT / "tests/gpu" / name, folder)
     shutil.copy2(ROOT / "benchmarks/torch_net.py", folder)
     nets = {name: torch_net.describe(specs.net_spec(*net)) for name, net in NETS.items()}
     (folder / "nets.json").write_text(json.dumps(nets), encoding="utf-8")
@@ -141,11 +141,12 @@ def planes(image: np.ndarray) -> bytes:
 def cpu_losses(folder: pathlib.Path) -> list[float]:
     """The loss of each of the first iterations of the paper's schedule, by this machine's Caffe."""
     text = (ROOT / "prototxt/cifar10_solver.prototxt").read_text(encoding="utf-8")
-    text = re.sub(r"^(max_iter|display|average_loss|snapshot):.*\n", "", text, flags=re.MULTILINE)
+    settings = {"max_iter": gpu_parts.FIRST, "display": 1, "average_loss": 1, "snapshot": 0}
     solver = folder / "cpu_solver.prototxt"
-    settings = f"max_iter: {ITERATIONS} display: 1 average_loss: 1 snapshot_after_train: false\n"
-    solver.write_text(text + settings, encoding="utf-8")
-    losses = []
+    solver.write_text(
+        gpu_parts.edited(text, **settings, snapshot_after_train=False), encoding="utf-8"
+    )
+    found = []
     with subprocess.Popen(
         [ROOT / ".venv/bin/caffe", "train", "-solver", solver],
         cwd=ROOT,
@@ -153,16 +154,15 @@ def cpu_losses(folder: pathlib.Path) -> list[float]:
         text=True,
     ) as process:
         assert process.stderr
-        with tqdm(total=ITERATIONS, desc="losses on the CPU", unit=" iterations") as progress:
+        with tqdm(total=gpu_parts.FIRST, desc="losses on the CPU", unit=" iterations") as progress:
             for line in process.stderr:
-                found = re.search(r"Iteration \d+ \(.*loss = (\S+)", line)
-                if found:
-                    losses.append(float(found[1]))
-                    progress.update()
+                of_line = gpu_parts.losses(line)
+                found += of_line
+                progress.update(len(of_line))
     if process.returncode:
         sys.exit(f"error: caffe train ended with {process.returncode}")
     solver.unlink()
-    return losses
+    return found
 
 
 def pack(folder: pathlib.Path, archive: pathlib.Path) -> pathlib.Path:

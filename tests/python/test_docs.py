@@ -319,7 +319,7 @@ ELSEWHERE = re.compile(
             r"^(?:train|test)/|Labels_|Imagelist|Concepts81|BoW_int|_32x32\.mat",
             r"^caffe\.proto$|^generated/",
             r"index\.h5$|^(?:features|splits)/|lmdb/?$|_skipped\.txt|\.skipped\.txt|\.partial/",
-            r"^<name>\.h5$|^(?:codes|triplets)\.h5$|(?:^|/)(?:result|state|layout)\.json$|\*/codes\.h5",
+            r"^<name>\.h5$|^(?:codes|triplets)\.h5$|(?:^|/)(?:result|state|layout|gpu)\.json$|\*/codes\.h5",
             r"^training\.png$|^hits\.",
         ]
     )

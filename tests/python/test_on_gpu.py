@@ -59,7 +59,7 @@ def on_gpu(bundle, output, *arguments):
     )
 
 
-@pytest.mark.parametrize("name", ["first_losses", "encoding", "paper_schedule"])
+@pytest.mark.parametrize("name", ["layer_tests", "first_losses", "encoding", "paper_schedule"])
 def test_each_part_alone(bundle, tmp_path, name):
     done = on_gpu(bundle, tmp_path, "--rehearse", "--parts", name)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -68,7 +68,9 @@ def test_each_part_alone(bundle, tmp_path, name):
     assert results["rehearsal"] and part["state"] == "done"
     result = part["result"]
     if name == "first_losses":
-        assert result["same_images"] and len(result["gpu"]) == 3
+        assert len(result["gpu"]) == len(result["cpu"]) == 3
+    elif name == "layer_tests":
+        assert result["passed"] > 50
     elif name == "encoding":
         assert result["dnnh"] > 0 and result["dnnh_plus"] > 0
     else:
@@ -76,7 +78,7 @@ def test_each_part_alone(bundle, tmp_path, name):
     assert f"| {name} | done |" in (tmp_path / "gpu.md").read_text()
 
 
-def test_a_part_that_fails_takes_nothing_from_the_next(bundle, tmp_path):
+def test_a_part_that_fails_does_not_stop_the_next(bundle, tmp_path):
     done = on_gpu(bundle, tmp_path, "--rehearse", "--parts", "memcheck", "first_losses")
     assert done.returncode == 1
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
@@ -84,11 +86,19 @@ def test_a_part_that_fails_takes_nothing_from_the_next(bundle, tmp_path):
     assert parts["first_losses"]["state"] == "done"
 
 
-def test_what_was_not_reached_is_said(bundle, tmp_path):
-    on_gpu(bundle, tmp_path, "--rehearse", "--seconds", "16", "--parts", "memcheck", "encoding")
-    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
-    assert parts["encoding"]["state"] == "failed"
-    assert parts["encoding"]["reason"] == "there was no time left"
-    on_gpu(bundle, tmp_path, "--rehearse", "--seconds", "1", "--parts", "encoding")
+def test_a_part_whose_result_is_wrong_has_failed(bundle, tmp_path):
+    about = (bundle / "images.json").read_text()
+    (bundle / "images.json").write_text(about.replace('"sha256": "', '"sha256": "0'))
+    try:
+        done = on_gpu(bundle, tmp_path, "--rehearse", "--parts", "first_losses")
+    finally:
+        (bundle / "images.json").write_text(about)
+    assert done.returncode == 1
+    part = json.loads((tmp_path / "gpu.json").read_text())["parts"]["first_losses"]
+    assert "other pixels" in part["reason"]
+
+
+def test_what_was_not_reached_is_reported(bundle, tmp_path):
+    on_gpu(bundle, tmp_path, "--rehearse", "--seconds", "30", "--parts", "encoding")
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert parts["encoding"]["state"] == "not reached"

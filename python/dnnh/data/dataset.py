@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import files, hdf5_files, limits, read_ahead
+from dnnh import files, hdf5_files, limits, prefetch
 from dnnh.data import image_files
 from dnnh.errors import UserError
 
@@ -122,7 +122,7 @@ class ImageFiles:
 
         ``skipped`` gets a sentence for each other one.
         """
-        jpegs = read_ahead.in_order(self._read, self.paths, AHEAD)
+        jpegs = prefetch.in_order(self._read, self.paths, AHEAD)
         with tqdm(total=len(self), unit=" images", desc="reading images") as progress:
             for row, jpeg in enumerate(jpegs):
                 if isinstance(jpeg, UserError):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dnnh import files, limits, packed_codes, read_ahead
+from dnnh import files, limits, packed_codes, prefetch
 from dnnh.errors import UserError
 from dnnh.nets import pycaffe
 
@@ -93,10 +93,12 @@ class Encoder:
             )
         top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
         images = images[:, top : top + height, left : left + width]
-        if blob.shape[0] != len(images):
-            blob.reshape(len(images), channels, height, width)
-        blob.data[...] = images.transpose(0, 3, 1, 2)
-        outputs = self._net.forward()[self._output].copy()
+        # On a GPU cuDNN's algorithms are measured for each new size of a batch.
+        size = len(images) if self._gpu is None else max(BATCH, len(images))
+        if blob.shape[0] != size:
+            blob.reshape(size, channels, height, width)
+        blob.data[: len(images)] = images.transpose(0, 3, 1, 2)
+        outputs = self._net.forward()[self._output][: len(images)].copy()
         if not np.isfinite(outputs).all():
             raise UserError(
                 f"{self._weights} gives outputs that are not finite: its training diverged; take "
@@ -128,7 +130,7 @@ class Encoder:
         rows = np.arange(len(images)) if rows is None else rows
         codes = np.empty((len(rows), packed_codes.code_bytes(self.bits)), np.uint8)
         starts = range(0, len(rows), BATCH)
-        batches = read_ahead.in_order(
+        batches = prefetch.in_order(
             lambda start: images[rows[start : start + BATCH]], starts, BATCHES_AHEAD
         )
         with tqdm(total=len(rows), unit=" images", desc=description) as progress:

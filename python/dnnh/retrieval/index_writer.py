@@ -7,75 +7,23 @@ import itertools
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, packed_codes, read_ahead
+from dnnh import atomic_files, files, packed_codes
 from dnnh.data import sources
 from dnnh.errors import UserError, printable
 from dnnh.files import StrPath
+from dnnh.retrieval.image_groups import Group, Outputs
 from dnnh.retrieval.image_index import NetInfo
 
-GROUP = 100  # images that are encoded, and then never lost, at once
 ROWS = 100_000  # that are copied at a time
 TEXT = h5py.string_dtype()
 STRING_BYTES = 80  # that HDF5 adds to the texts of an image, two
-
-# Of images, uint8 (k, height, width, channels), the relaxed codes (k, q).
-Outputs = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Images that are encoded together.
-
-    Attributes
-    ----------
-    items : list of dnnh.data.sources.Item
-    images : list of uint8 arrays of shape (height, width, channels)
-        Those that can be read, as large as a net's.
-    reasons : list with None for each of these, and why it is skipped for each of the others
-    """
-
-    items: list[sources.Item]
-    images: list[NDArray[np.uint8]]
-    reasons: list[str | None]
-
-    def encode(self, outputs: Outputs) -> NDArray[np.uint8]:
-        """The packed codes of the images: uint8 (k, bytes), where ``outputs`` has their bits."""
-        if not self.images:
-            return np.zeros((0, 0), np.uint8)
-        return packed_codes.pack(outputs(np.stack(self.images)) > 0.5)
-
-
-def read_groups(items: Iterable[sources.Item], net_input: sources.InputSize) -> Iterator[Group]:
-    """Yield groups of GROUP images, the last may be smaller; the next is read meanwhile.
-
-    Parameters
-    ----------
-    items : iterable of dnnh.data.sources.Item
-    net_input : InputConfig of the net: how large its images are
-    """
-
-    def read(item: sources.Item) -> tuple[sources.Item, NDArray[np.uint8] | None, str | None]:
-        try:
-            return item, sources.fitted(item.read(), net_input), None
-        except UserError as error:
-            return item, None, " ".join(str(error).split())
-
-    readings = read_ahead.in_order(read, items, 2 * GROUP)
-    while group := list(itertools.islice(readings, GROUP)):
-        yield Group(
-            [item for item, _, _ in group],
-            [image for _, image, _ in group if image is not None],
-            [reason for _, _, reason in group],
-        )
-
 
 # What an index is made from, in the folder beside it: codes, names and labels (a JSON list a
 # line), and why images were skipped (a sentence a line).
@@ -92,8 +40,8 @@ class State:
         The net and the source; others cannot go on here.
     seen : int
         Images of the source that are done, encoded or skipped.
-    last : str
-        The name of the last one.
+    digest : str
+        Of the names, labels and stamps of these images.
     encoded, skipped : int
     codes_bytes, entries_bytes, skipped_bytes : int
         How much of each of FILES is complete.

@@ -23,7 +23,7 @@ from dnnh.nets import prototxt
 from dnnh.nets.encoder import Encoder
 from dnnh.nets.net_config import InputConfig
 from dnnh.nets.specs import NetSpec
-from dnnh.retrieval import index_writer, parquet, spark_session
+from dnnh.retrieval import image_groups, index_writer, parquet, spark_session
 
 GROUPS_A_PART = 1000  # that one file of codes is made from, at most
 PARTS_A_CORE = 4  # so that no core waits long for the last
@@ -160,8 +160,8 @@ def _list_groups(source: pathlib.Path, path: pathlib.Path) -> _Listed:
     named = ((item.name, list(item.labels)) for item in sources.items(source))
     groups = images = 0
     with ParquetWriter(path, schema) as writer:
-        for some in _batches(_batches(named, index_writer.GROUP), GROUPS_A_TABLE):
-            firsts = index_writer.GROUP * (groups + np.arange(len(some)))
+        for some in _batches(_batches(named, image_groups.GROUP), GROUPS_A_TABLE):
+            firsts = image_groups.GROUP * (groups + np.arange(len(some)))
             names = [[name for name, _ in group] for group in some]
             labels = [[labels for _, labels in group] for group in some]
             writer.write_table(pyarrow.table([firsts, names, labels], schema=schema))
@@ -210,26 +210,31 @@ def _encode_groups(job: Job, tables: Iterable[Any]) -> Iterator[Any]:
 
     net = _net(job)
     word_names = parquet.word_names(job.bits)
+    for_rows, for_items = itertools.tee(_listed_items(job, tables))
+    items = (item for _, item in for_items)
+    for group in image_groups.read_groups(items, job.net_input):
+        rows = [row for row, _ in itertools.islice(for_rows, len(group.items))]
+        is_encoded = [reason is None for reason in group.reasons]
+        words = np.zeros((len(rows), len(word_names)), np.int64)
+        if any(is_encoded):
+            words[is_encoded] = parquet.words(group.encode(net.outputs))
+        yield pandas.DataFrame(
+            {
+                "row": rows,
+                "name": [item.name for item in group.items],
+                "labels": [list(item.labels) for item in group.items],
+                "skipped": group.reasons,
+                **dict(zip(word_names, words.T)),
+            }
+        )
+
+
+def _listed_items(job: Job, tables: Iterable[Any]) -> Iterator[tuple[int, sources.Item]]:
+    """The images of a listing, each with its row of the index."""
     for table in tables:
         for first, names, labels in zip(table["first"], table["names"], table["labels"]):
-            group = [
-                sources.item(job.source, name, tuple(of_image))
-                for name, of_image in zip(names, labels)
-            ]
-            (read,) = index_writer.read_groups(group, job.net_input)
-            is_encoded = [reason is None for reason in read.reasons]
-            words = np.zeros((len(group), len(word_names)), np.int64)
-            if any(is_encoded):
-                words[is_encoded] = parquet.words(read.encode(net.outputs))
-            yield pandas.DataFrame(
-                {
-                    "row": np.arange(first, first + len(group)),
-                    "name": [item.name for item in group],
-                    "labels": [list(item.labels) for item in group],
-                    "skipped": read.reasons,
-                    **dict(zip(word_names, words.T)),
-                }
-            )
+            for row, (name, of_image) in enumerate(zip(names, labels), start=first):
+                yield row, sources.item(job.source, name, tuple(of_image))
 
 
 @functools.cache

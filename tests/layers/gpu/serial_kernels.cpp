@@ -41,6 +41,11 @@ void caffe_copy(const int count, const double* from, double* to) {
   if (from != to) { std::memcpy(to, from, count * sizeof(double)); }
 }
 
+int& gpu::SerialGrid() {
+  static int grid = 1;
+  return grid;
+}
+
 LayerParameter ChooseEngine(const LayerParameter& param) { return param; }
 
 }  // namespace caffe

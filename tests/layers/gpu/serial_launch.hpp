@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "layers/gpu/serial_grid.hpp"
+
 #undef __global__
 #undef __device__
 #undef __shared__
@@ -37,22 +39,23 @@ const int kManyBlocks = 10;
 static pthread_barrier_t barrier;  // of the block that runs
 inline void SyncThreads() { pthread_barrier_wait(&barrier); }
 
-// Kernels run with one of these after the other: whatever the grid, they must
-// give the same. Some do not divide what they have to do.
-const Index kGrids[][2] = {{{1}, {1}}, {{3}, {5}}, {{1}, {16}}, {{7}, {2}}};
-static int launches = 0;
+// Grids (blocks, threads): results must not depend on them. Some do not divide
+// what there is to do. See SerialGrid in serial_grid.hpp.
+const Index kGrids[kSerialGrids][2] = {
+    {{1}, {1}}, {{3}, {5}}, {{1}, {16}}, {{7}, {2}}};
+// Threads of a block that work together, a power of two.
+const int kBlocks[kSerialGrids] = {1, 4, 16, 2};
 
-/// Runs a kernel thread by thread, every other time from the last to the first:
+/// Runs a kernel thread by thread, with some grids from the last to the first:
 /// no thread may depend on another.
 template <typename... Parameters, typename... Arguments>
 void ForEach(void (*kernel)(Parameters...), int count, Arguments... arguments) {
   if (count == 0) { return; }
-  const Index* grid = kGrids[launches++ % 4];
-  gridDim = grid[0];
-  blockDim = grid[1];
+  gridDim = kGrids[SerialGrid()][0];
+  blockDim = kGrids[SerialGrid()][1];
   const int threads = gridDim.x * blockDim.x;
   for (int i = 0; i < threads; ++i) {
-    const int thread = launches % 2 ? i : threads - 1 - i;
+    const int thread = SerialGrid() % 2 ? threads - 1 - i : i;
     blockIdx.x = thread / blockDim.x;
     threadIdx.x = thread % blockDim.x;
     kernel(arguments...);
@@ -63,7 +66,7 @@ void ForEach(void (*kernel)(Parameters...), int count, Arguments... arguments) {
 template <typename... Parameters, typename... Arguments>
 void ForEachBlock(void (*kernel)(Parameters...), int blocks,
                   Arguments... arguments) {
-  const int threads = kThreads >> (launches++ % 3 * 2);  // a power of two
+  const int threads = kBlocks[SerialGrid()];
   for (int block = 0; block < blocks; ++block) {
     pthread_barrier_init(&barrier, NULL, threads);
     std::vector<std::thread> running;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -5,6 +6,9 @@
 #include "caffe/layer_factory.hpp"
 #include "caffe/util/math_functions.hpp"
 
+#ifdef DNNH_SERIAL_KERNELS
+#include "layers/gpu/serial_grid.hpp"
+#endif
 #include "layers/layer_test.hpp"
 
 namespace caffe {
@@ -27,6 +31,8 @@ class GpuLayersTest : public LayerTest<D> {
     low_ = low;
     high_ = high;
   }
+  // Many values of the bottoms are exactly 0 or 1.
+  void SetClipped() { is_clipped_ = true; }
   // Bottom 1 has rows of bottom 0.
   void SetIndexed() { is_indexed_ = true; }
   // How far results may be apart. Sums are added up in another order.
@@ -36,11 +42,20 @@ class GpuLayersTest : public LayerTest<D> {
                const std::vector<std::vector<int>>& shapes, int tops,
                bool in_place = false) {
     const Results cpu = Run(Caffe::CPU, fields, shapes, tops, in_place);
-    const Results gpu = Run(D::mode, fields, shapes, tops, in_place);
-    const std::string what = fields + (in_place ? " in place" : "");
-    ExpectNear(cpu.bottoms, gpu.bottoms, what + ", bottom");
-    ExpectNear(cpu.tops, gpu.tops, what + ", top");
-    ExpectNear(cpu.weights, gpu.weights, what + ", weights");
+#ifdef DNNH_SERIAL_KERNELS
+    for (int grid = 0; grid < gpu::kSerialGrids; ++grid) {
+      gpu::SerialGrid() = grid;
+#else
+    {
+      const int grid = 0;
+#endif
+      const Results gpu = Run(D::mode, fields, shapes, tops, in_place);
+      const std::string what = fields + (in_place ? " in place" : "")
+          + ", grid " + std::to_string(grid);
+      ExpectNear(cpu.bottoms, gpu.bottoms, what + ", bottom");
+      ExpectNear(cpu.tops, gpu.tops, what + ", top");
+      ExpectNear(cpu.weights, gpu.weights, what + ", weights");
+    }
   }
 
  private:
@@ -55,6 +70,10 @@ class GpuLayersTest : public LayerTest<D> {
       results.bottoms.emplace_back(new Blob<Dtype>(shapes[i]));
       bottom.push_back(results.bottoms.back().get());
       this->FillUniform(low_, high_, bottom.back());
+      Dtype* values = bottom.back()->mutable_cpu_data();
+      for (int k = 0; k < bottom.back()->count() && is_clipped_; ++k) {
+        values[k] = std::min<Dtype>(1, std::max<Dtype>(0, values[k]));
+      }
     }
     if (is_indexed_) { TakeIndexes(shapes[0][0], bottom[1]); }
     for (int i = 0; i < tops && !in_place; ++i) {
@@ -126,7 +145,7 @@ class GpuLayersTest : public LayerTest<D> {
   }
 
   double low_ = -1, high_ = 1, of_float_ = 1e-5;
-  bool is_indexed_ = false;
+  bool is_clipped_ = false, is_indexed_ = false;
 };
 
 TYPED_TEST_SUITE(GpuLayersTest, GpuDevices, DeviceNames);
@@ -166,6 +185,7 @@ TYPED_TEST(GpuLayersTest, TripletRankingLoss) {
 
 TYPED_TEST(GpuLayersTest, CodeMonitor) {
   this->SetRange(-0.5, 1.5);
+  this->SetClipped();
   const std::string fields = "type: 'CodeMonitor' phase: TRAIN";
   this->Compare(fields, {{1, 1}}, 4);
   this->Compare(fields, {{40, 3}}, 4);  // many are the same
@@ -211,7 +231,7 @@ TYPED_TEST(GpuLayersTest, BatchReindex) {
   this->Compare("type: 'BatchReindex'", {{4, 2, 3}, {1}}, 1);
 }
 
-// The CPU stops at a wrong index; on the GPU its row is NaN, for all to see.
+// The CPU stops at a wrong index; on the GPU its row is NaN.
 TYPED_TEST(GpuLayersTest, WrongIndexGivesNaN) {
   typedef typename TypeParam::Dtype Dtype;
   Blob<Dtype> rows(vector<int>{2, 3}), index(vector<int>{4}), top;

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dnnh.data import datasets
 from dnnh.nets import prototxt, specs
-from dnnh.retrieval import index_writer
+from dnnh.retrieval import image_groups
 
 SPEC = specs.net_spec("digits", bits=12)
 DIGITS = datasets.load("digits").images
@@ -32,7 +32,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     """37 digits in folders of their classes, and two files that are not images."""
-    monkeypatch.setattr(index_writer, "GROUP", 10)
+    monkeypatch.setattr(image_groups, "GROUP", 10)
     for i in range(37):
         folder = tmp_path / "photos" / f"class{i % 3}"
         folder.mkdir(parents=True, exist_ok=True)

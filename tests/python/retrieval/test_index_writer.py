@@ -13,7 +13,7 @@ from dnnh import atomic_files, files
 from dnnh.data import datasets, image_database, sources
 from dnnh.errors import UserError
 from dnnh.nets import encoder, prototxt, specs
-from dnnh.retrieval import index_files, index_writer
+from dnnh.retrieval import image_groups, index_files, index_writer
 from dnnh.retrieval.image_index import NetInfo
 
 SPEC = specs.net_spec("digits", bits=12)
@@ -154,7 +154,7 @@ def test_the_expected_file_size_is_about_the_real_one(tmp_path, monkeypatch):
         path = tmp_path / f"{length}.h5"
         writer = index_writer.IndexWriter(path, net, "")
         items = [sources.Item(f"{i:0{length}}", ("a",), lambda: blank) for i in range(20_000)]
-        for group in index_writer.read_groups(items, SPEC.config.input):
+        for group in image_groups.read_groups(items, SPEC.config.input):
             writer.add(group, lambda images: np.zeros((len(images), 12)))
         writer.finish()
         assert path.stat().st_size < expected[-1] < 2 * path.stat().st_size + 1_000_000

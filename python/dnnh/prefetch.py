@@ -1,4 +1,4 @@
-"""What threads read ahead of those that need it."""
+"""Results that threads compute before they are needed."""
 
 import collections
 import concurrent.futures
@@ -7,8 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-# Enough to keep a GPU busy with small photographs. Pillow, h5py and NumPy release Python's
-# lock meanwhile.
+# Pillow, h5py and NumPy release Python's lock while they work.
 THREADS = min(8, len(os.sched_getaffinity(0)))
 
 Item = TypeVar("Item")

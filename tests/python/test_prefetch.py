@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dnnh import read_ahead
+from dnnh import prefetch
 
 
 def test_results_are_in_the_order_of_the_items():
@@ -17,13 +17,13 @@ def test_results_are_in_the_order_of_the_items():
             turn.set()
         return item * item
 
-    results = read_ahead.in_order(slow_first, range(50), ahead=8)
-    if read_ahead.THREADS == 1:
+    results = prefetch.in_order(slow_first, range(50), ahead=8)
+    if prefetch.THREADS == 1:
         turn.set()
     assert list(results) == [item * item for item in range(50)]
 
 
-def test_no_more_than_that_is_read_ahead():
+def test_no_more_than_that_is_prefetched():
     taken = []
 
     def items():
@@ -31,7 +31,7 @@ def test_no_more_than_that_is_read_ahead():
             taken.append(i)
             yield i
 
-    results = read_ahead.in_order(abs, items(), ahead=5)
+    results = prefetch.in_order(abs, items(), ahead=5)
     assert next(results) == 0
     assert len(taken) == 6  # five waiting, and the one that was given out
     assert [next(results) for _ in range(3)] == [1, 2, 3]
@@ -44,7 +44,7 @@ def test_what_is_raised_reaches_the_caller_in_its_place():
             raise ValueError("three")
         return item
 
-    results = read_ahead.in_order(refuse, range(10), ahead=4)
+    results = prefetch.in_order(refuse, range(10), ahead=4)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
@@ -52,7 +52,7 @@ def test_what_is_raised_reaches_the_caller_in_its_place():
 
 def test_threads_end_with_whoever_stops_early():
     before = threading.active_count()
-    results = read_ahead.in_order(abs, range(100), ahead=4)
+    results = prefetch.in_order(abs, range(100), ahead=4)
     next(results)
     results.close()
     assert threading.active_count() == before
