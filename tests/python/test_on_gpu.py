@@ -1,5 +1,6 @@
 """tests/on_gpu.sh, rehearsed with this build in place of a bundle, and a few images."""
 
+import argparse
 import hashlib
 import io
 import json
@@ -18,6 +19,7 @@ from dnnh.paths import ROOT
 
 sys.path.append(str(ROOT / "tests/gpu"))  # before the first import of a module there
 
+import gpu_parts
 import make_bundle
 
 BUILD = ROOT / os.path.relpath(caffe.__file__, ROOT).split(os.sep)[0]
@@ -102,3 +104,28 @@ def test_what_was_not_reached_is_reported(bundle, tmp_path):
     on_gpu(bundle, tmp_path, "--rehearse", "--seconds", "30", "--parts", "encoding")
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert parts["encoding"]["state"] == "not reached"
+
+
+def test_a_training_that_is_interrupted_resumes_elsewhere(bundle, tmp_path, monkeypatch):
+    def train(output, resume, seconds):
+        shutil.rmtree(bundle / "work", ignore_errors=True)
+        arguments = argparse.Namespace(rehearse=True, resume=resume, seconds=seconds)
+        check = gpu_parts.Check(bundle, output, arguments)
+        check.limit = check.end
+        output.mkdir()
+        solver = check.solver
+        iterations = gpu_parts.iteration_of(resume) + 2 if resume else 1000
+        settings = {"max_iter": iterations, "display": 1, "snapshot": 2}
+        monkeypatch.setattr(check, "solver", lambda name, **_: solver(name, **settings))
+        result = {}
+        check.paper_schedule(result)
+        return result
+
+    first = train(tmp_path / "first", None, seconds=8)
+    assert first["interrupted"] and first["iterations"] > 0
+    (state,) = (tmp_path / "first").glob("*.solverstate")  # the newest alone
+    assert first["iterations"] == gpu_parts.iteration_of(state)
+    moved = (tmp_path / "first").rename(tmp_path / "moved") / state.name
+    second = train(tmp_path / "second", moved, seconds=60)
+    assert second["iterations"] == first["iterations"] + 2
+    assert f"Resuming from {state.name}" in (tmp_path / "second/paper.log").read_text()

@@ -47,7 +47,7 @@ class Encoder:
         self._weights, self._gpu = pathlib.Path(weights), gpu
         pycaffe.use(gpu)
         self._running = threading.Lock()  # a Caffe net has one input and one output
-        self._net = _build(deploy)
+        self._net = build(deploy)
         _load_weights(self._net, self._weights)
         if len(self._net.outputs) != 1:
             raise UserError(
@@ -140,7 +140,7 @@ class Encoder:
         return codes
 
 
-def _build(deploy: str) -> Any:
+def build(deploy: str) -> Any:
     """The net of a prototxt, which is parsed first: Caffe ends the process where it cannot."""
     from google.protobuf import text_format
 

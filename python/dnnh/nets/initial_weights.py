@@ -1,0 +1,47 @@
+"""Initial weights with which both sub-networks start alike.
+
+Where they start from different random weights, each bit first means one thing to one of them and
+another to the other. The paper (Lai et al., CVPR 2015, section 4.4) does not mention how its two
+sub-networks start.
+"""
+
+import pathlib
+
+from dnnh import paths
+from dnnh.errors import UserError
+from dnnh.nets import encoder, prototxt, pycaffe
+from dnnh.nets.specs import NetSpec
+
+
+def path_of(spec: NetSpec) -> pathlib.Path:
+    """Where a net's initial weights lie."""
+    return paths.ROOT / f"{spec.snapshot_prefix}_initial.caffemodel"
+
+
+def shared(spec: NetSpec) -> bytes:
+    """A model file whose two sub-networks have the same random weights, those of the fillers.
+
+    Parameters
+    ----------
+    spec : NetSpec
+        Of a net with two sub-networks; its training seed is that of the weights.
+
+    Raises
+    ------
+    UserError
+        If the net has one sub-network.
+    """
+    first, *others = spec.config.towers
+    if not others:
+        raise UserError(f"'{spec.method}' has one sub-network; name a net with two")
+    pycaffe.load().set_random_seed(spec.train_seed)
+    net = encoder.build(prototxt.deploy_text(spec, first))
+    model = pycaffe.messages().NetParameter(name=f"{spec.training_name}_initial")
+    for tower in (first, *others):
+        for name, blobs in net.params.items():
+            layer = model.layer.add(name=tower + name.removeprefix(first))
+            for blob in blobs:
+                values = layer.blobs.add()
+                values.shape.dim.extend(blob.shape)
+                values.data.extend(blob.data.ravel().tolist())
+    return model.SerializeToString()
