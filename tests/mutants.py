@@ -330,6 +330,11 @@ _EDITS = {
             "cv::BORDER_REFLECT_101",
             "cv::BORDER_CONSTANT",
         ),
+        "transform: TrivialAugment in TEST": (
+            "phase == TRAIN ? options.trivial_augment() : 0",
+            "options.trivial_augment()",
+        ),
+        "transform: TrivialAugment left out": ("if (trivial_augment_ > 0) {", "if (false) {"),
         "transform: random affine in TEST": (
             "phase == TRAIN ? options.random_affine() : 0",
             "options.random_affine()",
@@ -446,6 +451,39 @@ _EDITS = {
         ),
         "scale: bias gradient of the factor": ("AddToDiff(bias_diff_,", "AddToDiff(factor_diff_,"),
     },
+    "data/trivial_augment.cpp": {
+        "trivial augment: half of the range": ("1 + 0.99 * amount", "1 + 0.49 * amount"),
+        "trivial augment: grey of a single channel": (
+            "double(values[i]) / image->channels",
+            "double(values[i])",
+        ),
+        "trivial augment: contrast about each pixel": ("if (is_of_image) {", "if (false) {"),
+        "trivial augment: edges sharpened": (
+            "int x = 1; x + 1 < image->width",
+            "int x = 0; x < image->width",
+        ),
+        "trivial augment: too few bits": ("std::lround(6 * size)", "std::lround(7 * size)"),
+        "trivial augment: dark values solarized": ("v >= 256 * (1 - size)", "v < 256 * (1 - size)"),
+        "trivial augment: contrast not stretched": (
+            "(v - least) * 255 / (most - least)",
+            "v - least",
+        ),
+        "trivial augment: rotates the other way": ("135 * amount * CV_PI", "-135 * amount * CV_PI"),
+        "trivial augment: turns about a corner": (
+            "shift = centre - map * centre + moved",
+            "shift = moved",
+        ),
+        "trivial augment: translates by height": ("amount * result.width, 0", "amount * 2, 0"),
+        "trivial augment: fills with black": ("cv::BORDER_REFLECT_101", "cv::BORDER_CONSTANT"),
+        "trivial augment: channels from one plane": (
+            "image.data[c * image.channel_step",
+            "image.data[0 * image.channel_step",
+        ),
+        "trivial augment: strength ignored": (
+            "strength * random->Balanced()",
+            "random->Balanced()",
+        ),
+    },
     "gpu/divide_and_encode_kernels.hpp": {
         "kernel: a slice too short": ("j < slices.begin(i + 1)", "j < slices.begin(i + 1) - 1"),
         "kernel: a slice too long": ("j < slices.begin(i + 1)", "j <= slices.begin(i + 1)"),
@@ -543,6 +581,7 @@ TESTS = {
     "data/image_database": "ImageTransform*:TripletData*",
     "data/image_transform": "ImageTransform*",
     "data/prefetcher": "Prefetcher*",
+    "data/trivial_augment": "TrivialAugment*",
     "files/atomic_file": "AtomicFile*:*SnapshotTest*",
     "files/lmdb_pages": "LmdbPages*",
     "gpu": "*",

@@ -11,6 +11,8 @@
 
 #include "caffe/common.hpp"
 
+#include "layers/data/trivial_augment.hpp"
+
 namespace caffe {
 
 namespace {
@@ -36,11 +38,17 @@ ImageTransform::ImageTransform(const std::string& owner,
     : param_(param), is_training_(phase == TRAIN), channels_(images.channels()),
       random_affine_(phase == TRAIN ? options.random_affine() : 0),
       color_jitter_(phase == TRAIN ? options.color_jitter() : 0),
+      trivial_augment_(phase == TRAIN ? options.trivial_augment() : 0),
       cutout_(phase == TRAIN ? static_cast<int>(options.cutout()) : 0) {
   CHECK(random_affine_ >= 0 && random_affine_ < 1)
       << owner << ": random_affine is " << random_affine_
       << ", it must be from 0 to below 1";
+  CHECK(trivial_augment_ >= 0 && trivial_augment_ <= 1)
+      << owner << ": trivial_augment is " << trivial_augment_
+      << ", it must be from 0 to 1";
 #ifndef USE_OPENCV
+  CHECK_EQ(trivial_augment_, 0) << owner << ": this build has no OpenCV, which"
+                                << " trivial_augment needs; set it to 0";
   CHECK_EQ(random_affine_, 0) << owner << ": this build has no OpenCV, which"
                               << " random_affine needs; set it to 0";
 #endif
@@ -88,6 +96,17 @@ ImageTransform::ImageTransform(const std::string& owner,
 template <typename Dtype>
 void ImageTransform::Apply(const Pixels& image, RandomStream* random,
                            Dtype* values) const {
+  if (trivial_augment_ > 0) {
+    WarpCropAndScale(TrivialAugment(image, trivial_augment_, random), random,
+                     values);
+  } else {
+    WarpCropAndScale(image, random, values);
+  }
+}
+
+template <typename Dtype>
+void ImageTransform::WarpCropAndScale(const Pixels& image, RandomStream* random,
+                                      Dtype* values) const {
   if (random_affine_ > 0) {
     CropAndScale(RandomAffine(image, random), random, values);
   } else {

@@ -27,6 +27,7 @@ namespace caffe {
  *     what lies outside of the image. In TRAIN only, as are:
  *   - color_jitter: a random contrast, about a pixel of 128, and a random shift
  *     of each channel
+ *   - trivial_augment: one operation of TrivialAugment, before all others
  *   - cutout: a square of 128 (DeVries and Taylor, "Improved Regularization of
  *     Convolutional Neural Networks with Cutout", 2017)
  */
@@ -41,8 +42,9 @@ class ImageTransform {
   int height() const { return height_; }  // of the output
   int width() const { return width_; }
 
-  /// Writes channels x height x width values. Draws, in this order: the four
-  /// elements of the affine map; whether to flip; the first row and the first
+  /// Writes channels x height x width values. Draws, in this order: the
+  /// operation of TrivialAugment and its strength; the four elements of the
+  /// affine map; whether to flip; the first row and the first
   /// column of the crop; the contrast and each channel's shift; the row and the
   /// column of the centre of the Cutout square. What is off is not drawn.
   template <typename Dtype>
@@ -50,6 +52,10 @@ class ImageTransform {
 
  private:
   Pixels RandomAffine(const Pixels& image, RandomStream* random) const;
+  // All that comes after TrivialAugment.
+  template <typename Dtype>
+  void WarpCropAndScale(const Pixels& image, RandomStream* random,
+                        Dtype* values) const;
   // All that comes after the affine warp.
   template <typename Dtype>
   void CropAndScale(const Pixels& image, RandomStream* random,
@@ -65,7 +71,7 @@ class ImageTransform {
   // The row or column of the image for each one of the padded image.
   std::vector<int> source_row_, source_column_;
   std::vector<float> mean_;  // of each channel
-  float random_affine_, color_jitter_;
+  float random_affine_, color_jitter_, trivial_augment_;
   int cutout_;
 };
 

@@ -85,6 +85,7 @@ def _augmentation_of(spec: NetSpec) -> dict[str, Any]:
         "pad": augmentation.pad,
         "random_affine": augmentation.random_affine,
         "color_jitter": augmentation.color_jitter,
+        "trivial_augment": augmentation.trivial_augment,
         "cutout": augmentation.cutout,
     }
     if augmentation.off_for:

@@ -37,6 +37,7 @@ class Augmentation:
     pad: int = 0  # added on each side for random crops, by reflection
     random_affine: float = 0
     color_jitter: float = 0
+    trivial_augment: float = 0  # the share of its wide ranges
     cutout: int = 0  # side of the square
     # The last iterations train on images that are only mirrored, so that the running statistics
     # of batch normalization, which look back over 50, match those of images to be encoded.

@@ -12,6 +12,7 @@
 
 #include "layers/data/image_lmdb.hpp"
 #include "layers/data/image_transform.hpp"
+#include "layers/data/trivial_augment.hpp"
 
 namespace caffe {
 
@@ -162,6 +163,30 @@ TEST_F(ImageTransformTest, BytesAfterAJpegAreIgnored) {
   datum.set_data(datum.data() + "\r\n and so on");
   Write(datum);
   EXPECT_EQ(Plain(Open()), expected);
+}
+
+// Its operation and strength are drawn first; what follows is as without it.
+TEST_F(ImageTransformTest, TrivialAugmentComesFirst) {
+  Write(RawImage(3, 7, 6, 40, 0));
+  const auto options = [](const std::string& more) {
+    return Options("pad: 3 random_affine: 0.2" + more);
+  };
+  const TransformationParameter param = Parse("crop_size: 5 mirror: true");
+  const ImageTransform with("Test", param, options(" trivial_augment: 0.5"),
+                            TRAIN, Open());
+  const ImageTransform without("Test", param, options(""), TRAIN, *database_);
+  Pixels pixels;
+  database_->Read(0, &pixels);
+  for (uint64_t key = 0; key < 50; ++key) {
+    RandomStream random({key});
+    const Pixels first = TrivialAugment(pixels, 0.5, &random);
+    std::vector<float> expected(3 * 5 * 5);
+    without.Apply(first, &random, expected.data());
+    EXPECT_EQ(Apply(with, key), expected) << key;
+  }
+  const ImageTransform test("Test", {}, Options("trivial_augment: 1"), TEST,
+                            *database_);
+  EXPECT_EQ(Apply(test), Plain(*database_));
 }
 
 // On an image of linear ramps, an affine map gives linear ramps, whose slopes
@@ -333,6 +358,8 @@ TEST_F(ImageTransformTest, BadInput) {
   EXPECT_DEATH(transform("", "random_affine: 1"),
                "random_affine is 1, .* from 0 to below 1");
   EXPECT_DEATH(transform("", "random_affine: -0.1"), "random_affine is -0.1");
+  EXPECT_DEATH(transform("", "trivial_augment: 1.1"),
+               "trivial_augment is 1.1, .* from 0 to 1");
   EXPECT_DEATH(transform("", "color_jitter: 1"),
                "color_jitter is 1, .* from 0 to below 1");
   EXPECT_DEATH(transform("", "color_jitter: -0.1"), "color_jitter is -0.1");

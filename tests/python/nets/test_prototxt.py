@@ -479,6 +479,7 @@ def test_renamed_fields_keep_their_numbers():
         "random_affine": 13,
         "images": 14,
         "augment_until": 15,
+        "trivial_augment": 16,
     }
     assert {name: field.number for name, field in fields.items()} == numbers
 
