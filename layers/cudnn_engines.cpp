@@ -5,6 +5,8 @@
 #include "caffe/layer.hpp"
 #include "caffe/layer_factory.hpp"
 
+#include "layers/replace_layer.hpp"
+
 namespace caffe {
 
 #ifdef USE_CUDNN
@@ -18,26 +20,17 @@ void UseCaffe(Parameter* param) {
   }
 }
 
-// Calls ChooseEngine before Caffe's creator of a type.
+// Calls ChooseEngine before the creator of a type.
 template <typename Dtype, int kType>
-class ChoosesEngine {
- public:
-  explicit ChoosesEngine(const char* type) {
-    typename LayerRegistry<Dtype>::Creator& creator =
-        LayerRegistry<Dtype>::Registry()[type];
-    PreviousCreator() = creator;
-    creator = &Create;
-  }
-
- private:
-  static typename LayerRegistry<Dtype>::Creator& PreviousCreator() {
-    static typename LayerRegistry<Dtype>::Creator creator;
-    return creator;
-  }
-  static shared_ptr<Layer<Dtype>> Create(const LayerParameter& param) {
-    return PreviousCreator()(ChooseEngine(param));
+struct CreateWithEngine {
+  static shared_ptr<Layer<Dtype>> Create(
+      const LayerParameter& param,
+      typename LayerRegistry<Dtype>::Creator previous) {
+    return previous(ChooseEngine(param));
   }
 };
+template <typename Dtype, int kType>
+using ChoosesEngine = WrapCreator<Dtype, CreateWithEngine<Dtype, kType>>;
 
 #ifndef USE_ONEDNN
 // Otherwise ReplaceLayer calls ChooseEngine.

@@ -8,33 +8,48 @@
 namespace caffe {
 
 /**
- * @brief Registers a layer in place of the one that has its type so far:
- *        Caffe's own, or another replacement.
+ * @brief Registers a creator of layers in place of the one that has a type so
+ *        far: Caffe's own, or another wrapper.
  *
- * @tparam Replacement is created if Replacement::IsWanted(param), the previous
- *         layer otherwise
+ * @tparam Wrapper is used once for each type; Wrapper::Create(param, previous)
+ *         gets the creator that it replaces
  */
-template <typename Dtype, typename Replacement>
-class ReplaceLayer {
+template <typename Dtype, typename Wrapper>
+class WrapCreator {
  public:
-  explicit ReplaceLayer(const char* type) {
-    typename LayerRegistry<Dtype>::Creator& creator =
-        LayerRegistry<Dtype>::Registry()[type];
-    PreviousCreator() = creator;
+  typedef typename LayerRegistry<Dtype>::Creator Creator;
+
+  explicit WrapCreator(const char* type) {
+    Creator& creator = LayerRegistry<Dtype>::Registry()[type];
+    Previous() = creator;
     creator = &Create;
   }
 
  private:
-  static typename LayerRegistry<Dtype>::Creator& PreviousCreator() {
-    static typename LayerRegistry<Dtype>::Creator creator;
+  static Creator& Previous() {
+    static Creator creator;
     return creator;
   }
   static shared_ptr<Layer<Dtype>> Create(const LayerParameter& param) {
-    return Replacement::IsWanted(param)
-        ? shared_ptr<Layer<Dtype>>(new Replacement(param))
-        : PreviousCreator()(ChooseEngine(param));
+    return Wrapper::Create(param, Previous());
   }
 };
+
+/// Creates a Replacement if Replacement::IsWanted(param), the previous layer
+/// otherwise.
+template <typename Dtype, typename Replacement>
+struct CreateReplacement {
+  static shared_ptr<Layer<Dtype>> Create(
+      const LayerParameter& param,
+      typename LayerRegistry<Dtype>::Creator previous) {
+    return Replacement::IsWanted(param)
+        ? shared_ptr<Layer<Dtype>>(new Replacement(param))
+        : previous(ChooseEngine(param));
+  }
+};
+
+template <typename Dtype, typename Replacement>
+using ReplaceLayer = WrapCreator<Dtype, CreateReplacement<Dtype, Replacement>>;
 
 }  // namespace caffe
 

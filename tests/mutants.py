@@ -325,11 +325,6 @@ _EDITS = {
             "random->Below(width_)) - cutout_ / 2",
             "random->Below(width_ - cutout_ + 1))",
         ),
-        "transform: random affine about a corner": ("shift = centre - map * centre", "shift(0, 0)"),
-        "transform: random affine fills with black": (
-            "cv::BORDER_REFLECT_101",
-            "cv::BORDER_CONSTANT",
-        ),
         "transform: TrivialAugment in TEST": (
             "phase == TRAIN ? options.trivial_augment() : 0",
             "options.trivial_augment()",
@@ -338,10 +333,6 @@ _EDITS = {
         "transform: random affine in TEST": (
             "phase == TRAIN ? options.random_affine() : 0",
             "options.random_affine()",
-        ),
-        "transform: random affine shears one way only": (
-            "map(1, 0), map(1, 1), shift[1]",
-            "0, map(1, 1), shift[1]",
         ),
         "transform: random affine of one channel for all": (
             "const_cast<uint8_t*>(image.data + c * image.channel_step)",
@@ -451,6 +442,20 @@ _EDITS = {
         ),
         "scale: bias gradient of the factor": ("AddToDiff(bias_diff_,", "AddToDiff(factor_diff_,"),
     },
+    "data/affine_warp.cpp": {
+        "transform: random affine about a corner": (
+            "shift = centre - map * centre + moved",
+            "shift = moved",
+        ),
+        "transform: random affine fills with black": (
+            "cv::BORDER_REFLECT_101",
+            "cv::BORDER_CONSTANT",
+        ),
+        "transform: random affine shears one way only": (
+            "map(1, 0), map(1, 1), shift[1]",
+            "0, map(1, 1), shift[1]",
+        ),
+    },
     "data/trivial_augment.cpp": {
         "trivial augment: half of the range": ("1 + 0.99 * amount", "1 + 0.49 * amount"),
         "trivial augment: grey of a single channel": (
@@ -469,12 +474,7 @@ _EDITS = {
             "v - least",
         ),
         "trivial augment: rotates the other way": ("135 * amount * CV_PI", "-135 * amount * CV_PI"),
-        "trivial augment: turns about a corner": (
-            "shift = centre - map * centre + moved",
-            "shift = moved",
-        ),
         "trivial augment: translates by height": ("amount * result.width, 0", "amount * 2, 0"),
-        "trivial augment: fills with black": ("cv::BORDER_REFLECT_101", "cv::BORDER_CONSTANT"),
         "trivial augment: channels from one plane": (
             "image.data[c * image.channel_step",
             "image.data[0 * image.channel_step",
@@ -581,6 +581,7 @@ TESTS = {
     "data/image_database": "ImageTransform*:TripletData*",
     "data/image_transform": "ImageTransform*",
     "data/prefetcher": "Prefetcher*",
+    "data/affine_warp": "ImageTransform*",
     "data/trivial_augment": "TrivialAugment*",
     "files/atomic_file": "AtomicFile*:*SnapshotTest*",
     "files/lmdb_pages": "LmdbPages*",

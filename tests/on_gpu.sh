@@ -17,4 +17,4 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -W ignore -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' \
   "$archive" "$folder"
-python3 "$folder/on_gpu.py" "$folder" "$output" "$@"
+python3 "$folder/dnnh/on_gpu.py" "$folder/dnnh" "$output" "$@"

@@ -53,28 +53,32 @@ inline void Append(cudnnTensorDescriptor_t tensor, Shapes* shapes) {
   shapes->insert(shapes->end(), values.begin(), values.end());
 }
 
-inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom,
-                       cudnnTensorDescriptor_t top,
-                       cudnnFilterDescriptor_t filter,
-                       cudnnConvolutionDescriptor_t convolution) {
+struct Convolution {
+  cudnnHandle_t handle;
+  cudnnTensorDescriptor_t bottom, top;
+  cudnnFilterDescriptor_t filter;
+  cudnnConvolutionDescriptor_t convolution;
+};
+
+inline Shapes ShapesOf(const Convolution& of) {
   Shapes shapes(1);
   cudaGetDevice(&shapes[0]);
-  Append(bottom, &shapes);
-  Append(top, &shapes);
+  Append(of.bottom, &shapes);
+  Append(of.top, &shapes);
   cudnnDataType_t type;
   cudnnTensorFormat_t format;
   cudnnConvolutionMode_t mode;
   cudnnMathType_t math;
   std::array<int, 4> sizes;
-  cudnnGetFilter4dDescriptor(filter, &type, &format, &sizes[0], &sizes[1],
+  cudnnGetFilter4dDescriptor(of.filter, &type, &format, &sizes[0], &sizes[1],
                              &sizes[2], &sizes[3]);
   shapes.insert(shapes.end(), sizes.begin(), sizes.end());
   std::array<int, 6> steps;
-  cudnnGetConvolution2dDescriptor(convolution, &steps[0], &steps[1], &steps[2],
-                                  &steps[3], &steps[4], &steps[5], &mode,
-                                  &type);
+  cudnnGetConvolution2dDescriptor(of.convolution, &steps[0], &steps[1],
+                                  &steps[2], &steps[3], &steps[4], &steps[5],
+                                  &mode, &type);
   shapes.insert(shapes.end(), steps.begin(), steps.end());
-  cudnnGetConvolutionMathType(convolution, &math);
+  cudnnGetConvolutionMathType(of.convolution, &math);
   shapes.push_back(math);
   return shapes;
 }
@@ -82,6 +86,68 @@ inline Shapes ShapesOf(cudnnTensorDescriptor_t bottom,
 inline bool IsOn(const char* variable) {
   const char* setting = std::getenv(variable);
   return setting && std::string(setting) == "1";
+}
+
+// What cuDNN is asked, for each direction. Measure has it time all algorithms,
+// Rank asks for its expectations; both sort them, the fastest first. Size fails
+// for an algorithm that does not run.
+inline cudnnStatus_t Measure(const Convolution& of, int room, int* count,
+                             cudnnConvolutionFwdAlgoPerf_t* measured) {
+  return cudnnFindConvolutionForwardAlgorithm(of.handle, of.bottom, of.filter,
+                                              of.convolution, of.top, room,
+                                              count, measured);
+}
+inline cudnnStatus_t Rank(const Convolution& of, int room, int* count,
+                          cudnnConvolutionFwdAlgoPerf_t* expected) {
+  return cudnnGetConvolutionForwardAlgorithm_v7(of.handle, of.bottom, of.filter,
+                                                of.convolution, of.top, room,
+                                                count, expected);
+}
+inline cudnnStatus_t Size(const Convolution& of,
+                          cudnnConvolutionFwdAlgo_t algorithm, size_t* bytes) {
+  return cudnnGetConvolutionForwardWorkspaceSize(of.handle, of.bottom,
+                                                 of.filter, of.convolution,
+                                                 of.top, algorithm, bytes);
+}
+
+inline cudnnStatus_t Measure(const Convolution& of, int room, int* count,
+                             cudnnConvolutionBwdFilterAlgoPerf_t* measured) {
+  return cudnnFindConvolutionBackwardFilterAlgorithm(
+      of.handle, of.bottom, of.top, of.convolution, of.filter, room, count,
+      measured);
+}
+inline cudnnStatus_t Rank(const Convolution& of, int room, int* count,
+                          cudnnConvolutionBwdFilterAlgoPerf_t* expected) {
+  return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+      of.handle, of.bottom, of.top, of.convolution, of.filter, room, count,
+      expected);
+}
+inline cudnnStatus_t Size(const Convolution& of,
+                          cudnnConvolutionBwdFilterAlgo_t algorithm,
+                          size_t* bytes) {
+  return cudnnGetConvolutionBackwardFilterWorkspaceSize(
+      of.handle, of.bottom, of.top, of.convolution, of.filter, algorithm,
+      bytes);
+}
+
+inline cudnnStatus_t Measure(const Convolution& of, int room, int* count,
+                             cudnnConvolutionBwdDataAlgoPerf_t* measured) {
+  return cudnnFindConvolutionBackwardDataAlgorithm(of.handle, of.filter, of.top,
+                                                   of.convolution, of.bottom,
+                                                   room, count, measured);
+}
+inline cudnnStatus_t Rank(const Convolution& of, int room, int* count,
+                          cudnnConvolutionBwdDataAlgoPerf_t* expected) {
+  return cudnnGetConvolutionBackwardDataAlgorithm_v7(
+      of.handle, of.filter, of.top, of.convolution, of.bottom, room, count,
+      expected);
+}
+inline cudnnStatus_t Size(const Convolution& of,
+                          cudnnConvolutionBwdDataAlgo_t algorithm,
+                          size_t* bytes) {
+  return cudnnGetConvolutionBackwardDataWorkspaceSize(
+      of.handle, of.filter, of.top, of.convolution, of.bottom, algorithm,
+      bytes);
 }
 
 // The choice for some shapes, and the size of its workspace.
@@ -94,11 +160,11 @@ struct Choice {
 // The first of the ranked algorithms that fits: one that runs with the layer's
 // arithmetic, in a workspace within the limit and, if asked for, with the same
 // result each time. cuDNN lists an algorithm without tensor cores under
-// CUDNN_DEFAULT_MATH alone. `size` asks how large the workspace is, which fails
-// for an algorithm that does not run.
-template <typename Perf, typename Algo, typename Size>
-bool TakeFirst(const Perf* ranked, int count, cudnnMathType_t math,
-               bool is_deterministic, const Size& size, Choice<Algo>* chosen) {
+// CUDNN_DEFAULT_MATH alone.
+template <typename Perf, typename Algo>
+bool TakeFirst(const Convolution& of, const Perf* ranked, int count,
+               cudnnMathType_t math, bool is_deterministic,
+               Choice<Algo>* chosen) {
   const size_t limit = WorkspaceLimit();
   for (int i = 0; i < count; ++i) {
     const bool is_listed =
@@ -110,7 +176,7 @@ bool TakeFirst(const Perf* ranked, int count, cudnnMathType_t math,
     size_t bytes = 0;
     if (ranked[i].status == CUDNN_STATUS_SUCCESS && is_of_math
         && (!is_deterministic || ranked[i].determinism == CUDNN_DETERMINISTIC)
-        && size(ranked[i].algo, &bytes) == CUDNN_STATUS_SUCCESS
+        && Size(of, ranked[i].algo, &bytes) == CUDNN_STATUS_SUCCESS
         && bytes <= limit) {
       *chosen = {ranked[i].algo, (bytes + 255) / 256 * 256};
       return true;
@@ -130,12 +196,10 @@ inline std::mutex* KnownMutex() {
   return &mutex;
 }
 
-// The algorithm for these shapes. `measure` has cuDNN time all of them, `rank`
-// asks for its expectations; both sort them, the fastest first.
-template <typename Perf, typename Algo, typename Measure, typename Rank,
-          typename Size>
-cudnnStatus_t Choose(const Shapes& shapes, const Measure& measure,
-                     const Rank& rank, const Size& size, Algo* algorithm) {
+// The algorithm for a convolution: measured, unless it must be deterministic.
+template <typename Perf, typename Algo>
+cudnnStatus_t Choose(const Convolution& of, Algo* algorithm) {
+  const Shapes shapes = ShapesOf(of);
   const std::lock_guard<std::mutex> lock(*KnownMutex());
   std::map<Shapes, Choice<Algo>>* known = Known<Algo>();
   const auto cached = known->find(shapes);
@@ -149,14 +213,14 @@ cudnnStatus_t Choose(const Shapes& shapes, const Measure& measure,
   int count = 0;
   Choice<Algo> chosen;
   bool is_chosen = !IsOn("DNNH_DETERMINISTIC")
-      && measure(room, &count, ranked.data()) == CUDNN_STATUS_SUCCESS
-      && TakeFirst(ranked.data(), count, math, false, size, &chosen);
-  cudaGetLastError();  // measuring takes memory, of which there may be too
-                       // little
+      && Measure(of, room, &count, ranked.data()) == CUDNN_STATUS_SUCCESS
+      && TakeFirst(of, ranked.data(), count, math, false, &chosen);
+  // Measuring takes memory, of which there may be too little.
+  cudaGetLastError();
   if (!is_chosen) {
-    const cudnnStatus_t status = rank(room, &count, ranked.data());
+    const cudnnStatus_t status = Rank(of, room, &count, ranked.data());
     if (status != CUDNN_STATUS_SUCCESS) { return status; }
-    is_chosen = TakeFirst(ranked.data(), count, math, true, size, &chosen);
+    is_chosen = TakeFirst(of, ranked.data(), count, math, true, &chosen);
   }
   if (!is_chosen) { return CUDNN_STATUS_NOT_SUPPORTED; }
   (*known)[shapes] = chosen;
@@ -166,22 +230,24 @@ cudnnStatus_t Choose(const Shapes& shapes, const Measure& measure,
 
 // The size of a workspace, in whole 256 bytes. Caffe asks before every pass,
 // and cuDNN takes long to answer: that of a chosen algorithm is known already.
-template <typename Algo, typename Query>
-cudnnStatus_t WorkspaceSize(const Shapes& shapes, Algo algorithm,
-                            const Query& query, size_t* bytes) {
+template <typename Algo>
+cudnnStatus_t WorkspaceSize(const Convolution& of, Algo algorithm,
+                            size_t* bytes) {
   {
     const std::lock_guard<std::mutex> lock(*KnownMutex());
-    const auto cached = Known<Algo>()->find(shapes);
+    const auto cached = Known<Algo>()->find(ShapesOf(of));
     if (cached != Known<Algo>()->end()
         && cached->second.algorithm == algorithm) {
       *bytes = cached->second.bytes;
       return CUDNN_STATUS_SUCCESS;
     }
   }
-  const cudnnStatus_t status = query(bytes);
+  const cudnnStatus_t status = Size(of, algorithm, bytes);
   *bytes = (*bytes + 255) / 256 * 256;
   return status;
 }
+
+// What Caffe calls: each direction has its own order of arguments.
 
 inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
                                       cudnnTensorDescriptor_t bottom,
@@ -191,20 +257,7 @@ inline cudnnStatus_t ForwardAlgorithm(cudnnHandle_t handle,
                                       int /*preference*/, size_t /*limit*/,
                                       cudnnConvolutionFwdAlgo_t* chosen) {
   return Choose<cudnnConvolutionFwdAlgoPerf_t>(
-      ShapesOf(bottom, top, filter, convolution),
-      [&](int room, int* count, cudnnConvolutionFwdAlgoPerf_t* measured) {
-        return cudnnFindConvolutionForwardAlgorithm(
-            handle, bottom, filter, convolution, top, room, count, measured);
-      },
-      [&](int room, int* count, cudnnConvolutionFwdAlgoPerf_t* expected) {
-        return cudnnGetConvolutionForwardAlgorithm_v7(
-            handle, bottom, filter, convolution, top, room, count, expected);
-      },
-      [&](cudnnConvolutionFwdAlgo_t algorithm, size_t* bytes) {
-        return cudnnGetConvolutionForwardWorkspaceSize(
-            handle, bottom, filter, convolution, top, algorithm, bytes);
-      },
-      chosen);
+      {handle, bottom, top, filter, convolution}, chosen);
 }
 
 inline cudnnStatus_t BackwardFilterAlgorithm(
@@ -213,20 +266,7 @@ inline cudnnStatus_t BackwardFilterAlgorithm(
     cudnnFilterDescriptor_t filter, int /*preference*/, size_t /*limit*/,
     cudnnConvolutionBwdFilterAlgo_t* chosen) {
   return Choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
-      ShapesOf(bottom, top, filter, convolution),
-      [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* measured) {
-        return cudnnFindConvolutionBackwardFilterAlgorithm(
-            handle, bottom, top, convolution, filter, room, count, measured);
-      },
-      [&](int room, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* expected) {
-        return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
-            handle, bottom, top, convolution, filter, room, count, expected);
-      },
-      [&](cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* bytes) {
-        return cudnnGetConvolutionBackwardFilterWorkspaceSize(
-            handle, bottom, top, convolution, filter, algorithm, bytes);
-      },
-      chosen);
+      {handle, bottom, top, filter, convolution}, chosen);
 }
 
 inline cudnnStatus_t BackwardDataAlgorithm(
@@ -235,20 +275,7 @@ inline cudnnStatus_t BackwardDataAlgorithm(
     cudnnTensorDescriptor_t bottom, int /*preference*/, size_t /*limit*/,
     cudnnConvolutionBwdDataAlgo_t* chosen) {
   return Choose<cudnnConvolutionBwdDataAlgoPerf_t>(
-      ShapesOf(bottom, top, filter, convolution),
-      [&](int room, int* count, cudnnConvolutionBwdDataAlgoPerf_t* measured) {
-        return cudnnFindConvolutionBackwardDataAlgorithm(
-            handle, filter, top, convolution, bottom, room, count, measured);
-      },
-      [&](int room, int* count, cudnnConvolutionBwdDataAlgoPerf_t* expected) {
-        return cudnnGetConvolutionBackwardDataAlgorithm_v7(
-            handle, filter, top, convolution, bottom, room, count, expected);
-      },
-      [&](cudnnConvolutionBwdDataAlgo_t algorithm, size_t* bytes) {
-        return cudnnGetConvolutionBackwardDataWorkspaceSize(
-            handle, filter, top, convolution, bottom, algorithm, bytes);
-      },
-      chosen);
+      {handle, bottom, top, filter, convolution}, chosen);
 }
 
 inline cudnnStatus_t ForwardWorkspaceSize(
@@ -256,13 +283,8 @@ inline cudnnStatus_t ForwardWorkspaceSize(
     cudnnFilterDescriptor_t filter, cudnnConvolutionDescriptor_t convolution,
     cudnnTensorDescriptor_t top, cudnnConvolutionFwdAlgo_t algorithm,
     size_t* bytes) {
-  return WorkspaceSize(
-      ShapesOf(bottom, top, filter, convolution), algorithm,
-      [&](size_t* size) {
-        return cudnnGetConvolutionForwardWorkspaceSize(
-            handle, bottom, filter, convolution, top, algorithm, size);
-      },
-      bytes);
+  return WorkspaceSize({handle, bottom, top, filter, convolution}, algorithm,
+                       bytes);
 }
 
 inline cudnnStatus_t BackwardFilterWorkspaceSize(
@@ -270,13 +292,8 @@ inline cudnnStatus_t BackwardFilterWorkspaceSize(
     cudnnTensorDescriptor_t top, cudnnConvolutionDescriptor_t convolution,
     cudnnFilterDescriptor_t filter, cudnnConvolutionBwdFilterAlgo_t algorithm,
     size_t* bytes) {
-  return WorkspaceSize(
-      ShapesOf(bottom, top, filter, convolution), algorithm,
-      [&](size_t* size) {
-        return cudnnGetConvolutionBackwardFilterWorkspaceSize(
-            handle, bottom, top, convolution, filter, algorithm, size);
-      },
-      bytes);
+  return WorkspaceSize({handle, bottom, top, filter, convolution}, algorithm,
+                       bytes);
 }
 
 inline cudnnStatus_t BackwardDataWorkspaceSize(
@@ -284,13 +301,8 @@ inline cudnnStatus_t BackwardDataWorkspaceSize(
     cudnnTensorDescriptor_t top, cudnnConvolutionDescriptor_t convolution,
     cudnnTensorDescriptor_t bottom, cudnnConvolutionBwdDataAlgo_t algorithm,
     size_t* bytes) {
-  return WorkspaceSize(
-      ShapesOf(bottom, top, filter, convolution), algorithm,
-      [&](size_t* size) {
-        return cudnnGetConvolutionBackwardDataWorkspaceSize(
-            handle, filter, top, convolution, bottom, algorithm, size);
-      },
-      bytes);
+  return WorkspaceSize({handle, bottom, top, filter, convolution}, algorithm,
+                       bytes);
 }
 
 template <typename Value>

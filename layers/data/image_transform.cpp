@@ -5,12 +5,9 @@
 #include <string>
 #include <vector>
 
-#ifdef USE_OPENCV
-#include <opencv2/imgproc/imgproc.hpp>
-#endif
-
 #include "caffe/common.hpp"
 
+#include "layers/data/affine_warp.hpp"
 #include "layers/data/trivial_augment.hpp"
 
 namespace caffe {
@@ -161,15 +158,6 @@ Pixels ImageTransform::RandomAffine(const Pixels& image,
   for (double& element : map.val) {
     element += random_affine_ * random->Balanced();
   }
-  const cv::Vec2d centre((image.width - 1) / 2., (image.height - 1) / 2.);
-  const cv::Vec2d shift = centre - map * centre;
-  const cv::Matx23d to_source(map(0, 0), map(0, 1), shift[0],  //
-                              map(1, 0), map(1, 1), shift[1]);
-  const auto warp = [&](const cv::Mat& from, cv::Mat to) {
-    cv::warpAffine(from, to, to_source, from.size(),
-                   cv::INTER_LINEAR | cv::WARP_INVERSE_MAP,
-                   cv::BORDER_REFLECT_101);
-  };
   Pixels result;
   result.channels = image.channels;
   result.height = image.height;
@@ -182,14 +170,16 @@ Pixels ImageTransform::RandomAffine(const Pixels& image,
           image.height, image.width, CV_8UC1,
           const_cast<uint8_t*>(image.data + c * image.channel_step),
           image.row_step);
-      warp(plane,
-           result.decoded.rowRange(c * image.height, (c + 1) * image.height));
+      WarpAboutCentre(
+          plane,
+          result.decoded.rowRange(c * image.height, (c + 1) * image.height),
+          map);
     }
     result.channel_step = static_cast<ptrdiff_t>(image.height) * image.width;
     result.data = result.decoded.data;
   } else {  // the channels are interleaved
     result.decoded.create(image.decoded.size(), image.decoded.type());
-    warp(image.decoded, result.decoded);
+    WarpAboutCentre(image.decoded, result.decoded, map);
     result.channel_step = image.channel_step;
     result.data = result.decoded.data + (image.data - image.decoded.data);
   }

@@ -9,6 +9,8 @@
 #include <opencv2/imgproc/imgproc.hpp>
 #endif
 
+#include "layers/data/affine_warp.hpp"
+
 namespace caffe {
 
 #ifndef USE_OPENCV
@@ -108,17 +110,10 @@ void Autocontrast(const cv::Mat& plane) {
   Map([&](int v) { return (v - least) * 255 / (most - least); }, plane);
 }
 
-// Warps about the centre; `map` takes positions of the result to the source.
 void Warp(const cv::Matx22d& map, const cv::Vec2d& moved, Pixels* image) {
-  const cv::Vec2d centre((image->width - 1) / 2., (image->height - 1) / 2.);
-  const cv::Vec2d shift = centre - map * centre + moved;
-  const cv::Matx23d to_source(map(0, 0), map(0, 1), shift[0],  //
-                              map(1, 0), map(1, 1), shift[1]);
   for (int c = 0; c < image->channels; ++c) {
-    cv::Mat plane = Plane(*image, c);
-    cv::warpAffine(plane.clone(), plane, to_source, plane.size(),
-                   cv::INTER_LINEAR | cv::WARP_INVERSE_MAP,
-                   cv::BORDER_REFLECT_101);
+    const cv::Mat plane = Plane(*image, c);
+    WarpAboutCentre(plane.clone(), plane, map, moved);
   }
 }
 

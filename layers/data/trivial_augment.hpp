@@ -29,11 +29,16 @@ const int kOperations = 14;
 /**
  * @brief Applies one operation to an image.
  *
- * @param amount -1 to 1, the wide range of the paper: brightness, contrast,
- *        saturation and sharpness times 1 + 0.99 amount; posterize to
- *        8 - 6 |amount| bits; solarize values from 256 (1 - |amount|) on;
- * rotate by 135 amount degrees; shear by 0.99 amount; translate by the width or
- *        height times amount. Reflection fills what lies outside of the image.
+ * @param amount -1 to 1, of the paper's wide ranges:
+ *   - brightness, contrast, saturation, sharpness: times 1 + 0.99 amount
+ *   - posterize: to 8 - 6 |amount| bits
+ *   - solarize: values from 256 (1 - |amount|) on
+ *   - rotate: by 135 amount degrees
+ *   - shear: by 0.99 amount
+ *   - translate: by the width or height times amount
+ *   - autocontrast, equalize: not used
+ *
+ * Reflection fills what lies outside of the image.
  */
 Pixels Apply(Operation operation, double amount, const Pixels& image);
 

@@ -88,6 +88,7 @@ class GpuBatchNormLayer : public BatchNormLayer<Dtype> {
     const int num = blob.shape(0);
     return {num, this->channels_, num ? blob.count(1) / this->channels_ : 0};
   }
+
   Blob<Dtype> sums_;          // (2 x channels parts)
   Blob<Dtype> channel_sums_;  // (2 x channels)
 };

@@ -68,7 +68,7 @@ def main() -> None:
         copy_texts(folder)
         copy_images(arguments.images, folder)
         (folder / "cpu_losses.json").write_text(json.dumps(cpu_losses(folder)), encoding="utf-8")
-        archive = pack(folder, build / f"{arguments.name}.tar.xz")
+        archive = bundle.pack(folder, build / f"{arguments.name}.tar.xz")
     finally:
         shutil.rmtree(folder.parent, ignore_errors=True)
     size = archive.stat().st_size
@@ -163,14 +163,6 @@ def cpu_losses(folder: pathlib.Path) -> list[float]:
         sys.exit(f"error: caffe train ended with {process.returncode}")
     solver.unlink()
     return found
-
-
-def pack(folder: pathlib.Path, archive: pathlib.Path) -> pathlib.Path:
-    with tarfile.open(archive, "w:xz", preset=9) as packed:
-        for path in tqdm(sorted(folder.rglob("*")), desc="compressing", unit=" files"):
-            if path.is_file():
-                packed.add(path, path.relative_to(folder))
-    return archive
 
 
 if __name__ == "__main__":
