@@ -1,10 +1,12 @@
 #include "layers/batch_triplet_loss_layer.hpp"
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "caffe/util/math_functions.hpp"
 
+#include "layers/batch_labels.hpp"
 #include "layers/triplet_loss.hpp"
 
 namespace caffe {
@@ -17,6 +19,10 @@ void BatchTripletLossLayer<Dtype>::LayerSetUp(
       this->layer_param_.batch_triplet_loss_param();
   margin_ = param.margin();
   average_active_ = param.average_active();
+  adjacency_ = param.adjacency();
+  CHECK_GE(adjacency_, 0) << owner() << ": adjacency is " << adjacency_
+                          << ", it must be 0 or more, for example"
+                          << " batch_triplet_loss_param { adjacency: 0.1 }";
   SetUpTripletLoss(this->type(), "batch_triplet_loss_param", margin_,
                    top.size(), &this->layer_param_);
 }
@@ -24,51 +30,14 @@ void BatchTripletLossLayer<Dtype>::LayerSetUp(
 template <typename Dtype>
 void BatchTripletLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                            const vector<Blob<Dtype>*>& top) {
-  CHECK(bottom[0]->num_axes() >= 1 && bottom[1]->num_axes() >= 1
-        && bottom[0]->count() > 0 && bottom[1]->count() > 0
-        && bottom[0]->shape(0) == bottom[1]->shape(0))
-      << "BatchTripletLoss layer '" << this->layer_param_.name()
-      << "': the codes have shape " << bottom[0]->shape_string()
-      << ", the labels " << bottom[1]->shape_string()
-      << "; they must be N x q, and N or N x classes, for example 60 x 48 and"
-      << " 60";
-  CHECK(bottom[1]->num_axes() == 1
-        || (bottom[1]->num_axes() == 2 && bottom[1]->shape(1) > 1))
-      << "BatchTripletLoss layer '" << this->layer_param_.name()
-      << "': the labels have shape " << bottom[1]->shape_string() << "; numbers"
-      << " of classes have shape N, multi-hot labels have shape N x classes, "
-         "for"
-      << " example 60, or 60 x 10";
+  CheckLabelShapes(owner(), *bottom[0], *bottom[1]);
   for (Blob<Dtype>* blob : top) { blob->Reshape(vector<int>(0)); }
   uses_.Reshape({bottom[0]->shape(0), bottom[0]->shape(0)});
 }
 
 template <typename Dtype>
-void BatchTripletLossLayer<Dtype>::CheckLabels(
-    const Blob<Dtype>& labels) const {
-  if (labels.num_axes() == 1) { return; }
-  for (int i = 0; i < labels.count(); ++i) {
-    const Dtype label = labels.cpu_data()[i];
-    CHECK(label == 0 || label == 1)
-        << "BatchTripletLoss layer '" << this->layer_param_.name()
-        << "': a label is " << label << "; labels"
-        << " of shape N x classes are multi-hot, 1 or 0; numbers of classes "
-           "have"
-        << " shape N";
-  }
-}
-
-template <typename Dtype>
-bool BatchTripletLossLayer<Dtype>::ShareALabel(const Blob<Dtype>& labels, int i,
-                                               int j) const {
-  const int classes = labels.count(1);
-  const Dtype* a = labels.cpu_data() + i * classes;
-  const Dtype* b = labels.cpu_data() + j * classes;
-  if (labels.num_axes() == 1) { return *a == *b; }
-  for (int c = 0; c < classes; ++c) {
-    if (a[c] != 0 && b[c] != 0) { return true; }
-  }
-  return false;
+std::string BatchTripletLossLayer<Dtype>::owner() const {
+  return "BatchTripletLoss layer '" + this->layer_param_.name() + "'";
 }
 
 template <typename Dtype>
@@ -83,9 +52,9 @@ void BatchTripletLossLayer<Dtype>::Forward_cpu(
   const Dtype* codes = bottom[0]->cpu_data();  // num x bits
   Dtype* uses = uses_.mutable_cpu_data();      // num x num
   caffe_set(uses_.count(), Dtype(0), uses);
-  CheckLabels(*bottom[1]);
+  CheckLabels(owner(), *bottom[1]);
   triplets_ = active_ = 0;
-  double sum = 0;
+  double sum = 0, similar_pairs = 0, similar_sum = 0;
   vector<int> positives, negatives;
   vector<Dtype> distances(num);  // from the query
   for (int i = 0; i < num; ++i) {
@@ -93,14 +62,16 @@ void BatchTripletLossLayer<Dtype>::Forward_cpu(
     negatives.clear();
     for (int j = 0; j < num; ++j) {
       if (j == i) { continue; }
-      (ShareALabel(*bottom[1], i, j) ? positives : negatives).push_back(j);
+      (CommonLabels(*bottom[1], i, j) ? positives : negatives).push_back(j);
       distances[j] = 0;
       for (int b = 0; b < bits; ++b) {
         const Dtype difference = codes[i * bits + b] - codes[j * bits + b];
         distances[j] += difference * difference;
       }
     }
+    similar_pairs += positives.size();
     for (int j : positives) {
+      similar_sum += distances[j];
       for (int k : negatives) {
         const Dtype hinge = distances[j] - distances[k] + margin_;
         if (!HingeIsActive(hinge)) { continue; }
@@ -113,8 +84,27 @@ void BatchTripletLossLayer<Dtype>::Forward_cpu(
     triplets_ += double(positives.size()) * negatives.size();
   }
   top[0]->mutable_cpu_data()[0] = sum / divisor();
+  if (adjacency_ > 0 && similar_pairs > 0) {
+    AddAdjacency(similar_sum, similar_pairs, *bottom[1], top[0]);
+  }
   if (top.size() == 2) {
     top[1]->mutable_cpu_data()[0] = active_ / std::max(1., triplets_);
+  }
+}
+
+template <typename Dtype>
+void BatchTripletLossLayer<Dtype>::AddAdjacency(double sum, double pairs,
+                                                const Blob<Dtype>& labels,
+                                                Blob<Dtype>* loss) {
+  loss->mutable_cpu_data()[0] += adjacency_ * sum / pairs;
+  const int num = uses_.shape(0);
+  const Dtype use = adjacency_ * divisor() / pairs;
+  for (int i = 0; i < num; ++i) {
+    for (int j = 0; j < num; ++j) {
+      if (j != i && CommonLabels(labels, i, j)) {
+        uses_.mutable_cpu_data()[i * num + j] += use;
+      }
+    }
   }
 }
 
@@ -122,9 +112,7 @@ template <typename Dtype>
 void BatchTripletLossLayer<Dtype>::Backward_cpu(
     const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
     const vector<Blob<Dtype>*>& bottom) {
-  CHECK(!propagate_down[1])
-      << "BatchTripletLoss layer '" << this->layer_param_.name()
-      << "' has no gradient for labels";
+  CHECK(!propagate_down[1]) << owner() << " has no gradient for labels";
   if (!propagate_down[0]) { return; }
   const int num = bottom[0]->shape(0), bits = bottom[0]->count(1);
   const Dtype* codes = bottom[0]->cpu_data();

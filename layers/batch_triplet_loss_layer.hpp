@@ -1,6 +1,7 @@
 #ifndef DNNH_LAYERS_BATCH_TRIPLET_LOSS_LAYER_HPP_
 #define DNNH_LAYERS_BATCH_TRIPLET_LOSS_LAYER_HPP_
 
+#include <string>
 #include <vector>
 
 #include "caffe/blob.hpp"
@@ -15,11 +16,16 @@ namespace caffe {
  *        batch: thousands for N images, where joined triplets would be N/3.
  *
  * @f$ E = \frac{1}{T} \sum_{(i, j, k)} \max(0,
- *       \|b_i - b_j\|_2^2 - \|b_i - b_k\|_2^2 + m) @f$
+ *       \|b_i - b_j\|_2^2 - \|b_i - b_k\|_2^2 + m)
+ *       + \frac{\lambda}{P} \sum_{(i, j)} \|b_i - b_j\|_2^2 @f$
  *
  * over all i, j and k of which i and j are different images with a label in
  * common, and i and k have none. T is the number of these triplets or, with
- * average_active, of those whose hinge is active.
+ * average_active, of those whose hinge is active. P is the number of pairs
+ * (i, j); their term is the adjacency regularization of Zhang, Lin, Zhang, Zuo,
+ * Zhang, "Bit-Scalable Deep Hashing With Regularized Similarity Learning", IEEE
+ * TIP 2015, with the similarity 1 for images with a label in common and 0 for
+ * others.
  *
  * The loss is eq. 2 of Lai, Pan, Liu, Yan, CVPR 2015; all triplets of a batch
  * are "batch all" of Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for
@@ -40,6 +46,7 @@ class BatchTripletLossLayer : public LossLayer<Dtype> {
    * @param param provides BatchTripletLossParameter batch_triplet_loss_param:
    *   - margin (\b optional, default 1): m above, greater than 0.
    *   - average_active (\b optional, default false)
+   *   - adjacency (\b optional, default 0): lambda above, 0 or more
    */
   explicit BatchTripletLossLayer(const LayerParameter& param)
       : LossLayer<Dtype>(param), triplets_(0), active_(0) {}
@@ -60,18 +67,22 @@ class BatchTripletLossLayer : public LossLayer<Dtype> {
                             const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
-  // Ends the program if a multi-hot label is neither 1 nor 0.
-  void CheckLabels(const Blob<Dtype>& labels) const;
-  // Whether images i and j have a label in common.
-  bool ShareALabel(const Blob<Dtype>& labels, int i, int j) const;
+  // Type and name, for messages.
+  std::string owner() const;
   // The divisor of the sum of hinges.
   Dtype divisor() const;
+  // Adds the adjacency term, whose pairs have `sum` as squared distances, to
+  // the loss and to uses_.
+  void AddAdjacency(double sum, double pairs, const Blob<Dtype>& labels,
+                    Blob<Dtype>* loss);
 
   Dtype margin_;
   bool average_active_;
+  Dtype adjacency_;
   double triplets_, active_;  // in the batch
   // (N x N): the number of active triplets with query i and positive j, or
-  // minus the number of those with query i and negative j.
+  // minus the number of those with query i and negative j. The adjacency term
+  // counts as so many more triplets.
   Blob<Dtype> uses_;
 };
 

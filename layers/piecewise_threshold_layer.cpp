@@ -1,10 +1,8 @@
 #include "layers/piecewise_threshold_layer.hpp"
 
-#include <cmath>
-#include <limits>
 #include <vector>
 
-#include "caffe/util/math_functions.hpp"
+#include "layers/iteration_count.hpp"
 
 namespace caffe {
 
@@ -29,39 +27,16 @@ void PiecewiseThresholdLayer<Dtype>::LayerSetUp(
       << "PiecewiseThreshold layer '" << this->layer_param_.name()
       << "': stepsize is " << param.stepsize()
       << ", it must be at least 1 training iteration, " << example;
-  if (this->blobs_.empty()) {
-    this->blobs_.resize(1);
-    this->blobs_[0].reset(new Blob<Dtype>(vector<int>(1, 1)));
-    caffe_set(1, Dtype(0), this->blobs_[0]->mutable_cpu_data());
-  }
-  // No solver may update the count.
-  if (this->layer_param_.param_size() == 0) { this->layer_param_.add_param(); }
-  this->layer_param_.mutable_param(0)->set_lr_mult(0);
-  this->layer_param_.mutable_param(0)->set_decay_mult(0);
+  SetUpIterationCount(&this->layer_param_, &this->blobs_);
 }
 
 template <typename Dtype>
 void PiecewiseThresholdLayer<Dtype>::Schedule() {
   const PiecewiseThresholdParameter& param =
       this->layer_param_.piecewise_threshold_param();
-  Dtype iteration = this->blobs_[0]->cpu_data()[0];
-  if (this->phase_ == TRAIN) {
-    // With iter_size above 1 the solver runs Forward several times per
-    // iteration. It clears all diffs when an iteration starts, so a diff of the
-    // count that is not 0 means that this iteration is counted already. The
-    // mark is the smallest normal number: its square is 0, so it changes
-    // neither the norm that clip_gradients computes, nor any update.
-    Dtype* mark = this->blobs_[0]->mutable_cpu_diff();
-    if (mark[0] == 0) {
-      mark[0] = std::numeric_limits<Dtype>::min();
-      this->blobs_[0]->mutable_cpu_data()[0] += 1;
-    } else {
-      iteration -= 1;
-    }
-  }
-  const Dtype epsilon = param.epsilon()
-      * std::pow(Dtype(param.gamma()),
-                 std::floor(iteration / param.stepsize()));
+  const Dtype iteration = CountIteration(this->phase_, this->blobs_[0].get());
+  const Dtype epsilon = StepSchedule<Dtype>(param.epsilon(), param.gamma(),
+                                            param.stepsize(), iteration);
   LOG_IF(INFO,
          this->phase_ == TRAIN && epsilon != epsilon_ && Caffe::root_solver())
       << "PiecewiseThreshold layer '" << this->layer_param_.name()

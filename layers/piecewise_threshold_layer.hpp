@@ -38,13 +38,9 @@ DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
  * Neural Networks", CVPR 2015, eq. 6; and section 4.1 for epsilon's schedule:
  * it starts at 0.5 and decays by 20 % after every 20,000 training iterations.
  *
- * Blob 0, shape (1), is the number of training iterations begun so far. It is
- * saved with the net, so that training resumed from a snapshot continues the
- * schedule; its learning rate and decay are always 0. It increases by one in
- * each iteration of the solver in the TRAIN phase, whatever iter_size is, and
- * never in TEST. (As a float it counts exactly to 2^24.)
- * `caffe train -weights` copies it too. To start fine-tuning with the first
- * epsilon, give the layer another name.
+ * Blob 0, shape (1), is the number of training iterations begun so far
+ * (layers/iteration_count.hpp). `caffe train -weights` copies it, too. To start
+ * fine-tuning with the first epsilon, give the layer another name.
  *
  * @param bottom input Blob vector (length 1)
  *   -# any shape: the values s; in [0, 1] where the top is the bottom itself

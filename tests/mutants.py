@@ -14,14 +14,21 @@ class Mutant:
 
     @property
     def layer(self) -> str:
-        """The file's path without its suffix: the .cpp file of this name is compiled.
+        """The .cpp file that is compiled, without its suffix: that of the same name, or one
+        that includes the header.
 
         ``gpu`` for the kernels, which are compiled together.
         """
         if self.source.startswith("gpu/"):
             return "gpu"
-        return self.source.rpartition(".")[0]
+        return INCLUDED_BY.get(self.source, self.source.rpartition(".")[0])
 
+
+# Headers that several layers include: the layer whose tests must detect their mutants.
+INCLUDED_BY = {
+    "batch_labels.hpp": "ranking_list_loss_layer",
+    "iteration_count.hpp": "piecewise_threshold_layer",
+}
 
 # source: {name of the mutant: (original text, replacement)}
 _EDITS = {
@@ -71,10 +78,6 @@ _EDITS = {
     },
     "batch_triplet_loss_layer.cpp": {
         "batch loss: query is its own positive": ("if (j == i) { continue; }", ""),
-        "batch loss: all labels must be equal": (
-            "if (a[c] != 0 && b[c] != 0) { return true; }",
-            "if (a[c] != b[c]) { return false; } if (c == classes - 1) { return true; }",
-        ),
         "batch loss: gradient for one end of a distance": (
             "(uses[i * num + j] + uses[j * num + i])",
             "2 * uses[i * num + j]",
@@ -84,6 +87,64 @@ _EDITS = {
             "if (!(hinge > 0)) { continue; }",
         ),
         "batch loss: average over all": ("average_active_ ? active_ : triplets_", "triplets_"),
+        "batch loss: adjacency summed": ("adjacency_ * sum / pairs;", "adjacency_ * sum;"),
+        "batch loss: adjacency without a gradient": (
+            "uses_.mutable_cpu_data()[i * num + j] += use;",
+            "",
+        ),
+        "batch loss: adjacency of all pairs": (
+            "if (j != i && CommonLabels(labels, i, j)) {",
+            "if (j != i) {",
+        ),
+        "batch loss: adjacency divided as triplets are": (
+            "adjacency_ * divisor() / pairs;",
+            "adjacency_ / pairs;",
+        ),
+    },
+    "batch_labels.hpp": {
+        "labels: one in common counted": (
+            "{ common += a[c] != 0 && b[c] != 0; }",
+            "{ common |= a[c] != 0 && b[c] != 0; }",
+        ),
+        "labels: absent ones in common": ("a[c] != 0 && b[c] != 0;", "a[c] == b[c];"),
+    },
+    "ranking_list_loss_layer.cpp": {
+        "list loss: logarithm of the position": ("std::log(p + 2.)", "std::log(p + 1.5)"),
+        "list loss: gain linear in relevance": (
+            "(std::exp2(relevance[p]) - 1) /",
+            "relevance[p] /",
+        ),
+        "list loss: list not in order": (
+            "  std::sort(relevance.begin(), relevance.end(), std::greater<int>());\n",
+            "",
+        ),
+        "list loss: equal weights": (
+            "std::exp2(relevance[j]) - std::exp2(relevance[k]);",
+            "1;",
+        ),
+        "list loss: pairs of equal relevance": (
+            "relevance[j] <= relevance[k]",
+            "relevance[j] < relevance[k]",
+        ),
+        "list loss: distances doubled": (
+            "(inner[k] - inner[j]) / 2 + margin",
+            "(inner[k] - inner[j]) + margin",
+        ),
+        "list loss: sum over pairs": ("1 / (pairs * IdealGain", "1 / (IdealGain"),
+        "list loss: codes from 0 to 1": (
+            "2 * bottom[0]->cpu_data()[i] - 1;",
+            "bottom[0]->cpu_data()[i];",
+        ),
+        "list loss: gradients accumulate": (
+            "  caffe_set(gains_.count(), Dtype(0), gains_.mutable_cpu_data());\n",
+            "",
+        ),
+        "list loss: gradient for one end": (
+            "num, bits, num, scale, gains,\n                        codes, 1, diff);",
+            "num, bits, num, 0, gains,\n                        codes, 1, diff);",
+        ),
+        "list loss: balance without a gradient": ("scale * alpha / num,", "Dtype(0),"),
+        "list loss: balance not halved": ("      + alpha / 2\n", "      + alpha\n"),
     },
     "divide_and_encode_layer.hpp": {
         "encode: off-by-one slice": (
@@ -135,20 +196,34 @@ _EDITS = {
             "const Dtype* s = bottom[0]->cpu_data();  // g(s)",
             "const Dtype* s = top[0]->cpu_data();  // g(s)",
         ),
-        "threshold: counts in TEST": ("if (this->phase_ == TRAIN) {", "if (true) {"),
-        "threshold: counts every pass": ("if (mark[0] == 0) {", "if (true) {"),
-        "threshold: never counts": ("this->blobs_[0]->mutable_cpu_data()[0] += 1;", ""),
-        "threshold: mark contributes to clip_gradients": (
+    },
+    "iteration_count.hpp": {
+        "schedule: counts in TEST": ("if (phase != TRAIN) { return iteration; }", ""),
+        "schedule: counts every pass": ("if (mark[0] != 0) { return iteration - 1; }", ""),
+        "schedule: a second pass is an iteration ahead": (
+            "return iteration - 1;",
+            "return iteration;",
+        ),
+        "schedule: never counts": ("count->mutable_cpu_data()[0] += 1;", ""),
+        "schedule: mark contributes to clip_gradients": (
             "mark[0] = std::numeric_limits<Dtype>::min();",
             "mark[0] = 1;",
         ),
-        "threshold: solver updates the count": (
-            "mutable_param(0)->set_lr_mult(0);\n  this->layer_param_.mutable_param(0)->set_decay_mult(0);",
-            "mutable_param(0)->set_lr_mult(1);",
+        "schedule: solver updates the count": (
+            "param->mutable_param(0)->set_lr_mult(0);\n  param->mutable_param(0)->set_decay_mult(0);",
+            "param->mutable_param(0)->set_lr_mult(1);",
         ),
-        "threshold: decays one iteration early": (
-            "std::floor(iteration / param",
-            "std::floor((iteration + 1) / param",
+        "schedule: a step one iteration early": (
+            "std::floor(iteration / stepsize)",
+            "std::floor((iteration + 1) / stepsize)",
+        ),
+    },
+    "slope_sigmoid_layer.cpp": {
+        "slope: none": ("std::exp(-slope_ * v[i])", "std::exp(-v[i])"),
+        "slope: not in the gradient": ("top_diff[i] * slope_ * b[i]", "top_diff[i] * b[i]"),
+        "slope: gradient by the input": (
+            "const Dtype* b = top[0]->cpu_data();\n  const Dtype* top_diff",
+            "const Dtype* b = bottom[0]->cpu_data();\n  const Dtype* top_diff",
         ),
     },
     "code_monitor_layer.cpp": {
@@ -574,6 +649,8 @@ TESTS = {
     "batch_triplet_loss_layer": "BatchTripletLoss*",
     "divide_and_encode_layer": "DivideAndEncode*:FeatureSlices*",
     "piecewise_threshold_layer": "PiecewiseThreshold*",
+    "ranking_list_loss_layer": "RankingListLoss*",
+    "slope_sigmoid_layer": "SlopeSigmoid*",
     "code_monitor_layer": "CodeMonitor*",
     "data/triplet_data_layer": "TripletData*",
     "data/batch_sampler": "TripletData*",

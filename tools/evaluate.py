@@ -5,12 +5,14 @@
   python tools/evaluate.py --split validation        to choose settings: the held-out
                                                      training images among themselves
   python tools/evaluate.py --codes codes.h5 --json result.json      any codes file
+  python tools/evaluate.py --method drsch --keep-bits 24 --output results/drsch_24_of_48
 
 Prints a table and writes, under results/, the codes file, JSON, CSV, the plots of
 the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
 """
 
 import argparse
+import dataclasses
 import pathlib
 
 from dnnh import atomic_files, cli, errors, files, limits
@@ -48,6 +50,17 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_split_option(parser)
     cli.add_protocol_options(parser)
     cli.add_map_at_option(parser)
+    parser.add_argument(
+        "--keep-bits",
+        type=int,
+        metavar="N",
+        help="cut the codes to the N bits with the largest weights (of drsch)",
+    )
+    parser.add_argument(
+        "--unweighted",
+        action="store_true",
+        help="rank by Hamming distance where the codes have weights of bits, too",
+    )
     parser.add_argument("--json", type=pathlib.Path, help="write the JSON here, too")
     parser.add_argument(
         "--output", type=pathlib.Path, help="folder for the results (default: under results/)"
@@ -78,6 +91,10 @@ def main() -> None:
     else:
         codes, dataset, model = encode(arguments)
         source, protocol = dataset.source, str(codes.protocol)
+    if arguments.keep_bits is not None:
+        codes = codes_files.keep_heaviest(codes, arguments.keep_bits)
+    if arguments.unweighted:
+        codes = dataclasses.replace(codes, bit_weights=None)
     result = results.measure(
         codes,
         source=source,
@@ -107,7 +124,8 @@ def what_is_replaced(folder: pathlib.Path, result: Result) -> str | None:
         return None
     was = earlier.model or earlier.source
     now = result.model if earlier.model else result.source
-    if was == now and earlier.model_sha256 == result.model_sha256:
+    same_model = was == now and earlier.model_sha256 == result.model_sha256
+    if same_model and earlier.distance == result.distance:
         return None
     return printable(was)
 
@@ -153,6 +171,7 @@ def encode(arguments: argparse.Namespace) -> tuple[Codes, Dataset, Weights]:
         seed=split.seed,
         query_ids=queries,
         database_ids=database,
+        bit_weights=encoders[-1].bit_weights,
         source=dataset.source,
         protocol=protocol,
     )

@@ -94,13 +94,18 @@ class LayerTest : public ::testing::Test {
   // In double precision a step of 1e-4 gives differences accurate to 1e-7 or
   // better for our at most quadratic functions. In float a step of 1e-2 keeps
   // rounding errors (1e-7 of E, divided by the step) below the tolerance.
+  //
+  // The last `labels` bottoms have no gradient.
   static void CheckGradients(Layer<Dtype>* layer,
                              const std::vector<Blob<Dtype>*>& bottom,
-                             const std::vector<Blob<Dtype>*>& top) {
+                             const std::vector<Blob<Dtype>*>& top,
+                             int labels = 0) {
     const bool is_double = sizeof(Dtype) == sizeof(double);
     const Dtype step = is_double ? 1e-4 : 1e-2;
     const Dtype tolerance = is_double ? 1e-6 : 2e-3;
-    std::vector<Blob<Dtype>*> inputs(bottom);
+    std::vector<Blob<Dtype>*> inputs(bottom.begin(), bottom.end() - labels);
+    std::vector<bool> propagate_down(inputs.size(), true);
+    propagate_down.resize(bottom.size(), false);
     for (size_t i = 0; i < layer->blobs().size(); ++i) {
       // Skips blobs without a gradient (learning rate 0).
       if (layer->param_propagate_down(i)) {
@@ -114,7 +119,7 @@ class LayerTest : public ::testing::Test {
       Blob<Dtype>* blob = layer->blobs()[i].get();
       caffe_set(blob->count(), Dtype(0), blob->mutable_cpu_diff());
     }
-    layer->Backward(top, std::vector<bool>(bottom.size(), true), bottom);
+    layer->Backward(top, propagate_down, bottom);
     int nonzero = 0;
     for (size_t k = 0; k < inputs.size(); ++k) {
       const std::vector<Dtype> gradient(

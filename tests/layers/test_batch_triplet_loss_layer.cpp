@@ -1,4 +1,5 @@
 #include <array>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -148,6 +149,35 @@ TYPED_TEST(BatchTripletLossLayerTest, ImagesWithoutALabelHaveNoneInCommon) {
   EXPECT_NEAR(this->loss_.cpu_data()[0], expected, 1e-4);
 }
 
+// Images 0, 1 and 3 share a label, and 2 and 4: eight pairs (i, j).
+TYPED_TEST(BatchTripletLossLayerTest, AdjacencyIsTheMeanOverSimilarPairs) {
+  typedef typename TypeParam::Dtype Dtype;
+  for (const char* average : {"false", "true"}) {
+    this->Reshape({7, 7, 3, 7, 3}, 1, 6);
+    const std::string fields =  // all hinges are active
+        std::string("margin: 9 average_active: ") + average;
+    BatchTripletLossLayer<Dtype> plain(
+        this->Parse("batch_triplet_loss_param { " + fields + " }"));
+    plain.SetUp(this->bottom_, this->top_);
+    plain.Forward(this->bottom_, this->top_);
+    const Dtype without = this->loss_.cpu_data()[0];
+    BatchTripletLossLayer<Dtype> layer(this->Parse(
+        "batch_triplet_loss_param { " + fields + " adjacency: 0.3 }"));
+    layer.SetUp(this->bottom_, this->top_);
+    layer.Forward(this->bottom_, this->top_);
+    const Dtype* codes = this->codes_.cpu_data();
+    double sum = 0;
+    for (const auto& pair :
+         {std::array<int, 2>{0, 1}, {0, 3}, {1, 3}, {2, 4}}) {
+      for (int b = 0; b < 6; ++b) {
+        sum += 2 * std::pow(codes[6 * pair[0] + b] - codes[6 * pair[1] + b], 2);
+      }
+    }
+    EXPECT_NEAR(this->loss_.cpu_data()[0], without + 0.3 * sum / 8, 1e-5);
+    this->CheckGradients(&layer, this->bottom_, {&this->loss_}, 1);
+  }
+}
+
 TYPED_TEST(BatchTripletLossLayerTest, BatchSizeMayChange) {
   typedef typename TypeParam::Dtype Dtype;
   BatchTripletLossLayer<Dtype> layer(
@@ -219,6 +249,13 @@ TYPED_TEST(BatchTripletLossLayerTest, BadInput) {
   this->labels_.Reshape({3});
   EXPECT_DEATH(flat.SetUp(this->bottom_, this->top_),
                "'all': margin is 0, it must be greater than 0.*margin: 1");
+  for (const char* adjacency : {"-1", "nan"}) {
+    BatchTripletLossLayer<Dtype> negative(this->Parse(
+        std::string("name: 'all' batch_triplet_loss_param { adjacency: ")
+        + adjacency + " }"));
+    EXPECT_DEATH(negative.SetUp(this->bottom_, this->top_),
+                 "'all': adjacency is -?(1|nan), .*adjacency: 0.1");
+  }
 }
 
 }  // namespace caffe

@@ -252,24 +252,36 @@ def test_onednn_trains_as_caffe_itself_does(tmp_path, monkeypatch):
     assert len(stock) == 4 and np.abs(ours / stock - 1).max() < 1e-3
 
 
-ABLATIONS = {
-    "dnnh_fc": {"head": net_config.Head(divide_and_encode=False)},
+VARIANTS = {  # of the digits' net
+    "dnnh_fc": {"head": net_config.EncodingHead(fully_connected=True)},
     "dnnh_two_towers": {"towers": net_config.TWO_TOWERS},
     "dnnh_plus": {
         "joint_lengths": (8, 12),
         "batch": net_config.ImagesPerClass(classes=10, images_per_class=4),
-        "loss": net_config.Loss(classification_weight=1),
+        "loss": net_config.TripletLoss(classification_weight=1),
+        "batch_norm": True,
+    },
+    "dsrh": {
+        "batch": net_config.ImagesPerClass(classes=10, images_per_class=4),
+        "head": net_config.SigmoidHead(),
+        "loss": net_config.RankingListLoss(margin=4, balance=1),
+        "batch_norm": True,
+    },
+    "drsch": {
+        "batch": net_config.ImagesPerClass(classes=10, images_per_class=4),
+        "head": net_config.SlopeSigmoidHead(slope=1, gamma=1.1, steps=30),
+        "loss": net_config.TripletLoss(margin=6, average_active=False, adjacency=0.1),
         "batch_norm": True,
     },
 }
 
 
-@pytest.mark.parametrize("method", ABLATIONS)
-def test_the_ablations_and_lengths_trained_together(tmp_path, monkeypatch, method):
-    """Each trains, and each of its deploy nets encodes with its weights."""
+@pytest.mark.parametrize("method", VARIANTS)
+def test_variants_train_and_encode(tmp_path, monkeypatch, method):
+    """Ablations, other methods, lengths trained together: each of the deploy nets encodes."""
     run("make_triplets.py", "--dataset", "digits", "--output", tmp_path / "images")
     images = datasets.load("digits").images[:50]
-    config = set_config(monkeypatch, method, **ABLATIONS[method])
+    config = set_config(monkeypatch, method, **VARIANTS[method])
     log = train(tmp_path, digits_net(tmp_path / "images", method), 4)
     assert "Iteration 3" in log
     codes = {}
@@ -280,6 +292,7 @@ def test_the_ablations_and_lengths_trained_together(tmp_path, monkeypatch, metho
                 prototxt.deploy_text(spec, tower), tmp_path / "net_iter_4.caffemodel"
             )
             codes[bits, tower] = net.encode(images)
+            assert (net.bit_weights is not None) == (method == "drsch")
             assert codes[bits, tower].shape == (50, packed_codes.code_bytes(bits))
     if method == "dnnh_two_towers":  # two nets indeed, each with weights of its own
         assert np.any(codes[12, "query_"] != codes[12, "database_"])
@@ -288,7 +301,11 @@ def test_the_ablations_and_lengths_trained_together(tmp_path, monkeypatch, metho
 def test_the_two_stages_of_cnnh(tmp_path, monkeypatch):
     """Target codes are made of labels, and a net learns them."""
     set_config(
-        monkeypatch, "cnnh_star", batch=net_config.ImagesWithTargetCodes(images=32), batch_norm=True
+        monkeypatch,
+        "cnnh_star",
+        batch=net_config.ImagesWithTargetCodes(images=32),
+        head=net_config.SigmoidHead(),
+        batch_norm=True,
     )
     digits = datasets.load("digits")
     rows = splits.load_split(digits).training
@@ -307,6 +324,8 @@ def test_queries_are_encoded_by_the_first_tower(monkeypatch):
     set_config(monkeypatch, "dnnh_two_towers", towers=net_config.TWO_TOWERS)
 
     class FakeEncoder:
+        bit_weights = None
+
         def __init__(self, deploy, weights, gpu):
             output = re.search(r'top: "(\w+_codes)"', deploy)[1]
             self.code = {"query_codes": 1, "database_codes": 2}[output]

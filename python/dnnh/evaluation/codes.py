@@ -3,8 +3,8 @@
 An HDF5 file with ``query_codes`` and ``database_codes`` (uint8, shape
 (n, ceil(q / 8)), bit i of a code in byte i // 8 at position i % 8, least
 significant first, unused bits 0), ``query_labels`` and ``database_labels``
-(int64 (n,), or uint8 multi-hot (n, classes)), optionally ``query_ids`` and
-``database_ids``, and the attributes ``bits``, ``dataset``, ``method``, ``seed`` and,
+(int64 (n,), or uint8 multi-hot (n, classes)), optionally ``query_ids``,
+``database_ids`` and ``bit_weights`` (float32 (q,)), and the attributes ``bits``, ``dataset``, ``method``, ``seed`` and,
 optionally, ``source`` (what the images were read from) and ``protocol``.
 """
 
@@ -35,6 +35,8 @@ class Codes:
     query_ids, database_ids : int64 of shape (m,), (n,), or None
         Indices into the data set. An image that is in both is excluded from its
         own ranking.
+    bit_weights : float32 of shape (q,), or None
+        What each bit counts in a weighted Hamming distance, 0 or more.
     source, protocol : str, or None
     """
 
@@ -48,12 +50,13 @@ class Codes:
     seed: int
     query_ids: NDArray[np.int64] | None = None
     database_ids: NDArray[np.int64] | None = None
+    bit_weights: NDArray[np.float32] | None = None
     source: str | None = None
     protocol: str | None = None
 
 
 ARRAYS = ("query_codes", "database_codes", "query_labels", "database_labels")
-OPTIONAL_ARRAYS = ("query_ids", "database_ids")
+OPTIONAL_ARRAYS = ("query_ids", "database_ids", "bit_weights")
 ATTRIBUTES = ("bits", "dataset", "method", "seed")
 OPTIONAL_ATTRIBUTES = ("source", "protocol")
 TEXTS = ("dataset", "method", *OPTIONAL_ATTRIBUTES)
@@ -108,6 +111,36 @@ def load(path: files.StrPath) -> Codes:
     return codes
 
 
+def keep_heaviest(codes: Codes, bits: int) -> Codes:
+    """Codes cut to the bits with the largest weights, in their order.
+
+    Raises
+    ------
+    UserError
+        If the codes have no weights, or not more bits.
+    """
+    if codes.bit_weights is None:
+        raise UserError(
+            f"codes of {codes.method} have no weights of bits to be cut by; train a shorter code"
+        )
+    if not 1 <= bits < codes.bits:
+        raise UserError(
+            f"codes of {codes.bits} bits cannot be cut to {bits}; name fewer, 1 or more"
+        )
+    kept = np.sort(np.argsort(-codes.bit_weights, kind="stable")[:bits])
+
+    def cut(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return packed_codes.pack(packed_codes.unpack(packed, codes.bits)[:, kept])
+
+    return dataclasses.replace(
+        codes,
+        query_codes=cut(codes.query_codes),
+        database_codes=cut(codes.database_codes),
+        bit_weights=codes.bit_weights[kept],
+        bits=bits,
+    )
+
+
 def is_text(text: object) -> bool:
     """Whether it is one printable line of at most limits.TEXT_LETTERS characters."""
     return isinstance(text, str) and printable(text) == text and len(text) <= limits.TEXT_LETTERS
@@ -147,6 +180,8 @@ def _check(path: files.StrPath, codes: Codes) -> None:
         ids = getattr(codes, f"{side}_ids")
         if ids is not None:
             _check_ids(f"{path}: {side}_ids", ids, len(packed))
+    if codes.bit_weights is not None:
+        _check_weights(f"{path}: bit_weights", codes.bit_weights, codes.bits)
     if codes.query_labels.shape[1:] != codes.database_labels.shape[1:]:
         raise UserError(
             f"{path}: query_labels has shape {codes.query_labels.shape} and "
@@ -182,6 +217,16 @@ def _check_ids(name: str, ids: NDArray, count: int) -> None:
         raise UserError(f"{name} is {ids.dtype}; ids are int64")
     if len(np.unique(ids)) < len(ids):
         raise UserError(f"{name} names some image twice; every image has one code")
+
+
+def _check_weights(name: str, weights: NDArray, bits: int) -> None:
+    if weights.shape != (bits,) or weights.dtype != np.float32:
+        raise UserError(
+            f"{name} is {weights.dtype} of shape {weights.shape}; weights of {bits} bits are "
+            f"float32 of shape ({bits},)"
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise UserError(f"{name} has values that are negative or not finite; weights are 0 or more")
 
 
 def _is_int64(values: NDArray) -> bool:

@@ -16,6 +16,9 @@ Definitions, for one query with R relevant items in the ranked list of n:
 - **precision_at** N is the share of relevant items among the first N.
 - **pr_curve** is the mean recall and precision over queries of the items within each
   radius 0..q; precision is 0 where a radius retrieves nothing.
+
+With weights of bits the ranking, and so ``map``, ``map_tie_aware`` and ``precision_at``, is by
+weighted Hamming distance. A radius is always one of Hamming distances.
 """
 
 import dataclasses
@@ -196,6 +199,16 @@ def tie_aware_average_precision(
     return expected
 
 
+def _tie_aware(
+    distances: NDArray[np.float32], relevant: NDArray[np.bool_], top: int | None
+) -> float:
+    """Tie-aware AP of one query: its distances, ascending, and which items are relevant."""
+    starts = np.flatnonzero(np.diff(distances, prepend=-np.inf))
+    items = np.diff(starts, append=len(distances))
+    hits = np.add.reduceat(relevant.astype(np.int64), starts)
+    return float(tie_aware_average_precision(items[np.newaxis], hits[np.newaxis], top)[0])
+
+
 def evaluate(
     query_codes: NDArray[np.uint8],
     database_codes: NDArray[np.uint8],
@@ -204,6 +217,7 @@ def evaluate(
     bits: int,
     top: int | None = None,
     query_rows: NDArray[np.int64] | None = None,
+    bit_weights: NDArray[np.float32] | None = None,
     progress: bool = False,
 ) -> Metrics:
     """Rank the database for every query and measure the rankings.
@@ -220,6 +234,8 @@ def evaluate(
     query_rows : int array of shape (m,), optional
         The row of each query in the database. It is excluded from its own ranking (when a
         set is ranked within itself).
+    bit_weights : float32 array of shape (q,), optional
+        Rank by weighted Hamming distance.
     progress : bool
         Show a progress bar.
 
@@ -243,6 +259,8 @@ def evaluate(
     items = np.zeros((len(query_codes), bits + 1), np.int64)  # at each distance, (m, q + 1)
     hits = np.zeros_like(items)  # relevant ones at each distance
     averages = np.zeros(len(items))  # AP
+    tie_aware = np.zeros(len(items))
+    weighted = bit_weights is not None and ranking.weighted_distances(database_codes, bit_weights)
     first_hits = np.zeros((len(items), len(cutoffs)))  # relevant ones among the first N
     with tqdm(total=len(items), unit=" queries", desc="ranking", disable=not progress) as bar:
         for first, block in ranking.distances(query_codes, database_codes):
@@ -250,15 +268,22 @@ def evaluate(
             for row in range(len(block)):
                 query = first + row
                 distances, relevant_items = block[row], relevant[row]
+                ranked_by = weighted(query_codes[query]) if weighted else distances
                 if query_rows is not None:
                     distances = np.delete(distances, query_rows[query])
+                    ranked_by = np.delete(ranked_by, query_rows[query])
                     relevant_items = np.delete(relevant_items, query_rows[query])
                 items[query] = np.bincount(distances, minlength=bits + 1)
                 hits[query] = np.bincount(distances[relevant_items], minlength=bits + 1)
-                ranked = relevant_items[ranking.order(distances)]
+                order = ranking.order(ranked_by)
+                ranked = relevant_items[order]
+                if weighted:
+                    tie_aware[query] = _tie_aware(ranked_by[order], ranked, top)
                 averages[query] = average_precision(ranked[:top])
                 first_hits[query] = [ranked[:n].sum() for n in cutoffs]
             bar.update(len(block))
+    if not weighted:
+        tie_aware = tie_aware_average_precision(items, hits, top)
     within = np.cumsum(items, axis=1)  # (m, q + 1), within each radius
     hits_within = np.cumsum(hits, axis=1)
     precision = hits_within / np.maximum(within, 1)
@@ -272,7 +297,7 @@ def evaluate(
         database=length,
         top=top,
         map=float(averages.mean()),
-        map_tie_aware=float(tie_aware_average_precision(items, hits, top).mean()),
+        map_tie_aware=float(tie_aware.mean()),
         precision_radius2=float(precision[:, radius].mean()),
         precision_at={n: float(value) for n, value in zip(cutoffs, mean_precision_at)},
         pr_curve=PrecisionRecall(

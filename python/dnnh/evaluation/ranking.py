@@ -1,6 +1,6 @@
 """Hamming ranking: distances between packed codes, and orders of a database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,42 @@ def distances(
         yield first, block
 
 
-def order(row: NDArray[np.uint8]) -> NDArray[np.int64]:
+def weighted_distances(
+    database: NDArray[np.uint8], weights: NDArray[np.float32]
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Weighted Hamming distances: the sum of the weights of the bits that differ.
+
+    Parameters
+    ----------
+    database : uint8 array of shape (n, bytes), packed codes
+    weights : float32 array of shape (q,)
+
+    Returns
+    -------
+    function of a query's packed code, uint8 of shape (bytes,): its distances, float32 of
+        shape (n,). Equal codes have equal distances.
+    """
+    by_byte = np.ascontiguousarray(database.T)
+    of_bits = np.zeros((len(by_byte), 8), np.float32)
+    of_bits.flat[: len(weights)] = weights
+    bytes_as_bits = packed_codes.unpack(np.arange(256, dtype=np.uint8)[:, np.newaxis], 8)
+    tables = of_bits @ bytes_as_bits.T.astype(np.float32)  # (bytes, 256)
+
+    def distances_of(query: NDArray[np.uint8]) -> NDArray[np.float32]:
+        total = np.zeros(len(database), np.float32)
+        for table, column, byte in zip(tables, by_byte, query):
+            total += table[column ^ byte]
+        return total
+
+    return distances_of
+
+
+def order(row: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.int64]:
     """The database in order of distance, equal distances in database order.
 
     Parameters
     ----------
-    row : uint8 array of shape (n,)
+    row : uint8 or float32 array of shape (n,)
 
     Returns
     -------

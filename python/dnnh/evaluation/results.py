@@ -15,6 +15,8 @@ from dnnh.evaluation import metrics
 from dnnh.evaluation.codes import Codes, is_text
 from dnnh.evaluation.metrics import Metrics, PrecisionRecall
 
+WEIGHTED = "weighted Hamming distance"
+
 # The data sets whose MAP the paper measures within the first items of the ranking.
 MAP_AT = {"nuswide": 5000}
 
@@ -39,6 +41,8 @@ class Result:
     features : str, or None
         Of a baseline: what it hashes. Its seed is ``method_seed``; ``fit_seconds`` are the
         seconds of fitting and encoding.
+    distance : str, or None
+        What ranks, where it is not the Hamming distance.
     metrics : Metrics
     seconds : float
         Of the ranking; None in a result file that lacks it.
@@ -56,6 +60,7 @@ class Result:
     features: str | None = None
     method_seed: int | None = None
     fit_seconds: float | None = None
+    distance: str | None = None
     metrics: Metrics
     seconds: float | None = None
 
@@ -96,6 +101,7 @@ def measure(
         codes.bits,
         top=default_map_at(codes.dataset) if map_at is None else map_at,
         query_rows=query_rows,
+        bit_weights=codes.bit_weights,
         progress=True,
     )
     return Result(
@@ -106,6 +112,7 @@ def measure(
         source=source,
         protocol=protocol,
         note=note,
+        distance=None if codes.bit_weights is None else WEIGHTED,
         metrics=measured,
         seconds=time.perf_counter() - start,
     )
@@ -214,6 +221,7 @@ def _from_json(fields: dict[str, Any]) -> Result:
         features=_optional(fields, "features", str),
         method_seed=_optional(fields, "method_seed", int),
         fit_seconds=_optional(fields, "fit_seconds", int, float),
+        distance=_text_or_none(fields, "distance"),
         metrics=measured,
         seconds=_optional(fields, "seconds", int, float),
     )
@@ -229,6 +237,13 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         raise TypeError(f"{name} is {value!r:.40}, not a whole number from {low} to {high}")
     return value
+
+
+def _text_or_none(fields: dict[str, Any], name: str) -> str | None:
+    text = fields.get(name)
+    if text is not None and not is_text(text):
+        raise TypeError(f"{name} is not text that can be written")
+    return text
 
 
 def _optional(fields: dict[str, Any], name: str, *types: type) -> Any:

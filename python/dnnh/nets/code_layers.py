@@ -1,6 +1,11 @@
 """The layers from images to codes, which training and deployment share."""
 
-from dnnh.nets.net_config import Triplets, TripletsAmongImages
+from dnnh.nets.net_config import (
+    EncodingHead,
+    SlopeSigmoidHead,
+    Triplets,
+    TripletsAmongImages,
+)
 from dnnh.nets.specs import NetSpec
 from dnnh.nets.towers import BATCH_NORM, WEIGHTS_AND_BIASES, Message, Tower, layer
 
@@ -34,37 +39,49 @@ def tower_and_codes(spec: NetSpec, tower: str, lengths: dict[str, int]) -> list[
     ``tower`` is the prefix of the sub-network; ``lengths`` has the bits by prefix.
     """
     config = spec.config
-    features_per_bit = 1 if config.learns_target_codes else FEATURES_PER_BIT
+    # Other heads take the outputs of the last convolution as they are.
+    encodes = isinstance(config.head, EncodingHead)
+    features_per_bit = FEATURES_PER_BIT if encodes else 1
     stack = Tower(
         f"{tower}pixels",
         {head: features_per_bit * bits for head, bits in lengths.items()},
         batch_norm=config.batch_norm,
         prefix=tower,
-        relu_features=not config.learns_target_codes,
+        relu_features=encodes,
     )
     config.architecture(stack)
     layers = stack.layers
     for head, bits in lengths.items():
         features, prefix = stack.features_of[head], tower + head
-        if config.learns_target_codes:
-            layers += _bits_as_they_are(prefix, features)
+        if isinstance(config.head, EncodingHead):
+            layers += _encode(spec, config.head, prefix, bits, features)
         else:
-            layers += _encode(spec, prefix, bits, features)
+            layers += _bits_as_they_are(spec, prefix, features)
     return layers
 
 
-def _bits_as_they_are(prefix: str, features: str) -> list[Message]:
-    """The head of CNNH's second stage, whose last convolution has an output for each bit."""
+def _bits_as_they_are(spec: NetSpec, prefix: str, features: str) -> list[Message]:
+    """The heads of other methods, whose last convolution has an output for each bit."""
     outputs, codes = f"{prefix}outputs", f"{prefix}codes"
+    flat = layer(outputs, "Flatten", [features], [outputs])
+    head = spec.config.head
+    if not isinstance(head, SlopeSigmoidHead):
+        return [flat, layer(codes, "Sigmoid", [outputs], [codes])]
+    slope_sigmoid_param = {
+        "slope": head.slope,
+        "gamma": head.gamma,
+        "stepsize": max(1, spec.schedule_config.solver.max_iter // (head.steps + 1)),
+    }
     return [
-        layer(outputs, "Flatten", [features], [outputs]),
-        layer(codes, "Sigmoid", [outputs], [codes]),
+        flat,
+        layer(codes, "SlopeSigmoid", [outputs], [codes], slope_sigmoid_param=slope_sigmoid_param),
     ]
 
 
-def _encode(spec: NetSpec, prefix: str, bits: int, features: str) -> list[Message]:
+def _encode(
+    spec: NetSpec, head: EncodingHead, prefix: str, bits: int, features: str
+) -> list[Message]:
     """The divide-and-encode module of the paper's section 3.3, or its ablation."""
-    head = spec.config.head
     encode, normalize, beta, sigmoid, codes = (
         prefix + name for name in ("encode", "normalize", "beta", "sigmoid", "codes")
     )
@@ -74,10 +91,10 @@ def _encode(spec: NetSpec, prefix: str, bits: int, features: str) -> list[Messag
         "weight_filler": {"type": "xavier"},
         "bias_filler": {"type": "constant"},
     }
-    if head.divide_and_encode:  # figure 2a
-        kind, field = "DivideAndEncode", "divide_and_encode_param"
-    else:  # figure 2b
+    if head.fully_connected:  # figure 2b
         kind, field = "InnerProduct", "inner_product_param"
+    else:  # figure 2a
+        kind, field = "DivideAndEncode", "divide_and_encode_param"
     layers = [
         layer(
             encode, kind, [features], [encode], param=WEIGHTS_AND_BIASES, **{field: inner_products}

@@ -13,14 +13,17 @@ from dnnh.nets import towers
 from dnnh.nets.net_config import (
     TWO_TOWERS,
     Augmentation,
-    Head,
+    EncodingHead,
     ImagesPerClass,
     ImagesWithTargetCodes,
     InputConfig,
-    Loss,
     NetConfig,
+    RankingListLoss,
     Schedule,
+    SigmoidHead,
+    SlopeSigmoidHead,
     Solver,
+    TripletLoss,
     Triplets,
     TripletsAmongImages,
     linear_decay,
@@ -44,7 +47,7 @@ _DNNH = replace(
     _MINIMAL,
     batch=TripletsAmongImages(images=64, triplets=6_400),
     augmentation=Augmentation(mirror=True, pad=4, color_jitter=0.2, cutout=8),
-    head=Head(beta=1.4, bit_bias=0.5),
+    head=EncodingHead(beta=1.4, bit_bias=0.5),
     batch_norm=True,
     schedules=_PAPER_AND_SHORT,
 )
@@ -55,8 +58,8 @@ _PLUS = replace(
     augmentation=Augmentation(
         mirror=True, pad=4, random_affine=0.15, color_jitter=0.25, cutout=12, off_for=500
     ),
-    head=Head(beta=1),
-    loss=Loss(margin=3, classification_weight=1),
+    head=EncodingHead(beta=1),
+    loss=TripletLoss(margin=3, classification_weight=1),
     batch_norm=True,
     joint_lengths=(12, 24, 32, 48),
     schedules={"12000": Schedule(linear_decay(0.05, 12_000), epsilon_stepsize=4_000)},
@@ -65,7 +68,23 @@ _PLUS = replace(
 _CNNH_STAR = replace(
     _DNNH,
     batch=ImagesWithTargetCodes(images=64),
+    head=SigmoidHead(),
     schedules={"3000": Schedule(linear_decay(0.05, 3_000))},  # 38 epochs; ours
+)
+# The two other deep methods that the BDNN paper compares with. Their towers are small, as the
+# authors' are; batch, schedule and what their code has otherwise for large images are ours.
+_DSRH = replace(
+    _CNNH_STAR,
+    architecture=towers.xia_two_layers,
+    batch=ImagesPerClass(classes=10, images_per_class=10),
+    loss=RankingListLoss(margin=3.75, balance=1),
+    schedules={"9000": Schedule(linear_decay(0.05, 9_000))},
+)
+_DRSCH = replace(
+    _DSRH,
+    architecture=towers.xia,
+    head=SlopeSigmoidHead(slope=1, gamma=1.1, steps=30),
+    loss=TripletLoss(margin=6, average_active=False, adjacency=0.1),
 )
 # Small enough for a demonstration of half a minute.
 _DIGITS_MINIMAL = NetConfig(
@@ -92,7 +111,7 @@ _DIGITS = replace(
     _DIGITS_MINIMAL,
     batch=TripletsAmongImages(images=64, triplets=1_600),
     augmentation=Augmentation(mirror=False, pad=1, random_affine=0.2, off_for=100),
-    head=Head(beta=1.4, bit_bias=0.5),
+    head=EncodingHead(beta=1.4, bit_bias=0.5),
     batch_norm=True,
     schedules={"1000": Schedule(linear_decay(0.1, 1_000, display=20), epsilon_stepsize=200)},
 )
@@ -117,7 +136,7 @@ def _with_ablations(config: NetConfig) -> dict[str, NetConfig]:
     """The paper's net of a data set and its ablations: tables 3 and 4."""
     return {
         "dnnh": config,
-        "dnnh_fc": replace(config, head=replace(config.head, divide_and_encode=False)),
+        "dnnh_fc": replace(config, head=replace(config.head, fully_connected=True)),
         "dnnh_two_towers": replace(config, towers=TWO_TOWERS),
     }
 
@@ -131,6 +150,8 @@ CONFIGS: dict[str, dict[str, NetConfig]] = {
         "dnnh_plus": _PLUS,
         "cnnh": replace(_CNNH_STAR, architecture=towers.xia),
         "cnnh_star": _CNNH_STAR,
+        "drsch": _DRSCH,
+        "dsrh": _DSRH,
     },
     "digits": {"dnnh": _DIGITS, "dnnh_minimal": _DIGITS_MINIMAL},
     "mnist": _with_ablations(_MNIST),

@@ -35,6 +35,9 @@ class Encoder:
     ----------
     bits : int
         q, the length of the codes.
+    bit_weights : float32 array of shape (q,), or None
+        What each bit counts in a weighted Hamming distance, of a net that learns it: the squares
+        of the weights of its layer ``bit_weights`` (Zhang et al., TIP 2015).
 
     Raises
     ------
@@ -48,7 +51,8 @@ class Encoder:
         pycaffe.use(gpu)
         self._running = threading.Lock()  # a Caffe net has one input and one output
         self._net = build(deploy)
-        _load_weights(self._net, self._weights)
+        model = _read_weights(self._weights)
+        _load_weights(self._net, model, self._weights)
         if len(self._net.outputs) != 1:
             raise UserError(
                 "a net that encodes images has one output, the codes; this one has "
@@ -56,6 +60,7 @@ class Encoder:
             )
         self._output = self._net.outputs[0]
         self.bits: int = self._net.blobs[self._output].shape[1]
+        self.bit_weights = _bit_weights(model, self._weights, self._output, self.bits)
 
     def outputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The relaxed codes of a batch of images.
@@ -155,12 +160,25 @@ def build(deploy: str) -> Any:
         return caffe.Net(file.name, caffe.TEST)
 
 
-def _load_weights(net: Any, weights: pathlib.Path) -> None:
-    """Give a net the weights of a model file; each is checked before it is taken.
+def _bit_weights(
+    model: Any, weights: pathlib.Path, codes: str, bits: int
+) -> NDArray[np.float32] | None:
+    """The squares of the values of the layer that weighs the codes of a blob, if there is one."""
+    name = f"{codes.removesuffix('codes')}bit_weights"
+    for layer in model.layer:
+        if layer.name == name:
+            values = np.array(layer.blobs[0].data if layer.blobs else [], np.float32) ** 2
+            if values.shape != (bits,) or not np.isfinite(values).all():
+                raise UserError(
+                    f"{weights} is damaged: its layer '{name}' has {len(values)} weights, or "
+                    f"some that are not finite, for {bits} bits; take another snapshot"
+                )
+            return values
+    return None
 
-    Caffe's own reading ends the whole process on a file that it cannot parse and on a
-    blob of another shape or size, and says nothing when no layer's name matches.
-    """
+
+def _read_weights(weights: pathlib.Path) -> Any:
+    """The NetParameter of a model file."""
     from google.protobuf.message import DecodeError
 
     message = pycaffe.messages().NetParameter()
@@ -168,9 +186,18 @@ def _load_weights(net: Any, weights: pathlib.Path) -> None:
         message.ParseFromString(files.read_regular_file(weights, limits.WEIGHTS_BYTES))
     except (DecodeError, UserError) as error:
         raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
+    return message
+
+
+def _load_weights(net: Any, model: Any, weights: pathlib.Path) -> None:
+    """Give a net the weights of a model file's message; each is checked before it is taken.
+
+    Caffe's own reading ends the whole process on a file that it cannot parse and on a
+    blob of another shape or size, and says nothing when no layer's name matches.
+    """
     for name, blobs in net.params.items():
         expected = [tuple(blob.shape) for blob in blobs]
-        stored = [layer.blobs for layer in message.layer if layer.name == name and layer.blobs]
+        stored = [layer.blobs for layer in model.layer if layer.name == name and layer.blobs]
         if len(stored) > 1:
             raise UserError(
                 f"{weights} is damaged: it has the layer '{name}' {len(stored)} times; take "

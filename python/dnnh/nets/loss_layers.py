@@ -3,8 +3,10 @@
 from dnnh.nets.net_config import (
     ImagesPerClass,
     ImagesWithTargetCodes,
+    RankingListLoss,
+    SlopeSigmoidHead,
+    TripletLoss,
     Triplets,
-    TripletsAmongImages,
 )
 from dnnh.nets.specs import DEFAULT_BITS, NetSpec
 from dnnh.nets.towers import (
@@ -20,18 +22,22 @@ from dnnh.nets.towers import (
 
 def losses(spec: NetSpec) -> list[Message]:
     """The losses of a batch, by what is in it."""
+    loss = spec.config.loss
     match spec.config.batch:
-        case Triplets():
-            return [*_slice_codes(spec), _triplet_loss(spec)]
-        case TripletsAmongImages():
-            return [*_gather_codes(spec), _triplet_loss(spec)]
+        case ImagesWithTargetCodes():
+            return [_target_code_loss()]
         case ImagesPerClass(classes):
             layers = []
             for head, bits in spec.lengths.items():
-                layers += _batch_losses(spec, head, bits, classes)
+                if isinstance(loss, RankingListLoss):
+                    layers.append(_ranking_list_loss(loss, head, bits))
+                else:
+                    layers += _batch_losses(spec, loss, head, bits, classes)
             return layers
-        case ImagesWithTargetCodes():
-            return [_target_code_loss()]
+        case batch:
+            assert isinstance(loss, TripletLoss)
+            gather = _slice_codes if isinstance(batch, Triplets) else _gather_codes
+            return [*gather(spec), _triplet_loss(spec, loss)]
 
 
 def _slice_codes(spec: NetSpec) -> list[Message]:
@@ -60,7 +66,7 @@ def _gather_codes(spec: NetSpec) -> list[Message]:
     return layers
 
 
-def _triplet_loss(spec: NetSpec) -> Message:
+def _triplet_loss(spec: NetSpec, loss: TripletLoss) -> Message:
     """The triplet ranking loss, eq. 2."""
     sliced_off = isinstance(spec.config.batch, Triplets) and len(spec.config.towers) == 2
     query = "query_codes" if sliced_off else QUERY
@@ -69,19 +75,27 @@ def _triplet_loss(spec: NetSpec) -> Message:
         "TripletRankingLoss",
         [query, POSITIVE, NEGATIVE],
         ["loss", "active"],
-        triplet_ranking_loss_param={"margin": spec.config.loss.margin},
+        triplet_ranking_loss_param={"margin": loss.margin},
     )
 
 
-def _batch_losses(spec: NetSpec, head: str, bits: int, num_classes: int) -> list[Message]:
+def _batch_losses(
+    spec: NetSpec, loss: TripletLoss, head: str, bits: int, num_classes: int
+) -> list[Message]:
     """The losses of one length over all triplets of a batch of labelled images."""
-    loss = spec.config.loss
     codes, classes = f"{head}codes", f"{head}classes"
     batch_triplet_loss_param = {
         "margin": loss.margin * bits / DEFAULT_BITS,
-        "average_active": True,
+        "average_active": loss.average_active,
     }
-    layers = [
+    if loss.adjacency:
+        batch_triplet_loss_param["adjacency"] = loss.adjacency
+    layers = []
+    if isinstance(spec.config.head, SlopeSigmoidHead):
+        weighted = f"{head}weighted_codes"
+        layers.append(_bit_weights(head, codes, weighted))
+        codes = weighted
+    layers += [
         layer(
             f"{head}loss",
             "BatchTripletLoss",
@@ -110,6 +124,32 @@ def _batch_losses(spec: NetSpec, head: str, bits: int, num_classes: int) -> list
             ),
         ]
     return layers
+
+
+def _bit_weights(head: str, codes: str, weighted: str) -> Message:
+    """The element-wise layer of DRSCH: a weight w for each bit. The squared distance of weighted
+    codes is the Hamming distance in which bit k counts w_k squared."""
+    return layer(
+        f"{head}bit_weights",
+        "Scale",
+        [codes],
+        [weighted],
+        param=[{"lr_mult": 1, "decay_mult": 1}],
+        scale_param={"filler": {"type": "constant", "value": 1}},
+    )
+
+
+def _ranking_list_loss(loss: RankingListLoss, head: str, bits: int) -> Message:
+    return layer(
+        f"{head}loss",
+        "RankingListLoss",
+        [f"{head}codes", "labels"],
+        [f"{head}loss"],
+        ranking_list_loss_param={
+            "margin": loss.margin * bits / DEFAULT_BITS,
+            "balance": loss.balance,
+        },
+    )
 
 
 def _target_code_loss() -> Message:

@@ -98,15 +98,15 @@ Batch = Triplets | TripletsAmongImages | ImagesPerClass | ImagesWithTargetCodes
 
 
 @dataclass(frozen=True)
-class Head:
-    """From features to codes.
+class EncodingHead:
+    """50 features a bit to codes: divide-and-encode, a sigmoid and the piece-wise threshold.
 
     With batch normalization each bit's values get mean 0 and variance 1 over the batch, are
     scaled by ``beta`` (eq. 5) and, in codes longer than LONGEST_BALANCED, lowered by
     ``bit_bias`` standard deviations, which makes codes sparser: bits are 1 less often than 0.
     """
 
-    divide_and_encode: bool = True  # figure 2a; False: fully connected, figure 2b
+    fully_connected: bool = False  # figure 2b; False: divide-and-encode, figure 2a
     beta: float = 0.5
     bit_bias: float = 0
 
@@ -116,14 +116,46 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """The margin of the triplet ranking loss, and the weight of a classification loss beside it.
+class SigmoidHead:
+    """An output of the tower for each bit, and a sigmoid (CNNH, DSRH)."""
+
+
+@dataclass(frozen=True)
+class SlopeSigmoidHead:
+    """An output of the tower for each bit, a sigmoid that becomes steeper, and a weight for each
+    bit (DRSCH).
+
+    ``slope`` is multiplied by ``gamma`` so many times (``steps``) in a training.
+    """
+
+    slope: float
+    gamma: float
+    steps: int
+
+
+Head = EncodingHead | SigmoidHead | SlopeSigmoidHead
+
+
+@dataclass(frozen=True)
+class TripletLoss:
+    """The triplet ranking loss, and the weights of what is added to it.
 
     Over all triplets of a batch, the margin is for 48 bits and grows with the length.
+    ``adjacency`` is the weight of the distances of similar images (DRSCH).
     """
 
     margin: float = 1
+    average_active: bool = True  # over all triplets of a batch: average the active ones
     classification_weight: float = 0
+    adjacency: float = 0
+
+
+@dataclass(frozen=True)
+class RankingListLoss:
+    """The loss of DSRH: its margin, for 48 bits, and the weight of its balance term."""
+
+    margin: float
+    balance: float
 
 
 @dataclass(frozen=True)
@@ -184,8 +216,8 @@ class NetConfig:
     batch: Batch  # what is in a batch, by which the losses go, too
     augmentation: Augmentation
     schedules: Mapping[str, Schedule]
-    head: Head = field(default_factory=Head)
-    loss: Loss = field(default_factory=Loss)
+    head: Head = field(default_factory=EncodingHead)
+    loss: TripletLoss | RankingListLoss = field(default_factory=TripletLoss)
     batch_norm: bool = False  # behind convolutions and before the sigmoid of the bits
     towers: tuple[str, ...] = ONE_TOWER
     joint_lengths: tuple[int, ...] = ()  # bits of codes that are trained together, on one tower
@@ -196,5 +228,5 @@ class NetConfig:
 
     @property
     def learns_target_codes(self) -> bool:
-        """Whether the net is the second stage of CNNH: its features are the bits."""
+        """Whether the net is the second stage of CNNH."""
         return isinstance(self.batch, ImagesWithTargetCodes)

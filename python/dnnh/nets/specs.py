@@ -151,6 +151,8 @@ COMMITTED = frozenset(
         NetSpec("cifar10", "dnnh_minimal", 48, "paper"),
         NetSpec("cifar10", "cnnh", 48, "3000"),
         NetSpec("cifar10", "cnnh_star", 48, "3000"),
+        NetSpec("cifar10", "drsch", 48, "9000"),
+        NetSpec("cifar10", "dsrh", 48, "9000"),
         NetSpec("digits", "dnnh", 48, "1000"),
         NetSpec("nuswide", "dnnh", 48, "short"),
         NetSpec("svhn", "dnnh", 48, "short"),

@@ -128,9 +128,15 @@ class Tower:
         pooling_param = {"pool": method, "kernel_size": kernel, "stride": stride}
         self._add(name, "Pooling", pooling_param=pooling_param)
 
-    def dropout(self, name: str, ratio: float) -> None:
-        """Add dropout, in place."""
-        self._add(name, "Dropout", in_place=True, dropout_param={"dropout_ratio": ratio})
+    def dropout(self, name: str, ratio: float, in_place: bool = True) -> None:
+        """Add dropout; the blob before it stays as it is unless ``in_place``."""
+        self._add(name, "Dropout", in_place=in_place, dropout_param={"dropout_ratio": ratio})
+
+    def concat(self, name: str, other: str) -> None:
+        """Join the channels of the last blob and of an earlier layer's."""
+        name, other = self._prefix + name, self._prefix + other
+        self.layers.append(layer(name, "Concat", [self._top, other], [name]))
+        self._top = name
 
     def features(self, name: str, size: int) -> None:
         """End with a 1x1 convolution and the average over its size x size outputs, for each head."""
@@ -186,6 +192,12 @@ def xia(tower: Tower) -> None:
     32, 64 and 128 filters of 5x5, a fully connected layer and dropout of 0.5 are that
     paper's; the width of that layer is ours.
     """
+    _xia_convolutions(tower)
+    tower.dropout("drop4", 0.5)
+    tower.features("bits", 1)
+
+
+def _xia_convolutions(tower: Tower) -> None:
     tower.convolution("conv1", 32, 5, pad=2)
     tower.pool("pool1", "MAX", 3, 2)  # 16x16
     tower.convolution("conv2", 64, 5, pad=2)
@@ -193,7 +205,18 @@ def xia(tower: Tower) -> None:
     tower.convolution("conv3", 128, 5, pad=2)
     tower.pool("pool3", "MAX", 3, 2)  # 4x4
     tower.convolution("full4", 500, 4)  # 1x1
-    tower.dropout("drop4", 0.5)
+
+
+def xia_two_layers(tower: Tower) -> None:
+    """`xia` with a second fully connected layer, and bits of both (Zhao et al., CVPR 2015).
+
+    As in the authors' code, the first is joined as it is before its dropout.
+    """
+    _xia_convolutions(tower)
+    tower.dropout("drop4", 0.5, in_place=False)
+    tower.convolution("full5", 500, 1)
+    tower.dropout("drop5", 0.5)
+    tower.concat("full", "full4")
     tower.features("bits", 1)
 
 

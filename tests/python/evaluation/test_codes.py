@@ -37,6 +37,7 @@ def same(a, b):
     [
         GOOD,
         dataclasses.replace(GOOD, query_ids=None, database_ids=None),
+        dataclasses.replace(GOOD, bit_weights=np.linspace(0, 2, 12, dtype=np.float32)),
         dataclasses.replace(
             GOOD, query_labels=np.ones((5, 3), np.uint8), database_labels=np.ones((9, 3), np.uint8)
         ),
@@ -67,12 +68,35 @@ def test_what_is_written_comes_back(tmp_path, encoded):
         ({"method": "x\x1b]0;owned\x07"}, r"method is 'x\\x1b\]0;owned\\x07', 11 letters; texts"),
         ({"dataset": "two\nlines"}, "dataset is .* one line of at most 200 letters"),
         ({"source": "x" * 201}, "source is .*, 201 letters"),
+        (
+            {"bit_weights": np.ones(11, np.float32)},
+            r"weights of 12 bits are float32 of shape \(12,",
+        ),
+        ({"bit_weights": np.ones(12)}, "bit_weights is float64"),
+        ({"bit_weights": np.full(12, -1, np.float32)}, "negative or not finite"),
+        ({"bit_weights": np.full(12, np.nan, np.float32)}, "negative or not finite"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         codes.save(tmp_path / "c.h5", dataclasses.replace(GOOD, **change))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_heaviest_bits_are_kept_in_their_order():
+    weights = np.array([5, 1, 7, 0, 6, 2, 2, 2, 2, 8, 2, 2], np.float32)
+    weighted = dataclasses.replace(GOOD, bit_weights=weights)
+    cut = codes.keep_heaviest(weighted, 4)
+    assert cut.bits == 4 and cut.bit_weights.tolist() == [5, 7, 6, 8]
+    for side in ("query_codes", "database_codes"):
+        whole = packed_codes.unpack(getattr(GOOD, side), 12)
+        assert (packed_codes.unpack(getattr(cut, side), 4) == whole[:, [0, 2, 4, 9]]).all()
+    assert cut.query_labels is GOOD.query_labels
+    for bits in (0, 12, 13):
+        with pytest.raises(UserError, match=f"codes of 12 bits cannot be cut to {bits}"):
+            codes.keep_heaviest(weighted, bits)
+    with pytest.raises(UserError, match="codes of dnnh have no weights of bits"):
+        codes.keep_heaviest(GOOD, 4)
 
 
 def test_both_kinds_of_strings(tmp_path):

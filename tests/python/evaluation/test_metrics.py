@@ -1,5 +1,7 @@
 """Metrics against tables worked by hand and an independent implementation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import pytrec_eval
@@ -161,3 +163,65 @@ def test_empty_sides_are_refused():
         metrics.evaluate(
             **dict(BY_HAND, query_codes=codes_of([0, 0, 0])[:0], query_labels=np.array([], int))
         )
+
+
+def test_weighted_ranking_by_hand():
+    """Bit 0 weighs less than bits 1 and 2: 100 is nearer than 010, and these are no longer tied."""
+    by_hand = dict(
+        query_codes=codes_of([0, 0, 0]),
+        database_codes=codes_of([0, 1, 0], [1, 0, 0], [0, 0, 1]),
+        query_labels=np.array([5]),
+        database_labels=np.array([7, 5, 5]),
+        bits=3,
+    )
+    plain = metrics.evaluate(**by_hand)
+    weighted = metrics.evaluate(**by_hand, bit_weights=np.array([0.5, 1, 1], np.float32))
+    assert plain.map_tie_aware < weighted.map_tie_aware
+    # 100 first; of the other two, tied, one is relevant: 2/2 or 2/3 at its rank.
+    assert weighted.map_tie_aware == pytest.approx((1 + (1 + 2 / 3) / 2) / 2)
+    assert weighted.map in (pytest.approx(1), pytest.approx((1 + 2 / 3) / 2))
+    # What lies within a radius does not depend on weights.
+    assert weighted.precision_radius2 == plain.precision_radius2 == pytest.approx(2 / 3)
+    assert weighted.pr_curve == plain.pr_curve
+
+
+@pytest.mark.parametrize("top", [None, 17])
+def test_equal_weights_rank_as_none(top):
+    rng = np.random.default_rng(5)
+    arguments = dict(
+        query_codes=packed_codes.pack(rng.random((9, 13)) < 0.5),
+        database_codes=packed_codes.pack(rng.random((60, 13)) < 0.5),
+        query_labels=rng.integers(0, 3, 9),
+        database_labels=rng.integers(0, 3, 60),
+        bits=13,
+        top=top,
+    )
+    plain = metrics.evaluate(**arguments)
+    weighted = metrics.evaluate(**arguments, bit_weights=np.full(13, 2, np.float32))
+    assert weighted.map == plain.map
+    assert weighted.map_tie_aware == pytest.approx(plain.map_tie_aware)
+    assert weighted == dataclasses.replace(plain, map_tie_aware=weighted.map_tie_aware)
+
+
+def test_a_weighted_query_is_excluded_from_its_own_ranking():
+    rng = np.random.default_rng(6)
+    codes = packed_codes.pack(rng.random((40, 13)) < 0.5)
+    labels = rng.integers(0, 3, 40)
+    arguments = dict(
+        query_codes=codes,
+        database_codes=codes,
+        query_labels=labels,
+        database_labels=labels,
+        bits=13,
+    )
+    weights = rng.random(13).astype(np.float32)
+    within = metrics.evaluate(**arguments, query_rows=np.arange(40), bit_weights=weights)
+    singly = []
+    for i in range(40):
+        others = np.delete(np.arange(40), i)
+        singly.append(
+            metrics.evaluate(
+                codes[[i]], codes[others], labels[[i]], labels[others], 13, bit_weights=weights
+            ).map_tie_aware
+        )
+    assert within.map_tie_aware == pytest.approx(np.mean(singly))

@@ -32,3 +32,16 @@ def test_distances_count_differing_bits(bits, monkeypatch):
 
 def test_order_keeps_equal_distances_in_place():
     assert ranking.order(np.array([2, 0, 2, 1, 0], np.uint8)).tolist() == [1, 4, 3, 0, 2]
+
+
+@pytest.mark.parametrize("bits", [3, 8, 13, 64])
+def test_weighted_distances_are_the_weights_of_the_bits_that_differ(bits):
+    rng = np.random.default_rng(bits)
+    weights = rng.random(bits).astype(np.float32)
+    queries, database = rng.random((3, bits)) < 0.5, rng.random((50, bits)) < 0.5
+    distances_of = ranking.weighted_distances(packed_codes.pack(database), weights)
+    for query in queries:
+        expected = ((query != database) * weights).sum(axis=1)
+        found = distances_of(packed_codes.pack(query[np.newaxis])[0])
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

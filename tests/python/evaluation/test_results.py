@@ -8,7 +8,7 @@ import pytest
 
 from dnnh import packed_codes, paths
 from dnnh.errors import UserError
-from dnnh.evaluation import codes, results
+from dnnh.evaluation import codes, report, results
 from dnnh.evaluation.metrics import Metrics, PrecisionRecall
 
 COMMITTED = sorted((paths.ROOT / "models/results").rglob("*.json"))
@@ -121,6 +121,22 @@ def test_queries_in_the_database(capsys):
     assert "each query is in the database and is excluded" in capsys.readouterr().out
     with pytest.raises(UserError, match="some queries are in the database and some are not"):
         database([2, 7], [1, 2, 3])
+
+
+def test_weights_of_bits_rank(tmp_path):
+    encoded = some_codes([7, 8], [1, 2, 3])
+    weighted = dataclasses.replace(encoded, bit_weights=np.ones(8, np.float32))
+    for some, distance in ((encoded, None), (weighted, "weighted Hamming distance")):
+        measured = results.measure(some, source="made up", protocol="paper")
+        assert measured.distance == distance
+        described = report.describe(measured)
+        assert described.endswith(f", ranked by {distance}" if distance else " in the database")
+        results.write_result(tmp_path / "result.json", measured)
+        assert results.read_result(tmp_path / "result.json") == measured
+    fields = json.loads((tmp_path / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**fields, "distance": "two\nlines"}))
+    with pytest.raises(UserError, match="distance is not text"):
+        results.read_result(tmp_path / "result.json")
 
 
 def test_the_cut_of_map():

@@ -92,6 +92,24 @@ def test_a_damaged_model(weights, tmp_path):
         encoder.Encoder(DEPLOY, tmp_path / "cut.caffemodel")
 
 
+def test_weights_of_bits(weights, tmp_path):
+    """The squares of what the layer that weighs codes multiplies them by."""
+    assert encoder.Encoder(DEPLOY, weights).bit_weights is None
+    model = caffe_pb2.NetParameter.FromString(weights.read_bytes())
+    layer = model.layer.add(name="bit_weights")
+    layer.blobs.add(data=[-3, *[0.5] * 11]).shape.dim.append(12)
+    (tmp_path / "weighted.caffemodel").write_bytes(model.SerializeToString())
+    found = encoder.Encoder(DEPLOY, tmp_path / "weighted.caffemodel").bit_weights
+    assert found.dtype == np.float32 and found.tolist() == [9, *[0.25] * 11]
+    for values in ([1] * 11, [1] * 11 + [np.nan], None):
+        del layer.blobs[:]
+        if values:
+            layer.blobs.add(data=values)
+        (tmp_path / "weighted.caffemodel").write_bytes(model.SerializeToString())
+        with pytest.raises(UserError, match="'bit_weights' has .* for 12 bits; take another"):
+            encoder.Encoder(DEPLOY, tmp_path / "weighted.caffemodel")
+
+
 def test_weights_that_are_none(tmp_path):
     (tmp_path / "x.caffemodel").write_bytes(b"\xff nonsense")
     with pytest.raises(UserError, match="x.caffemodel is not a .caffemodel file"):

@@ -14,6 +14,7 @@ from dnnh.nets.net_config import TripletsAmongImages
 from dnnh.nets.specs import net_spec
 
 COMMITTED = specs.committed()
+OTHER_METHODS = ("cnnh", "cnnh_star", "drsch", "dsrh")  # whose bits are outputs of the tower
 WRITTEN = {path: text for spec in COMMITTED for path, text in prototxt.texts(spec).items()}
 
 
@@ -63,6 +64,7 @@ def learned(net):
         "BatchNorm",
         "Scale",
         "PiecewiseThreshold",
+        "SlopeSigmoid",
     )
     return {layer.name for layer in net.layer if layer.type in types}
 
@@ -79,7 +81,7 @@ def test_train_and_deploy_share_names_and_length(spec):
     # The layer that says how long a code is.
     kind, param = {
         "dnnh_fc": ("InnerProduct", "inner_product_param"),
-        **dict.fromkeys(("cnnh", "cnnh_star"), ("Convolution", "convolution_param")),
+        **dict.fromkeys(OTHER_METHODS, ("Convolution", "convolution_param")),
     }.get(spec.method, ("DivideAndEncode", "divide_and_encode_param"))
     for deploy in deploys.values():
         last = [layer for layer in deploy.layer if layer.type == kind][-1]
@@ -90,20 +92,20 @@ def test_train_and_deploy_share_names_and_length(spec):
         shared = [layer for layer in train.layer if layer.name in names[2:]]
         deployed = list(deploy.layer[2:])
         assert shared == deployed
-    # Nothing is trained but what encodes, and the classifiers beside it.
+    # Nothing is trained but what encodes, and what only the losses need.
     encoding = set()
     for bits in spec.lengths.values():
         for tower in spec.config.towers:
             encoding |= learned(prototxt.deploy_net(replace(spec, bits=bits), tower))
-    classifiers = {
-        f"{head}classes" for head in spec.lengths if spec.config.loss.classification_weight
-    }
-    assert learned(train) == encoding | classifiers
+    beside = {"bit_weights"} if spec.method == "drsch" else set()
+    if spec.method == "dnnh_plus":
+        beside = {f"{head}classes" for head in spec.lengths}
+    assert learned(train) == encoding | beside
 
 
 @pytest.mark.parametrize(
     "spec",
-    [spec for spec in COMMITTED if not spec.config.learns_target_codes],
+    [spec for spec in COMMITTED if spec.method not in OTHER_METHODS],
     ids=lambda spec: spec.name,
 )
 def test_what_the_paper_states(spec):
@@ -208,6 +210,35 @@ def test_cnnh_star_learns_codes_made_beforehand():
     assert not data.triplet_data_param.HasField("batch_size")
     assert list(cnnh_star["loss"].bottom) == ["outputs", data.top[1]]
     assert list(cnnh_star["codes"].bottom) == ["outputs"]
+
+
+def test_dsrh_hashes_both_fully_connected_layers():
+    """Zhao et al., CVPR 2015; the first of them as it is before its dropout."""
+    dsrh = train_layers("cifar10", "dsrh", 24)
+    assert list(dsrh["full"].bottom) == ["full5", "full4"]
+    assert list(dsrh["drop4"].top) == ["drop4"] and list(dsrh["drop5"].top) == ["full5"]
+    assert list(dsrh["full5"].bottom) == ["drop4"]
+    assert list(dsrh["bits"].bottom) == ["full"]
+    assert dsrh["bits"].convolution_param.num_output == 24
+    assert dsrh["codes"].type == "Sigmoid"
+    assert list(dsrh["loss"].bottom) == ["codes", "labels"]
+    # 5 bits of 64 in the authors' code.
+    assert dsrh["loss"].ranking_list_loss_param.margin == pytest.approx(5 * 24 / 64)
+
+
+def test_drsch_weighs_bits_in_training_alone():
+    """Zhang et al., TIP 2015. Its steps of the slope end before the training does."""
+    spec = net_spec("cifar10", "drsch", 24)
+    drsch = train_layers("cifar10", "drsch", 24)
+    assert drsch["bit_weights"].type == "Scale"
+    assert not drsch["bit_weights"].scale_param.bias_term
+    assert list(drsch["loss"].bottom) == ["weighted_codes", "labels"]
+    loss = drsch["loss"].batch_triplet_loss_param
+    assert loss.margin == pytest.approx(24 / 8)  # q / 2 where codes are from -1 to 1
+    assert loss.adjacency > 0 and not loss.average_active
+    slope = drsch["codes"].slope_sigmoid_param
+    assert slope.stepsize * 30 < spec.schedule_config.solver.max_iter <= slope.stepsize * 31 + 31
+    assert "bit_weights" not in by_name(prototxt.deploy_net(spec))
 
 
 @pytest.mark.parametrize(
@@ -456,6 +487,8 @@ def test_layer_field_numbers_are_far_from_upstreams():
         "piecewise_threshold_param": 1002,
         "triplet_data_param": 1003,
         "batch_triplet_loss_param": 1004,
+        "ranking_list_loss_param": 1005,
+        "slope_sigmoid_param": 1006,
     }
     assert max(f.number for f in fields if f.number < 1000) < 200
 
