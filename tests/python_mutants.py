@@ -57,6 +57,16 @@ _EDITS = {
             "pairs = r / np.maximum(n, 1)",
             "evaluation/test_metrics.py::test_tie_aware_is_the_mean_over_shuffles",
         ),
+        "metrics: a weighted query stays in its own ranking": (
+            "ranked_by = np.delete(ranked_by, query_rows[query])",
+            "ranked_by = np.delete(ranked_by, query_rows[query] - 1)",
+            "evaluation/test_metrics.py::test_a_weighted_query_is_excluded_from_its_own_ranking",
+        ),
+        "metrics: groups of ties shifted": (
+            "starts = np.flatnonzero(np.diff(distances, prepend=-np.inf))",
+            "starts = np.flatnonzero(np.diff(distances, prepend=distances[0]))",
+            "evaluation/test_metrics.py::test_weighted_ranking_by_hand",
+        ),
         "metrics: multi-hot relevance of all labels": (
             "query_labels[first : first + count].astype(np.float32) @ database > 0",
             "query_labels[first : first + count].astype(np.float32) @ database > 1",
@@ -64,6 +74,16 @@ _EDITS = {
         ),
     },
     "evaluation/ranking.py": {
+        "ranking: weights in the opposite order": (
+            "of_bits.flat[: len(weights)] = weights",
+            "of_bits.flat[: len(weights)] = weights[::-1]",
+            "evaluation/test_ranking.py::test_weighted_distances_are_the_weights_of_the_bits_that_differ",
+        ),
+        "ranking: codes not compared": (
+            "table[column ^ byte]",
+            "table[column]",
+            "evaluation/test_ranking.py::test_weighted_distances_are_the_weights_of_the_bits_that_differ",
+        ),
         "ranking: unstable order": (
             'np.argsort(row, kind="stable")',
             "np.argsort(row)[::-1]",
@@ -344,7 +364,50 @@ _EDITS = {
             "nets/test_encoder.py::test_weights_of_another_length",
         ),
     },
+    "nets/averaging.py": {
+        "averaging: sum": (
+            "total / len(snapshots)",
+            "total",
+            "nets/test_averaging.py::test_weights_are_means_and_counts_the_last",
+        ),
+        "averaging: statistics of the snapshot stay": (
+            "blob.data[...] = 0",
+            "pass",
+            "nets/test_averaging.py::test_statistics_are_those_of_the_images",
+        ),
+        "averaging: counts averaged": (
+            'AVERAGED = ("Convolution",',
+            'AVERAGED = ("PiecewiseThreshold", "Convolution",',
+            "nets/test_averaging.py::test_weights_are_means_and_counts_the_last",
+        ),
+        "averaging: the last batch's statistics": (
+            "            net.forward()\n",
+            "            for layer in net.layers:\n"
+            "                if layer.type == 'BatchNorm':\n"
+            "                    for of_layer in layer.blobs:\n"
+            "                        of_layer.data[...] = 0\n"
+            "            net.forward()\n",
+            "nets/test_averaging.py::test_images_then_have_centred_bits",
+        ),
+    },
+    "evaluation/codes.py": {
+        "codes: lightest bits kept": (
+            "np.argsort(-codes.bit_weights",
+            "np.argsort(codes.bit_weights",
+            "evaluation/test_codes.py::test_the_heaviest_bits_are_kept_in_their_order",
+        ),
+        "codes: bits in the order of weights": (
+            'np.sort(np.argsort(-codes.bit_weights, kind="stable")[:bits])',
+            'np.argsort(-codes.bit_weights, kind="stable")[:bits]',
+            "evaluation/test_codes.py::test_the_heaviest_bits_are_kept_in_their_order",
+        ),
+    },
     "evaluation/results.py": {
+        "results: weights ignored": (
+            "bit_weights=codes.bit_weights,",
+            "bit_weights=None,",
+            "evaluation/test_results.py::test_weights_of_bits_rank",
+        ),
         "results: values unchecked": (
             "or not 0 <= value <= 1:",
             "or False:",

@@ -4,6 +4,8 @@
   python tools/evaluate.py --dataset digits --model snapshots/digits_dnnh_48bit_iter_500.caffemodel
   python tools/evaluate.py --split validation        to choose settings: the held-out
                                                      training images among themselves
+  python tools/evaluate.py --queries held-out        of a training on all training images:
+                                                     1,000 other images, none of them queries
   python tools/evaluate.py --codes codes.h5 --json result.json      any codes file
   python tools/evaluate.py --method drsch --keep-bits 24 --output results/drsch_24_of_48
 
@@ -15,9 +17,13 @@ import argparse
 import dataclasses
 import pathlib
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dnnh import atomic_files, cli, errors, files, limits
 from dnnh.data import datasets, splits
 from dnnh.data.dataset import Dataset
+from dnnh.data.splits import Split
 from dnnh.errors import UserError, printable
 from dnnh.evaluation import codes as codes_files
 from dnnh.evaluation import report, result_folder, results
@@ -34,6 +40,7 @@ ENCODING_OPTIONS = (
     "model",
     "gpu",
     "split",
+    "queries",
     "protocol",
     "split_seed",
 )
@@ -49,6 +56,13 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_gpu_option(parser)
     cli.add_split_option(parser)
     cli.add_protocol_options(parser)
+    parser.add_argument(
+        "--queries",
+        choices=("held-out", "training"),
+        help="rank other images than the protocol's queries, in the rest of the database: as many "
+        "that are neither queries nor trained on (with --split validation, those held out), or "
+        "as many training images",
+    )
     cli.add_map_at_option(parser)
     parser.add_argument(
         "--keep-bits",
@@ -133,22 +147,19 @@ def what_is_replaced(folder: pathlib.Path, result: Result) -> str | None:
 def encode(arguments: argparse.Namespace) -> tuple[Codes, Dataset, Weights]:
     """Encode the queries and the database of a data set."""
     spec = cli.net_spec(arguments)
-    protocol, seed = arguments.protocol, arguments.split_seed
-    if arguments.model is None and not splits.fits_committed_nets(protocol, seed):
+    if arguments.model is None and not splits.fits_committed_nets(
+        arguments.protocol, arguments.split_seed
+    ):
         raise UserError(
             "snapshots and released models are trained for split seed 0 of "
             "the protocols 'paper' and '54k'; other queries may have been "
             "trained on. Name a model trained for them with --model"
         )
     dataset = datasets.load(spec.dataset)
-    split = splits.load_split(dataset, protocol, seed)
+    split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
-    if spec.split == "validation":
-        queries = database = split.validation_queries
-        protocol = "validation"
-    else:
-        queries, database = split.queries, split.database
+    queries, database, protocol = images_of(arguments, dataset, split)
     # One net for both, or two of which the first encodes queries (section 4.4).
     towers = spec.config.towers
     encoders = [
@@ -176,6 +187,28 @@ def encode(arguments: argparse.Namespace) -> tuple[Codes, Dataset, Weights]:
         protocol=protocol,
     )
     return codes, dataset, model
+
+
+def images_of(
+    arguments: argparse.Namespace, dataset: Dataset, split: Split
+) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+    """The queries, the database, and what the protocol is called."""
+    is_validation = arguments.split == "validation"
+    trained_on = split.validation_training if is_validation else split.training
+    match arguments.queries:
+        case None if is_validation:
+            return split.validation_queries, split.validation_queries, "validation"
+        case None:
+            return split.queries, split.database, split.protocol
+        case "held-out" if is_validation:
+            queries = split.validation_queries
+            database = np.setdiff1d(split.database, queries)
+        case "held-out":
+            pool = np.setdiff1d(split.database, trained_on)
+            queries, database = splits.stand_ins(dataset, pool, split)
+        case _:
+            queries, database = splits.stand_ins(dataset, trained_on, split)
+    return queries, database, f"{arguments.split}, {arguments.queries}"
 
 
 if __name__ == "__main__":

@@ -341,6 +341,34 @@ def test_queries_are_encoded_by_the_first_tower(monkeypatch):
     assert len(codes.query_codes) == 200
 
 
+@pytest.mark.parametrize("split_name", ["test", "validation"])
+def test_other_images_than_the_queries(monkeypatch, split_name):
+    """No query of the protocol is among them, whatever is ranked."""
+    evaluate = importlib.import_module("evaluate")
+    digits = datasets.load("digits")
+    split = splits.load_split(digits)
+    trained = split.training if split_name == "test" else split.validation_training
+    for queries in (None, "held-out", "training"):
+        command = f"evaluate.py --dataset digits --split {split_name}"
+        command += f" --queries {queries}" if queries else ""
+        monkeypatch.setattr("sys.argv", command.split())
+        arguments = evaluate.parse_arguments()
+        evaluate.cli.fill_in_defaults(arguments)
+        images, database, protocol = evaluate.images_of(arguments, digits, split)
+        if queries is None and split_name == "test":
+            assert np.array_equal(images, split.queries) and protocol == "paper"
+            continue
+        assert not np.isin(split.queries, np.union1d(images, database)).any()
+        if queries is None:
+            assert images is database is split.validation_queries
+            continue
+        assert protocol == f"{split_name}, {queries}"
+        assert np.array_equal(np.union1d(images, database), split.database)
+        assert not np.isin(images, database).any()
+        assert np.isin(images, trained).all() == (queries == "training")
+        assert np.isin(images, trained).any() == (queries == "training")
+
+
 def test_baselines_are_fitted_once(home, monkeypatch, capsys):
     command = importlib.import_module("baselines")
 

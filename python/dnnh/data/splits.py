@@ -188,6 +188,50 @@ def _draw_validation(
     return np.sort(np.concatenate(drawn))
 
 
+def stand_ins(
+    dataset: Dataset, pool: NDArray[np.int64], split: Split
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Images to rank in place of the queries, which are not to be looked at for choosing things.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    pool : int64 array
+        Images to draw from: as many of each class as there are queries of it, or, where images
+        have several labels, as many in all.
+    split : Split
+        Of the data set; its seed decides the draw.
+
+    Returns
+    -------
+    (drawn, others) : int64 arrays, sorted: the images drawn, and the rest of the database
+
+    Raises
+    ------
+    UserError
+        If there are too few in the pool.
+    """
+    rng = np.random.default_rng([split.seed, len(pool)])
+    if dataset.labels.ndim == 1:
+        groups = [
+            (
+                pool[dataset.labels[pool] == label],
+                int((dataset.labels[split.queries] == label).sum()),
+            )
+            for label in range(len(dataset.classes))
+        ]
+    else:
+        groups = [(pool, len(split.queries))]
+    for group, count in groups:
+        if len(group) < count:
+            raise UserError(
+                f"{dataset.name} has {len(group)} images of a class to draw from, not {count} as "
+                "there are queries; evaluate the queries"
+            )
+    drawn = np.sort(np.concatenate([rng.permutation(group)[:count] for group, count in groups]))
+    return drawn, np.setdiff1d(split.database, drawn)
+
+
 def fits_committed_nets(protocol: str, seed: int) -> bool:
     """Whether the nets in prototxt/, snapshots and released models are for a split.
 

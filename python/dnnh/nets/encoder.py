@@ -51,8 +51,8 @@ class Encoder:
         pycaffe.use(gpu)
         self._running = threading.Lock()  # a Caffe net has one input and one output
         self._net = build(deploy)
-        model = _read_weights(self._weights)
-        _load_weights(self._net, model, self._weights)
+        model = read_weights(self._weights)
+        load_weights(self._net, model, self._weights)
         if len(self._net.outputs) != 1:
             raise UserError(
                 "a net that encodes images has one output, the codes; this one has "
@@ -86,18 +86,7 @@ class Encoder:
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         blob = self._net.blobs["images"]
         _, channels, height, width = blob.shape
-        if (
-            images.ndim != 4
-            or images.shape[3] != channels
-            or images.shape[1] < height
-            or images.shape[2] < width
-        ):
-            raise UserError(
-                f"images of shape {images.shape[1:]} (height, width, channels) do not fit a net "
-                f"for {height, width, channels}"
-            )
-        top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
-        images = images[:, top : top + height, left : left + width]
+        images = centre(images, channels, height, width)
         # On a GPU cuDNN's algorithms are measured for each new size of a batch.
         size = len(images) if self._gpu is None else max(BATCH, len(images))
         if blob.shape[0] != size:
@@ -145,6 +134,28 @@ class Encoder:
         return codes
 
 
+def centre(images: NDArray[np.uint8], channels: int, height: int, width: int) -> NDArray[np.uint8]:
+    """The centres of images, uint8 of shape (n, height, width, channels), of a net's size.
+
+    Raises
+    ------
+    UserError
+        If they are smaller, or have other channels.
+    """
+    if (
+        images.ndim != 4
+        or images.shape[3] != channels
+        or images.shape[1] < height
+        or images.shape[2] < width
+    ):
+        raise UserError(
+            f"images of shape {images.shape[1:]} (height, width, channels) do not fit a net "
+            f"for {height, width, channels}"
+        )
+    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+    return images[:, top : top + height, left : left + width]
+
+
 def build(deploy: str) -> Any:
     """The net of a prototxt, which is parsed first: Caffe ends the process where it cannot."""
     from google.protobuf import text_format
@@ -177,7 +188,7 @@ def _bit_weights(
     return None
 
 
-def _read_weights(weights: pathlib.Path) -> Any:
+def read_weights(weights: pathlib.Path) -> Any:
     """The NetParameter of a model file."""
     from google.protobuf.message import DecodeError
 
@@ -189,7 +200,7 @@ def _read_weights(weights: pathlib.Path) -> Any:
     return message
 
 
-def _load_weights(net: Any, model: Any, weights: pathlib.Path) -> None:
+def load_weights(net: Any, model: Any, weights: pathlib.Path) -> None:
     """Give a net the weights of a model file's message; each is checked before it is taken.
 
     Caffe's own reading ends the whole process on a file that it cannot parse and on a

@@ -63,6 +63,24 @@ def deploy_net(spec: NetSpec, tower: str = "") -> Message:
     return pycaffe.messages().NetParameter(name=spec.name, layer=layers)
 
 
+def statistics_net(spec: NetSpec) -> Message:
+    """The NetParameter that encodes images with all towers and lengths of a training, and whose
+    batch normalization uses each batch's own statistics, and adds them up in its blobs."""
+    images = spec.config.input
+    shape = {"dim": [1, images.channels, images.size, images.size]}
+    layers = [layer("images", "Input", [], ["images"], input_param={"shape": [shape]})]
+    for tower in spec.config.towers:
+        layers += [
+            code_layers.pixels(spec, f"{tower}pixels"),
+            *code_layers.tower_and_codes(spec, tower, spec.lengths),
+        ]
+    for of_tower in layers:
+        if of_tower.type == "BatchNorm":
+            of_tower.batch_norm_param.use_global_stats = False
+            of_tower.batch_norm_param.moving_average_fraction = 1
+    return pycaffe.messages().NetParameter(name=spec.training_name, layer=layers)
+
+
 def solver(spec: NetSpec) -> Message:
     """The SolverParameter that trains the net."""
     config = spec.schedule_config.solver
@@ -102,12 +120,12 @@ def _check_tower(spec: NetSpec, tower: str) -> None:
 def texts(spec: NetSpec) -> dict[pathlib.Path, str]:
     """The prototxt files of a net: their text by path."""
     texts = {
-        spec.files["train_test"]: _train_comment(spec) + _text(train_net(spec)),
-        spec.files["solver"]: _solver_comment(spec) + _text(solver(spec)),
+        spec.files["train_test"]: _train_comment(spec) + as_text(train_net(spec)),
+        spec.files["solver"]: _solver_comment(spec) + as_text(solver(spec)),
     }
     for tower in spec.config.towers:
         path = spec.files[f"{tower}deploy"]
-        texts[path] = _deploy_comment(spec.for_encoding, tower) + _text(deploy_net(spec, tower))
+        texts[path] = _deploy_comment(spec.for_encoding, tower) + as_text(deploy_net(spec, tower))
     return texts
 
 
@@ -121,7 +139,7 @@ def deploy_text(spec: NetSpec, tower: str = "") -> str:
     """
     _check_tower(spec, tower)
     path = spec.files[f"{tower}deploy"]
-    return _read(path) if path.is_file() else _text(deploy_net(spec, tower))
+    return _read(path) if path.is_file() else as_text(deploy_net(spec, tower))
 
 
 def read_net(path: pathlib.Path) -> Message:
@@ -137,7 +155,7 @@ def read_solver(path: pathlib.Path) -> Message:
 def write(path: pathlib.Path, message: Message) -> None:
     """Write a message as a prototxt file."""
     with atomic_files.write_atomically(path) as partial:
-        partial.write_text(_text(message), encoding="utf-8")
+        partial.write_text(as_text(message), encoding="utf-8")
 
 
 def _read(path: pathlib.Path) -> str:
@@ -156,7 +174,8 @@ def _parse(path: pathlib.Path, message: Message) -> Message:
         raise UserError(f"{path} is not a prototxt file that can be read ({error})") from error
 
 
-def _text(message: Message) -> str:
+def as_text(message: Message) -> str:
+    """A message as prototxt."""
     from google.protobuf import text_format
 
     return text_format.MessageToString(message)

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shlex
 from dataclasses import dataclass, replace
 
 from dnnh import paths
@@ -68,6 +69,24 @@ def _snapshots(spec: NetSpec) -> list[_Snapshot]:
     return snapshots
 
 
+def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
+    """The last so many snapshots of this very training, the last one last.
+
+    Raises
+    ------
+    UserError
+        If there are not so many.
+    """
+    of_training = [s for s in _snapshots(spec) if s.training == spec.training_name]
+    paths = [s.path for s in sorted(of_training, key=lambda snapshot: snapshot.age[1])]
+    if not 1 <= count <= len(paths):
+        raise UserError(
+            f"there are {len(paths)} snapshots {spec.snapshot_prefix}_iter_*.caffemodel, not "
+            f"{count}; train the net, or name fewer, 1 or more"
+        )
+    return paths[-count:]
+
+
 def _described(snapshots: list[_Snapshot], what: str) -> list[Weights]:
     weights = []
     for i, snapshot in enumerate(snapshots):
@@ -132,14 +151,20 @@ def _how_to_train(spec: NetSpec) -> str:
 
 def make_command(spec: NetSpec) -> str:
     """The command that writes the prototxt files of a net."""
-    words = [
-        "python tools/make_prototxt.py",
-        f"--dataset {spec.dataset}",
-        f"--method {spec.method}",
-        f"--bits {spec.bits}",
-    ]
+    return " ".join(["python tools/make_prototxt.py", *_net_options(spec)])
+
+
+def evaluate_command(spec: NetSpec, model: pathlib.Path) -> str:
+    """The command that evaluates weights of a net."""
+    name = model.relative_to(paths.ROOT) if model.is_relative_to(paths.ROOT) else model
+    options = [*_net_options(spec), f"--model {shlex.quote(str(name))}"]
+    return " ".join(["python tools/evaluate.py", *options])
+
+
+def _net_options(spec: NetSpec) -> list[str]:
+    words = [f"--dataset {spec.dataset}", f"--method {spec.method}", f"--bits {spec.bits}"]
     if spec.schedule != spec.config.default_schedule:
         words.append(f"--schedule {spec.schedule}")
     if spec.split != "test":
         words.append(f"--split {spec.split}")
-    return " ".join(words)
+    return words

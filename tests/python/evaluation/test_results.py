@@ -125,14 +125,17 @@ def test_queries_in_the_database(capsys):
 
 def test_weights_of_bits_rank(tmp_path):
     encoded = some_codes([7, 8], [1, 2, 3])
-    weighted = dataclasses.replace(encoded, bit_weights=np.ones(8, np.float32))
+    weighted = dataclasses.replace(encoded, bit_weights=np.eye(8, dtype=np.float32)[0])
+    maps = []
     for some, distance in ((encoded, None), (weighted, "weighted Hamming distance")):
         measured = results.measure(some, source="made up", protocol="paper")
         assert measured.distance == distance
+        maps.append(measured.metrics.map_tie_aware)
         described = report.describe(measured)
         assert described.endswith(f", ranked by {distance}" if distance else " in the database")
         results.write_result(tmp_path / "result.json", measured)
         assert results.read_result(tmp_path / "result.json") == measured
+    assert maps[0] != maps[1]
     fields = json.loads((tmp_path / "result.json").read_text())
     (tmp_path / "result.json").write_text(json.dumps({**fields, "distance": "two\nlines"}))
     with pytest.raises(UserError, match="distance is not text"):

@@ -1,0 +1,56 @@
+"""Average the weights of a training's last snapshots, and recompute batch-norm statistics.
+
+  python tools/average_weights.py --method dnnh --schedule short --bits 48 --last 5
+  python tools/average_weights.py --method dnnh_plus --last 1          statistics alone
+  python tools/average_weights.py --method dnnh_plus --models a.caffemodel b.caffemodel
+
+The statistics are those of all training images without data augmentation. The command that
+evaluates the new model is printed.
+"""
+
+import pathlib
+
+from dnnh import atomic_files, cli, errors, paths
+from dnnh.data import datasets, splits
+from dnnh.nets import averaging, specs, weights
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_net_options(parser)
+    cli.add_split_option(parser)
+    parser.add_argument("--train-seed", type=int, help="of the training (default: 1)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--last", type=int, metavar="N", help="the last N snapshots (default: 5)")
+    which.add_argument(
+        "--models", type=pathlib.Path, nargs="+", help="these snapshots, the last one last"
+    )
+    parser.add_argument("--output", type=pathlib.Path, help="(default: in snapshots/)")
+    arguments = parser.parse_args()
+    cli.fill_in(arguments, train_seed=specs.DEFAULT_TRAIN_SEED, last=5)
+    cli.fill_in_defaults(arguments)
+    spec = specs.net_spec(
+        arguments.dataset,
+        arguments.method,
+        arguments.bits,
+        arguments.schedule,
+        arguments.split,
+        train_seed=arguments.train_seed,
+    )
+    snapshots = arguments.models or weights.last_snapshots(spec, arguments.last)
+    path = arguments.output or paths.ROOT / f"{spec.snapshot_prefix}_averaged.caffemodel"
+    atomic_files.refuse_overwriting([path], snapshots)
+    dataset = datasets.load(spec.dataset)
+    split = splits.load_split(dataset)
+    rows = split.validation_training if spec.split == "validation" else split.training
+    model = averaging.averaged(spec, snapshots, dataset.images[rows])
+    with atomic_files.write_atomically(path) as partial:
+        partial.write_bytes(model)
+    names = ", ".join(snapshot.name for snapshot in snapshots)
+    print(f"averaged {names}")
+    print("evaluate with:")
+    print(f"  {weights.evaluate_command(spec, path)}")
+
+
+if __name__ == "__main__":
+    errors.run(main)
