@@ -48,11 +48,11 @@ def main() -> None:
         print(f"skipped: {sentence}")
     if not comparison.sources(dataset, results):
         print(f"no result of ours yet: python tools/evaluate.py --dataset {dataset}")
-    tables = comparison.tables(dataset, results)
-    for table in tables:
-        print(table.text() + "\n")
     seeds = sorted((paths.MODELS / "results/seeds").glob("*.json"))
     others = [comparison.read_results([path])[0] for path in seeds]
+    tables = comparison.tables(dataset, results, others)
+    for table in tables:
+        print(table.text() + "\n")
     spreads = comparison.spreads(dataset, released, others)
     for sentence in spreads:
         print(sentence + "\n")

@@ -20,6 +20,10 @@ class Key(NamedTuple):
     method: str
     bits: int
 
+    @staticmethod
+    def of(result: Result) -> "Key":
+        return Key(result.dataset, result.source, result.method, result.bits)
+
 
 Results = dict[Key, Result]
 
@@ -53,7 +57,7 @@ def read_results(paths: Iterable[files.StrPath]) -> tuple[Results, list[str]]:
         elif result.note:
             skipped.append(f"{path} has a note: {result.note}")
         else:
-            results[Key(result.dataset, result.source, result.method, result.bits)] = result
+            results[Key.of(result)] = result
     return results, skipped
 
 
@@ -69,22 +73,48 @@ def of_source(dataset: str, source: str, results: Results) -> list[Result]:
     ]
 
 
-def tables(dataset: str, results: Results) -> list[ComparisonTable]:
-    """The printed tables of a data set with ours, once per source of images."""
+def tables(dataset: str, results: Results, seeds: Sequence[Results] = ()) -> list[ComparisonTable]:
+    """The printed tables of a data set with ours, once per source of images.
+
+    Parameters
+    ----------
+    dataset : str
+    results : as :func:`read_results` returns them
+    seeds : as :func:`spreads` takes them
+    """
     compared = []
+    trainings = of_seeds(results, seeds)
     for source in sources(dataset, results) or [None]:
         measured = [] if source is None else of_source(dataset, source, results)
         for printed in published.TABLES:
             if printed.dataset != dataset:
                 continue
             ours: dict[str, published.Row] = {}
+            ranges: dict[str, dict[int, tuple[float, float]]] = {}
             for result in measured:
                 takes = printed.takes_all and result.method not in published.ABLATIONS
-                if takes or result.method in printed.rows:
-                    row = ours.setdefault(result.method, {})
-                    row[result.bits] = float(getattr(result.metrics, printed.measure))
-            compared.append(ComparisonTable(printed, source, ours))
+                if not takes and result.method not in printed.rows:
+                    continue
+                row = ours.setdefault(result.method, {})
+                row[result.bits] = float(getattr(result.metrics, printed.measure))
+                values = [
+                    float(getattr(training.metrics, printed.measure))
+                    for training in trainings.get(Key.of(result), [])
+                ]
+                if values:
+                    of_method = ranges.setdefault(result.method, {})
+                    of_method[result.bits] = min(values), max(values)
+            compared.append(ComparisonTable(printed, source, ours, ranges))
     return compared
+
+
+def of_seeds(results: Results, seeds: Sequence[Results]) -> dict[Key, list[Result]]:
+    """The trainings of each net that has several, by their seeds: the first is of ``results``."""
+    return {
+        key: [result, *others]
+        for key, result in sorted(results.items())
+        if (others := [other[key] for other in seeds if key in other])
+    }
 
 
 def spreads(dataset: str, results: Results, seeds: Sequence[Results]) -> list[str]:
@@ -98,23 +128,19 @@ def spreads(dataset: str, results: Results, seeds: Sequence[Results]) -> list[st
         Of trainings that differ from those of ``results`` in their seed alone.
     """
     sentences = []
-    for source in sources(dataset, results):
-        for result in of_source(dataset, source, results):
-            key = Key(dataset, source, result.method, result.bits)
-            trainings = [result, *(other[key] for other in seeds if key in other)]
-            if len(trainings) == 1:
-                continue
-            parts = []
-            for measure, name in MEASURES.items():
-                values = [getattr(training.metrics, measure) for training in trainings]
-                parts.append(
-                    f"{name} {statistics.fmean(values):.3f} "
-                    f"({min(values):.3f} to {max(values):.3f})"
-                )
-            sentences.append(
-                f"{result.method}, {result.bits} bits, {source}; mean (and range) of "
-                f"{len(trainings)} training seeds: {', '.join(parts)}."
+    for key, trainings in of_seeds(results, seeds).items():
+        if key.dataset != dataset:
+            continue
+        parts = []
+        for measure, name in MEASURES.items():
+            values = [getattr(training.metrics, measure) for training in trainings]
+            parts.append(
+                f"{name} {statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
             )
+        sentences.append(
+            f"{key.method}, {key.bits} bits, {key.source}; mean (and range) of "
+            f"{len(trainings)} training seeds: {', '.join(parts)}."
+        )
     return sentences
 
 

@@ -34,11 +34,14 @@ class ComparisonTable:
     source : str, or None
         What ours were measured on; None if there are no results of ours.
     ours : dict of method to dict of bits to value, like ``printed.rows``
+    ranges : dict of method to dict of bits to (lowest, highest)
+        Over training seeds, where there are several.
     """
 
     printed: PrintedTable
     source: str | None
     ours: dict[str, Row]
+    ranges: dict[str, dict[int, tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
     @property
     def title(self) -> str:

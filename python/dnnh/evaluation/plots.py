@@ -65,12 +65,16 @@ class Plot:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A curve of a plot: of a method, "ours" or the "paper"'s."""
+    """A curve of a plot: of a method, "ours" or the "paper"'s.
+
+    ``ranges`` has the lowest and highest value over training seeds, by place.
+    """
 
     name: str
     xs: list[float]
     ys: list[float]
     whose: str = "ours"
+    ranges: Mapping[int, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -207,6 +211,8 @@ def comparison(tables: Sequence[ComparisonTable]) -> Plot:
     else:
         caption = f"{names}. Dashed: the paper's values."
     caption += " dnnh and dnnh_plus are colored."
+    if any(table.ranges for table in tables):
+        caption += " Bars: range over training seeds."
     if unlabelled:
         caption += (
             " A dashed grey curve without a label belongs to the method whose solid curve ends "
@@ -218,8 +224,13 @@ def comparison(tables: Sequence[ComparisonTable]) -> Plot:
 def comparison_series(table: ComparisonTable) -> list[Series]:
     """The curves of a table; ablations have tables of their own."""
     return [
-        Series(method, sorted(row), [row[bits] for bits in sorted(row)], whose)
-        for whose, of_methods in (("paper", table.printed.rows), ("ours", table.ours))
+        Series(
+            method, sorted(row), [row[bits] for bits in sorted(row)], whose, ranges.get(method, {})
+        )
+        for whose, of_methods, ranges in (
+            ("paper", table.printed.rows, {}),
+            ("ours", table.ours, table.ranges),
+        )
         for method, row in of_methods.items()
         if method not in ABLATIONS
     ]
@@ -278,6 +289,19 @@ def _draw(axes: Axes, series: Sequence[Series]) -> None:
             zorder=3 if color else 2,
             clip_on=False,
         )
+        for x, (low, high) in line.ranges.items():
+            bar = axes.errorbar(
+                [x],
+                [low],
+                yerr=[[0], [high - low]],
+                fmt="none",
+                ecolor=color or GREY[line.whose],
+                elinewidth=1.2,
+                capsize=4,
+                zorder=3,
+            )
+            for part in bar.get_children():  # at the edge, too
+                part.set_clip_on(False)
     highest = max((y for line in series for y in line.ys), default=1)
     axes.set_ylim(0, min(1, 0.1 * np.ceil(10 * highest + 0.3)))
 

@@ -123,6 +123,16 @@ class Tower:
         if relu:
             self._add(f"relu_{name}", "ReLU", in_place=True)
 
+    def residual(self, name: str, outputs: int) -> None:
+        """Add two 3x3 convolutions and, to what they give, what they get (He et al., CVPR 2016)."""
+        shortcut = self._top
+        self.convolution(f"{name}_1", outputs, 3, pad=1)
+        self.convolution(f"{name}_2", outputs, 3, pad=1, relu=False)
+        name = self._prefix + name
+        self.layers.append(layer(name, "Eltwise", [self._top, shortcut], [name]))
+        self._top = name
+        self._add("relu_" + name.removeprefix(self._prefix), "ReLU", in_place=True)
+
     def pool(self, name: str, method: str, kernel: int, stride: int = 1) -> None:
         """Add a pooling layer; ``method`` is MAX or AVE."""
         pooling_param = {"pool": method, "kernel_size": kernel, "stride": stride}
@@ -234,6 +244,20 @@ def plain(tower: Tower) -> None:
     tower.convolution("conv3_1", 256, 3, pad=1)
     tower.convolution("conv3_2", 256, 3, pad=1, pool=2)  # 4x4
     tower.convolution("conv4", 256, 3, pad=1, pool=4)  # 1x1
+    tower.features("features", 1)
+
+
+def residual(tower: Tower) -> None:
+    """`plain` with residual blocks (He et al., CVPR 2016): 0.94 times the MACs per image of `nin`."""
+    tower.convolution("conv1_1", 32, 3, pad=1)
+    tower.convolution("conv1_2", 64, 3, pad=1, pool=2)  # 16x16
+    tower.convolution("conv2_1", 64, 3, pad=1)
+    tower.convolution("conv2_2", 256, 3, pad=1, pool=2)  # 8x8
+    tower.residual("block3", 256)
+    tower.residual("block4", 256)
+    tower.pool("pool4", "MAX", 2, 2)  # 4x4
+    tower.residual("block5", 256)
+    tower.pool("pool5", "MAX", 4, 4)  # 1x1
     tower.features("features", 1)
 
 

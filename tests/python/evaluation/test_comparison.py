@@ -207,6 +207,20 @@ def test_labels_of_equal_curves_do_not_overlap(count):
         assert not overlaps(figure)
 
 
+def test_ranges_over_seeds_are_bars(tmp_path):
+    files = [write(tmp_path / str(i), map=value) for i, value in enumerate((0.5, 0.4, 0.6))]
+    others = [comparison.read_results([file])[0] for file in files[1:]]
+    results, _ = comparison.read_results([files[0], write(tmp_path / "3", bits=24)])
+    table = comparison.tables("cifar10", results, others)[0]
+    assert table.ranges == {"dnnh": {48: (0.4, 0.6)}}
+    plot = plots.comparison([table])
+    assert "Bars: range over training seeds." in plot.caption
+    bars = [line.get_segments()[0] for line in plot.figure.axes[0].collections]
+    assert [bar.tolist() for bar in bars] == [[[48, 0.4], [48, 0.6]]]
+    without = plots.comparison(comparison.tables("cifar10", results)[:1])
+    assert "Bars" not in without.caption and not without.figure.axes[0].collections
+
+
 def test_places_are_spread():
     assert plots.spread([0.5, 0.2], 0.1) == [0.5, 0.2]
     assert plots.spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
