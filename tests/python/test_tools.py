@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dnnh import packed_codes
+from dnnh import files, packed_codes
 from dnnh.baselines import cnnh
 from dnnh.data import datasets, image_database, splits
 from dnnh.errors import UserError
@@ -367,6 +367,41 @@ def test_other_images_than_the_queries(monkeypatch, split_name):
         assert not np.isin(images, database).any()
         assert np.isin(images, trained).all() == (queries == "training")
         assert np.isin(images, trained).any() == (queries == "training")
+
+
+@pytest.mark.parametrize("split_name", ["test", "validation"])
+def test_pseudo_labels_are_of_no_query(tmp_path, monkeypatch, capsys, split_name):
+    """Labels of training images as they are, and of half of the others by their codes."""
+    command = importlib.import_module("make_pseudo_labels")
+    digits = datasets.load("digits")
+    split = splits.load_split(digits)
+    encoded = []
+
+    class FakeEncoder:
+        def __init__(self, deploy, weights, gpu):
+            pass
+
+        def relaxed_codes(self, images, description, rows):
+            encoded.append(rows)
+            return np.eye(10, dtype=np.float32)[digits.labels[rows]]
+
+    monkeypatch.setattr(command.encoder, "Encoder", FakeEncoder)
+    words = f"make_pseudo_labels.py --dataset digits --method dnnh --split {split_name}"
+    output = tmp_path / "images"
+    monkeypatch.setattr(
+        "sys.argv", [*words.split(), "--model", "README.md", "--output", str(output)]
+    )
+    command.main()
+    assert "Of these, 1.000 have the right class" in capsys.readouterr().out
+    unlabelled, labelled = encoded
+    trained = split.training if split_name == "test" else split.validation_training
+    assert np.array_equal(labelled, trained)
+    assert not np.isin(unlabelled, np.union1d(split.queries, split.training)).any()
+    assert len(unlabelled) == len(digits.labels) - len(split.queries) - len(split.training)
+    layout = image_database.read_layout(output)
+    assert layout["labelled"] == len(trained)
+    assert 0.45 < layout["pseudo_labelled"] / len(unlabelled) <= 0.5
+    assert layout["model_sha256"] == files.sha256(ROOT / "README.md")
 
 
 def test_baselines_are_fitted_once(home, monkeypatch, capsys):

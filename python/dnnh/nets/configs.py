@@ -64,6 +64,8 @@ _PLUS = replace(
     joint_lengths=(12, 24, 32, 48),
     schedules={"12000": Schedule(linear_decay(0.05, 12_000), epsilon_stepsize=4_000)},
 )
+# Labels of the 5,000 images, and the rest of the database without its labels.
+_SEMI = replace(_PLUS, pseudo_labels=True)
 # What the paper calls CNNH* has a tower "comparable" to its own, so ours has our tower.
 _CNNH_STAR = replace(
     _DNNH,
@@ -148,6 +150,7 @@ CONFIGS: dict[str, dict[str, NetConfig]] = {
         "dnnh_minimal": _MINIMAL,  # nothing that the paper does not state
         "dnnh_lai": replace(_MINIMAL, architecture=towers.lai),
         "dnnh_plus": _PLUS,
+        "dnnh_semi": _SEMI,
         "cnnh": replace(_CNNH_STAR, architecture=towers.xia),
         "cnnh_star": _CNNH_STAR,
         "drsch": _DRSCH,

@@ -20,7 +20,8 @@ def data_layers(spec: NetSpec, phase: str, part: str) -> list[Message]:
     """The layers that read `images` in one phase, and whatever goes with them."""
     batch = spec.config.batch
     target_bits = spec.bits if spec.config.learns_target_codes else None
-    source = image_database_path(spec.dataset, part, spec.sampling, target_bits)
+    pseudo_labels = spec.config.pseudo_labels and phase == "TRAIN"
+    source = image_database_path(spec.dataset, part, spec.sampling, target_bits, pseudo_labels)
     if spec.sampling == "materialized":
         assert isinstance(batch, Triplets)
         data_param = {"source": source, "batch_size": batch.triplets, "backend": "LMDB"}

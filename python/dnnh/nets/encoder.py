@@ -3,6 +3,7 @@
 import pathlib
 import tempfile
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -123,15 +124,31 @@ class Encoder:
         """
         rows = np.arange(len(images)) if rows is None else rows
         codes = np.empty((len(rows), packed_codes.code_bytes(self.bits)), np.uint8)
+        for batch, outputs in self._batches(images, description, rows):
+            codes[batch] = packed_codes.pack(outputs > 0.5)
+        return codes
+
+    def relaxed_codes(
+        self, images: Any, description: str, rows: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """As :meth:`encode`, without rounding: float32 array of shape (n, q), in [0, 1]."""
+        codes = np.empty((len(rows), self.bits), np.float32)
+        for batch, outputs in self._batches(images, description, rows):
+            codes[batch] = outputs
+        return codes
+
+    def _batches(
+        self, images: Any, description: str, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """The outputs of a batch after the other, and which of the rows they are of."""
         starts = range(0, len(rows), BATCH)
         batches = prefetch.in_order(
             lambda start: images[rows[start : start + BATCH]], starts, BATCHES_AHEAD
         )
         with tqdm(total=len(rows), unit=" images", desc=description) as progress:
             for start, batch in zip(starts, batches):
-                codes[start : start + BATCH] = packed_codes.pack(self.outputs(batch) > 0.5)
+                yield slice(start, start + len(batch)), self.outputs(batch)
                 progress.update(len(batch))
-        return codes
 
 
 def centre(images: NDArray[np.uint8], channels: int, height: int, width: int) -> NDArray[np.uint8]:

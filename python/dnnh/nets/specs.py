@@ -225,7 +225,11 @@ def committed() -> list[NetSpec]:
 
 
 def image_database_path(
-    dataset: str, part: str, sampling: str = "online", target_bits: int | None = None
+    dataset: str,
+    part: str,
+    sampling: str = "online",
+    target_bits: int | None = None,
+    pseudo_labels: bool = False,
 ) -> str:
     """The LMDB that a net reads in training, relative to the repository.
 
@@ -238,9 +242,13 @@ def image_database_path(
         One of TRIPLET_SAMPLINGS; materialized triplets have an LMDB of their own.
     target_bits : int, optional
         Length of the codes that stand for labels, where they do (CNNH).
+    pseudo_labels : bool
+        Whether images with pseudo-labels are among them.
     """
     if target_bits is not None:
         content = f"{target_bits}bit_codes"
+    elif pseudo_labels:
+        content = "pseudo_labelled_images"
     else:
         content = "triplets" if sampling == "materialized" else "images"
     return f"data/{dataset}_{part}_{content}_lmdb"

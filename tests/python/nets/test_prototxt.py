@@ -226,6 +226,17 @@ def test_dsrh_hashes_both_fully_connected_layers():
     assert dsrh["loss"].ranking_list_loss_param.margin == pytest.approx(5 * 24 / 64)
 
 
+def test_pseudo_labels_are_trained_on_and_not_tested_with():
+    plus, semi = (
+        prototxt.train_net(net_spec("cifar10", method, split="validation"))
+        for method in ("dnnh_plus", "dnnh_semi")
+    )
+    different = [i for i, layer in enumerate(plus.layer) if layer != semi.layer[i]]
+    assert different == [0] and semi.layer[0].include[0].phase == caffe.TRAIN
+    source = semi.layer[0].triplet_data_param.source
+    assert source == "data/cifar10_validation_train_pseudo_labelled_images_lmdb"
+
+
 def test_drsch_weighs_bits_in_training_alone():
     """Zhang et al., TIP 2015. Its steps of the slope end before the training does."""
     spec = net_spec("cifar10", "drsch", 24)

@@ -1,0 +1,96 @@
+"""Label the unlabelled images of the database with a trained net, for `dnnh_semi` to train on.
+
+  python tools/make_pseudo_labels.py                       by dnnh_plus, 48 bits
+  python tools/make_pseudo_labels.py --method dnnh_semi    a second round
+  python tools/make_pseudo_labels.py --split validation
+
+The unlabelled images are those of the database that the protocol does not train on. Each gets the
+class whose training images have the nearest mean code. Those that are surest are written with
+the training images, to where `dnnh_semi` looks for them. No query is among them.
+"""
+
+import pathlib
+
+import numpy as np
+
+from dnnh import cli, errors, files, paths
+from dnnh.data import datasets, image_database, pseudo_labels, splits
+from dnnh.errors import UserError
+from dnnh.nets import encoder, prototxt, specs, weights
+
+SHARE = 0.5
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_net_options(parser)
+    cli.add_model_option(parser)
+    cli.add_gpu_option(parser)
+    cli.add_split_option(parser)
+    parser.add_argument(
+        "--share", type=float, help=f"of the unlabelled images that are kept (default: {SHARE})"
+    )
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        help="the database to write (default: where dnnh_semi looks for it)",
+    )
+    arguments = parser.parse_args()
+    cli.fill_in(arguments, method="dnnh_plus", share=SHARE)
+    spec = cli.net_spec(arguments)
+    if not 0 < arguments.share <= 1:
+        raise UserError(f"--share {arguments.share}: it is above 0 and at most 1")
+    dataset = datasets.load(spec.dataset)
+    if dataset.labels.ndim > 1:
+        raise UserError(f"images of {dataset.name} have several labels; this is for one of each")
+    if len(spec.config.towers) > 1:
+        raise UserError(f"{spec.method} has two sub-networks; name a net with one")
+    split = splits.load_split(dataset)
+    if spec.split == "validation":
+        part, labelled = "validation_train", split.validation_training
+    else:
+        part, labelled = "train", split.training
+    unlabelled = np.setdiff1d(split.database, split.training)
+
+    model = weights.find_weights(spec, arguments.model)
+    print(f"model: {model.description}")
+    net = encoder.Encoder(prototxt.deploy_text(spec), model.path, arguments.gpu)
+    classes, confidence = pseudo_labels.nearest_classes(
+        net.relaxed_codes(dataset.images, "encoding unlabelled images", unlabelled),
+        net.relaxed_codes(dataset.images, "encoding training images", labelled),
+        dataset.labels[labelled],
+    )
+    kept = pseudo_labels.most_confident(classes, confidence, arguments.share)
+    rows = np.concatenate([labelled, unlabelled[kept]])
+    labels = np.concatenate([dataset.labels[labelled], classes[kept]])
+    output = arguments.output or paths.ROOT / specs.image_database_path(
+        dataset.name, part, pseudo_labels=True
+    )
+    image_database.write_images(
+        output,
+        dataset.images,
+        labels,
+        {
+            "labels": "of the protocol's training images, and pseudo-labels",
+            "dataset": dataset.name,
+            "source": dataset.source,
+            "part": part,
+            "protocol": split.protocol,
+            "split_seed": split.seed,
+            "labelled": len(labelled),
+            "pseudo_labelled": len(kept),
+            "model": model.path.name,
+            "model_sha256": files.sha256(model.path),
+        },
+        rows=rows,
+    )
+    right = dataset.labels[unlabelled] == classes
+    print(
+        f"{output}: {len(labelled):,} labelled images and {len(kept):,} of {len(unlabelled):,} "
+        f"unlabelled ones. Of these, {right[kept].mean():.3f} have the right class, of all "
+        f"{right.mean():.3f} (for information: nothing depends on it)"
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)
