@@ -485,6 +485,35 @@ _EDITS = {
         ),
         "dropout: gradient of dropped values": ("    ApplyMask(top_diff, diff);", ""),
     },
+    "onednn/add_elements.cpp": {
+        "add: second factor ignored": ("+ factor_b * b[i];", "+ b[i];"),
+        "add: first factor ignored": ("sum[i] = factor_a * a[i]", "sum[i] = a[i]"),
+        "add: two of many": (
+            "i < sources.size(); ++i) {\n        AddPair",
+            "i < 2; ++i) {\n        AddPair",
+        ),
+        "add: every range the first": ("values(sources[0]) + begin;", "values(sources[0]);"),
+    },
+    "onednn/eltwise_layer.cpp": {
+        "eltwise: all operations are sums": (
+            'if (op_ != EltwiseParameter_EltwiseOp_SUM) { return "it is not a sum"; }',
+            "",
+        ),
+        "eltwise: gradients without factors": (
+            "onednn::Add({top_diff}, {coeffs_[i]},",
+            "onednn::Add({top_diff}, {1.f},",
+        ),
+        "eltwise: layouts mixed": (
+            "onednn::Dims(*bottom[i]), layout,",
+            "onednn::Dims(*bottom[i]), onednn::Values(*bottom[i]).get_desc(),",
+        ),
+    },
+    "onednn/split_layer.cpp": {
+        "split: gradient of the first": (
+            "vector<float>(top.size(), 1)",
+            "vector<float>(top.size(), 0)",
+        ),
+    },
     "onednn/pooling_layer.cpp": {
         "pooling: always Caffe's": (
             "    if (method == PoolingParameter_PoolMethod_STOCHASTIC",
@@ -663,7 +692,10 @@ TESTS = {
     "files/atomic_file": "AtomicFile*:*SnapshotTest*",
     "files/lmdb_pages": "LmdbPages*",
     "gpu": "*",
+    "onednn/add_elements": "Onednn*",
     "onednn/onednn": "Onednn*",
+    "onednn/eltwise_layer": "Onednn*",
+    "onednn/split_layer": "Onednn*",
     "onednn/batch_norm_layer": "Onednn*",
     "onednn/convolution_layer": "Onednn*",
     "onednn/dropout_layer": "Onednn*",

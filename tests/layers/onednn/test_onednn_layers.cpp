@@ -9,8 +9,8 @@ namespace caffe {
 
 TEST_F(OnednnLayersTest, ReplaceCaffesOwn) {
   LayerParameter param;
-  for (const char* type :
-       {"Convolution", "ReLU", "Pooling", "BatchNorm", "Scale", "Dropout"}) {
+  for (const char* type : {"Convolution", "ReLU", "Pooling", "BatchNorm",
+                           "Scale", "Dropout", "Eltwise", "Split"}) {
     param.set_type(type);
     param.clear_bottom();
     param.add_bottom("x");
@@ -157,6 +157,72 @@ TEST_F(OnednnLayersTest, BatchNormsAndScales) {
   Compare(scale + " bottom: 'x' top: 'y' scale_param { axis: 1 } }", {8, 12});
   Compare(scale + " bottom: 'x' top: 'y' scale_param { axis: 2 } }",
           {8, 3, 4, 5});
+}
+
+TEST_F(OnednnLayersTest, Sums) {
+  const std::string sum =
+      "layer { name: 'e' type: 'Eltwise' bottom: 'c' bottom: 'd' top: 'y'"
+      " eltwise_param { ";
+  const auto convolution = [](const std::string& name, int outputs) {
+    return "layer { name: '" + name + "' type: 'Convolution' bottom: 'x' top: '"
+        + name + "' convolution_param { kernel_size: 3 num_output: "
+        + std::to_string(outputs) + " } } ";
+  };
+  for (const char* options :
+       {"", "coeff: 1 coeff: -1", "coeff: 0.5 coeff: 2", "operation: MAX"}) {
+    for (int outputs : {32, 20}) {
+      for (int size : {6, 40}) {  // the larger one is split into ranges
+        Compare(convolution("c", outputs) + convolution("d", outputs) + sum
+                    + options + " } }",
+                {2, 8, size, size});
+      }
+    }
+  }
+  // Three; one of them plain; plain values alone; in place.
+  Compare(convolution("c", 32) + convolution("d", 32) + convolution("f", 32)
+              + "layer { name: 'e' type: 'Eltwise' bottom: 'c' bottom: 'd'"
+                " bottom: 'f' top: 'y' eltwise_param { coeff: 1 coeff: 2"
+                " coeff: 3 } }",
+          {2, 8, 6, 6});
+  Compare(
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+      " convolution_param { kernel_size: 1 num_output: 8 } } "
+      "layer { name: 'd' type: 'Power' bottom: 'x' top: 'd' } "
+          + sum + " } }",
+      {2, 8, 6, 6});
+  Compare(
+      "layer { name: 'c' type: 'Power' bottom: 'x' top: 'c' } "
+      "layer { name: 'd' type: 'TanH' bottom: 'x' top: 'd' } "
+          + sum + " } }",
+      {3, 7});
+  ExpectOnednn("layer { name: 'd' type: 'ReLU' bottom: 'c' top: 'd' } " + sum
+               + " } }");
+}
+
+// What a residual block does: a blob is read twice, and its gradients are
+// added.
+TEST_F(OnednnLayersTest, ResidualBlocks) {
+  for (int channels : {16, 20}) {
+    const std::string outputs = std::to_string(channels);
+    const std::string block =
+        "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+        " convolution_param { kernel_size: 3 pad: 1 num_output: " + outputs
+        + " } } "
+          "layer { name: 'd' type: 'Convolution' bottom: 'c' top: 'd'"
+          " convolution_param { kernel_size: 3 pad: 1 num_output: " + outputs
+        + " } } "
+          "layer { name: 'r' type: 'ReLU' bottom: 'd' top: 'd' } "
+          "layer { name: 'f' type: 'Pooling' bottom: 'c' top: 'f'"
+          " pooling_param { kernel_size: 3 stride: 1 pad: 1 } } "
+          "layer { name: 'e' type: 'Eltwise' bottom: 'c' bottom: 'd'"
+          " bottom: 'f' top: 'y' }";
+    Compare(block, {2, channels, 7, 6});
+    if (!onednn::Has(dnnl::cpu_isa::avx2)) { continue; }
+    const auto net = Make(block, true, {2, channels, 7, 6}, TRAIN);
+    Pass(net.get(), true, 1);
+    EXPECT_TRUE(net->blob_by_name("y")->data()->plain_is_stale());
+    EXPECT_TRUE(net->blob_by_name("c")->diff()->plain_is_stale());
+  }
 }
 
 TEST_F(OnednnLayersTest, NoGradientUnlessRequested) {

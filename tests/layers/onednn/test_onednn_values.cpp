@@ -186,7 +186,10 @@ TEST_F(OnednnLayersTest, Bfloat16IsNearCaffesOwn) {
       "layer { name: 'p' type: 'Pooling' bottom: 'c' top: 'p' pooling_param {"
       " pool: AVE kernel_size: 3 stride: 2 } }"
       "layer { name: 'd' type: 'Dropout' bottom: 'p' top: 'p' }"
-      "layer { name: 'c2' type: 'Convolution' bottom: 'p' top: 'y'"
+      "layer { name: 'q' type: 'Pooling' bottom: 'p' top: 'q' pooling_param {"
+      " kernel_size: 3 stride: 1 pad: 1 } }"
+      "layer { name: 'e' type: 'Eltwise' bottom: 'p' bottom: 'q' top: 'e' }"
+      "layer { name: 'c2' type: 'Convolution' bottom: 'e' top: 'y'"
       " convolution_param { num_output: 16 kernel_size: 1 weight_filler {"
       " type: 'msra' } } }";
   setenv("DNNH_BFLOAT16", "1", 1);
