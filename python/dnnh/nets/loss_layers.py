@@ -1,5 +1,6 @@
 """The losses of a net in training, and what is logged of its codes."""
 
+from dnnh.nets import pycaffe
 from dnnh.nets.net_config import (
     ImagesPerClass,
     ImagesWithTargetCodes,
@@ -120,10 +121,33 @@ def _batch_losses(
                 "SoftmaxWithLoss",
                 [classes, "labels"],
                 [f"{head}class_loss"],
-                loss_weight=[loss.classification_weight],
+                loss_weight=[loss.classification_weight * (1 - loss.label_smoothing)],
             ),
         ]
+        if loss.label_smoothing:
+            weight = loss.classification_weight * loss.label_smoothing
+            layers += _uniform_class_loss(head, classes, weight)
     return layers
+
+
+def _uniform_class_loss(head: str, classes: str, weight: float) -> list[Message]:
+    """Cross entropy with all classes alike, the second term of label smoothing (Szegedy et al.,
+    CVPR 2016)."""
+    shares, logarithms, loss = (
+        f"{head}{name}" for name in ("shares", "log_shares", "uniform_loss")
+    )
+    return [
+        layer(shares, "Softmax", [classes], [shares]),
+        layer(logarithms, "Log", [shares], [logarithms]),
+        layer(
+            loss,
+            "Reduction",
+            [logarithms],
+            [loss],
+            loss_weight=[weight],
+            reduction_param={"operation": pycaffe.messages().ReductionParameter.MEAN, "coeff": -1},
+        ),
+    ]
 
 
 def _bit_weights(head: str, codes: str, weighted: str) -> Message:

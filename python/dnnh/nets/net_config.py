@@ -147,6 +147,7 @@ class TripletLoss:
     margin: float = 1
     average_active: bool = True  # over all triplets of a batch: average the active ones
     classification_weight: float = 0
+    label_smoothing: float = 0  # share of the classification loss that all classes have alike
     adjacency: float = 0
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import caffe
+import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
@@ -210,6 +211,34 @@ def test_cnnh_star_learns_codes_made_beforehand():
     assert not data.triplet_data_param.HasField("batch_size")
     assert list(cnnh_star["loss"].bottom) == ["outputs", data.top[1]]
     assert list(cnnh_star["codes"].bottom) == ["outputs"]
+
+
+def test_label_smoothing_is_cross_entropy_with_softened_labels(monkeypatch, tmp_path):
+    """Szegedy et al., CVPR 2016: 0.2 of each label is spread over all classes."""
+    loss = configs.CONFIGS["cifar10"]["dnnh_plus"].loss
+    smoothed = replace(loss, classification_weight=3, label_smoothing=0.2)
+    set_config(monkeypatch, "cifar10", "dnnh_plus", loss=smoothed, joint_lengths=())
+    names = ("class_loss", "shares", "log_shares", "uniform_loss")
+    net = caffe_pb2.NetParameter()
+    for name, shape in (("classes", [5, 10]), ("labels", [5])):
+        net.layer.add(name=name, type="Input", top=[name], input_param={"shape": [{"dim": shape}]})
+    layers = train_layers("cifar10", "dnnh_plus", 12)
+    net.layer.extend(layers[name] for name in names)
+    prototxt.write(tmp_path / "net.prototxt", net)
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    rng = np.random.default_rng(0)
+    outputs, labels = rng.normal(size=(5, 10)), rng.integers(10, size=5)
+    net.blobs["classes"].data[...] = outputs
+    net.blobs["labels"].data[...] = labels
+    net.forward()
+    logarithms = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+    targets = 0.8 * np.eye(10)[labels] + 0.2 / 10
+    expected = -3 * (targets * logarithms).sum(axis=1).mean()
+    found = sum(
+        net.blobs[name].data * layers[name].loss_weight[0]
+        for name in ("class_loss", "uniform_loss")
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_dsrh_hashes_both_fully_connected_layers():
