@@ -9,6 +9,7 @@
 #include "caffe/proto/caffe.pb.h"
 
 #include "layers/host_device.hpp"
+#include "layers/scheduled.hpp"
 
 namespace caffe {
 
@@ -39,8 +40,7 @@ DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
  * it starts at 0.5 and decays by 20 % after every 20,000 training iterations.
  *
  * Blob 0, shape (1), is the number of training iterations begun so far
- * (layers/iteration_count.hpp). `caffe train -weights` copies it, too. To start
- * fine-tuning with the first epsilon, give the layer another name.
+ * (layers/iteration_count.hpp).
  *
  * @param bottom input Blob vector (length 1)
  *   -# any shape: the values s; in [0, 1] where the top is the bottom itself
@@ -48,7 +48,7 @@ DNNH_HOST_DEVICE inline Dtype PiecewiseThreshold(Dtype s, Dtype epsilon) {
  *   -# the same shape: g(s); may be the bottom itself
  */
 template <typename Dtype>
-class PiecewiseThresholdLayer : public NeuronLayer<Dtype> {
+class PiecewiseThresholdLayer : public NeuronLayer<Dtype>, public Scheduled {
  public:
   /**
    * @param param provides PiecewiseThresholdParameter
@@ -64,6 +64,7 @@ class PiecewiseThresholdLayer : public NeuronLayer<Dtype> {
                           const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "PiecewiseThreshold"; }
+  void Restart() override { this->blobs_[0]->mutable_cpu_data()[0] = 0; }
 
  protected:
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,

@@ -8,6 +8,8 @@
 #include "caffe/layers/neuron_layer.hpp"
 #include "caffe/proto/caffe.pb.h"
 
+#include "layers/scheduled.hpp"
+
 namespace caffe {
 
 /**
@@ -28,7 +30,7 @@ namespace caffe {
  *   -# the same shape: b(v); may be the bottom itself
  */
 template <typename Dtype>
-class SlopeSigmoidLayer : public NeuronLayer<Dtype> {
+class SlopeSigmoidLayer : public NeuronLayer<Dtype>, public Scheduled {
  public:
   /**
    * @param param provides SlopeSigmoidParameter slope_sigmoid_param:
@@ -43,6 +45,7 @@ class SlopeSigmoidLayer : public NeuronLayer<Dtype> {
                           const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "SlopeSigmoid"; }
+  void Restart() override { this->blobs_[0]->mutable_cpu_data()[0] = 0; }
 
  protected:
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,

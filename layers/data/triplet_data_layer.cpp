@@ -184,6 +184,12 @@ void TripletDataLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
 #endif
 
 template <typename Dtype>
+void TripletDataLayer<Dtype>::Restart() {
+  this->blobs_[0]->mutable_cpu_data()[0] = 0;
+  augmentation_is_off_ = false;
+}
+
+template <typename Dtype>
 uint64_t TripletDataLayer<Dtype>::NextBatch() {
   const Dtype count = this->blobs_[0]->cpu_data()[0];
   CHECK(count >= 0 && count < kMaxBatches)

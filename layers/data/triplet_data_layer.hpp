@@ -14,6 +14,7 @@
 #include "layers/data/image_database.hpp"
 #include "layers/data/image_transform.hpp"
 #include "layers/data/prefetcher.hpp"
+#include "layers/scheduled.hpp"
 #ifndef CPU_ONLY
 #include "layers/gpu/uploader.hpp"
 #endif
@@ -38,9 +39,8 @@ namespace caffe {
  *
  * Everything random depends on the seed, the number of the batch and the
  * position in it. That number is a blob of the layer, which snapshots keep: a
- * resumed run sees what the uninterrupted one would have seen. A run that
- * starts with -weights continues that stream too, possibly after augment_until;
- * the log then says that augmentation is off. Solvers that train together take
+ * resumed run sees what the uninterrupted one would have seen, and one that
+ * starts with -weights begins anew. Solvers that train together take
  * different positions of one large batch: different triplets, or different
  * classes if there are enough for all, otherwise different draws.
  *
@@ -63,7 +63,7 @@ namespace caffe {
  *      positions of the N queries, of the positives and of the negatives
  */
 template <typename Dtype>
-class TripletDataLayer : public Layer<Dtype> {
+class TripletDataLayer : public Layer<Dtype>, public Scheduled {
  public:
   explicit TripletDataLayer(const LayerParameter& param)
       : Layer<Dtype>(param) {}
@@ -74,6 +74,7 @@ class TripletDataLayer : public Layer<Dtype> {
                        const vector<Blob<Dtype>*>& top) {}
 
   virtual inline const char* type() const { return "TripletData"; }
+  void Restart() override;
   virtual inline int ExactNumBottomBlobs() const { return 0; }
   virtual inline int MinTopBlobs() const { return 1; }
   virtual inline int MaxTopBlobs() const { return 2; }

@@ -330,6 +330,42 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, ClippingDoesNotSeeTheMark) {
   EXPECT_EQ(weights[0], weights[1]);
 }
 
+// Weights are copied for a new training: epsilon starts anew. A net in TEST
+// encodes as the trained one does.
+TYPED_TEST(PiecewiseThresholdScheduleTest, WeightsStartTheScheduleAnew) {
+  typedef typename TypeParam::Dtype Dtype;
+  const TemporaryFolder folder;
+  for (const char* format : {"BINARYPROTO", "HDF5"}) {
+    const std::string prefix = folder / format;
+    const SolverParameter param =
+        this->Solver(std::string("snapshot_format: ") + format
+                     + " snapshot_prefix: '" + prefix + "'");
+    SGDSolver<Dtype> trained(param);
+    trained.Step(4);
+    trained.Snapshot();
+    const std::string model = prefix + "_iter_4.caffemodel"
+        + (std::string(format) == "HDF5" ? ".h5" : "");
+    SolverParameter fine_tuning = param;
+    fine_tuning.add_weights(model);
+    SGDSolver<Dtype> fine_tuned(fine_tuning);
+    EXPECT_EQ(this->Count(fine_tuned.net()), 0) << format;
+    const Blob<Dtype>& expected =
+        *trained.net()->layer_by_name("encode")->blobs()[0];
+    const Blob<Dtype>& weights =
+        *fine_tuned.net()->layer_by_name("encode")->blobs()[0];
+    for (int i = 0; i < weights.count(); ++i) {
+      EXPECT_EQ(weights.cpu_data()[i], expected.cpu_data()[i]) << format;
+    }
+    fine_tuned.Step(2);
+    EXPECT_EQ(this->Count(fine_tuned.net()), 2) << format;
+    NetParameter deployed = param.net_param();
+    deployed.mutable_state()->set_phase(TEST);
+    const shared_ptr<Net<Dtype>> net(new Net<Dtype>(deployed));
+    net->CopyTrainedLayersFrom(model);
+    EXPECT_EQ(this->Count(net), 4) << format;
+  }
+}
+
 // After a snapshot and a resume, the count continues, and the final weights are
 // equal to the last bit, as this net has no dropout and its data no position.
 TYPED_TEST(PiecewiseThresholdScheduleTest, ResumesExactly) {

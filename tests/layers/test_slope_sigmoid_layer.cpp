@@ -66,6 +66,17 @@ TYPED_TEST(SlopeSigmoidLayerTest, TestPhaseHasTheSlopeOfTheCount) {
   EXPECT_EQ(layer.blobs()[0]->cpu_data()[0], 3);
 }
 
+TYPED_TEST(SlopeSigmoidLayerTest, RestartsWithTheFirstSlope) {
+  typedef typename TypeParam::Dtype Dtype;
+  SlopeSigmoidLayer<Dtype> layer(
+      this->Param("slope: 2 gamma: 3 stepsize: 2", "TRAIN"));
+  layer.SetUp(this->bottom_, this->top_);
+  layer.blobs()[0]->mutable_cpu_data()[0] = 7;
+  dynamic_cast<Scheduled&>(layer).Restart();
+  layer.Forward(this->bottom_, this->top_);
+  EXPECT_LT(this->DifferenceFrom(2), 1e-6);
+}
+
 TYPED_TEST(SlopeSigmoidLayerTest, Gradients) {
   typedef typename TypeParam::Dtype Dtype;
   SlopeSigmoidLayer<Dtype> layer(this->Param("slope: 1.5"));

@@ -146,6 +146,16 @@ TYPED_TEST(TripletDataLayerTest, ResumesFromASnapshot) {
       (std::vector<std::vector<Dtype>>(expected.begin() + 7, expected.end())));
 }
 
+TYPED_TEST(TripletDataLayerTest, RestartsWithTheFirstBatch) {
+  typedef typename TypeParam::Dtype Dtype;
+  const std::string options =
+      "batch_size: 5 threads: 3 cutout: 2 augment_until: 3";
+  const auto layer = this->Make(options);
+  const auto expected = this->Run(layer.get(), 5);
+  dynamic_cast<Scheduled&>(*layer).Restart();
+  EXPECT_EQ(this->Run(layer.get(), 5), expected);
+}
+
 // In TEST the blob is shared with the TRAIN net.
 TYPED_TEST(TripletDataLayerTest, EveryTestSeesTheSameBatches) {
   const auto test = this->Make("batch_size: 5", "phase: TEST");
