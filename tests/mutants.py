@@ -28,6 +28,7 @@ class Mutant:
 INCLUDED_BY = {
     "batch_labels.hpp": "ranking_list_loss_layer",
     "iteration_count.hpp": "piecewise_threshold_layer",
+    "onednn/elementwise_layer.hpp": "onednn/relu_layer",
 }
 
 # source: {name of the mutant: (original text, replacement)}
@@ -533,10 +534,22 @@ _EDITS = {
         "relu: slope forgotten": ("slope_(param.relu_param().negative_slope())", "slope_(0)"),
         "relu: hides NaN": ("value < 0 ? below : value", "value > 0 ? value : slope * 0"),
         "relu: gradient below 0": ("value <= 0 ? slope : 0.f", "1.f"),
+    },
+    "onednn/elementwise_layer.hpp": {
         "elements: only the first range": (
-            "Rectify(x + begin, slope_, length, y + begin);",
-            "if (begin == 0) Rectify(x, slope_, length, y);",
+            "function_.Apply(x + begin, length, y + begin);",
+            "if (begin == 0) function_.Apply(x, length, y);",
         ),
+        "elements: gradient of the first range": (
+            "function_.Derive(x + begin, dy + begin, length, dx + begin);",
+            "if (begin == 0) function_.Derive(x, dy, length, dx);",
+        ),
+    },
+    "onednn/clip_layer.cpp": {
+        "clip: no lower bound": ("value < min ? min : value;", "value;"),
+        "clip: no upper bound": ("raised > max ? max : raised;", "raised;"),
+        "clip: hides NaN": ("value < min ? min : value;", "value > min ? value : min;"),
+        "clip: gradient everywhere": ("value >= min && value <= max ? 1.f : 0.f", "1.f"),
     },
     "onednn/scale_layer.cpp": {
         "scale: always Caffe's": ("return bottom.size() == 1 &&", "return bottom.size() == 3 &&"),
@@ -693,6 +706,7 @@ TESTS = {
     "files/lmdb_pages": "LmdbPages*",
     "gpu": "*",
     "onednn/add_elements": "Onednn*",
+    "onednn/clip_layer": "Onednn*",
     "onednn/onednn": "Onednn*",
     "onednn/eltwise_layer": "Onednn*",
     "onednn/split_layer": "Onednn*",

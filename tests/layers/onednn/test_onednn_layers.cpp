@@ -10,7 +10,7 @@ namespace caffe {
 TEST_F(OnednnLayersTest, ReplaceCaffesOwn) {
   LayerParameter param;
   for (const char* type : {"Convolution", "ReLU", "Pooling", "BatchNorm",
-                           "Scale", "Dropout", "Eltwise", "Split"}) {
+                           "Scale", "Dropout", "Eltwise", "Split", "Clip"}) {
     param.set_type(type);
     param.clear_bottom();
     param.add_bottom("x");
@@ -103,6 +103,26 @@ TEST_F(OnednnLayersTest, ReLUs) {
     }
     ExpectOnednn("layer { name: 'r' bottom: 'c' top: 'y' " + relu + " }");
   }
+}
+
+TEST_F(OnednnLayersTest, Clips) {
+  const std::string clip = " type: 'Clip' clip_param { min: -0.5 max: 1.5 } } ";
+  Compare("layer { name: 'k' bottom: 'x' top: 'y'" + clip, {2, 3, 4, 5});
+  Compare("layer { name: 'k' bottom: 'x' top: 'y'" + clip, {4, 9});
+  for (int outputs : {32, 20}) {
+    for (int size : {6, 40}) {
+      Compare(
+          "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+          " convolution_param { kernel_size: 3 num_output: "
+              + std::to_string(outputs)
+              + " } } layer { name: 'k' bottom: 'c' top: 'y'" + clip,
+          {2, 8, size, size});
+    }
+  }
+  Compare(Convolution("num_output: 32 kernel_size: 3")
+              + "layer { name: 'k' bottom: 'y' top: 'y'" + clip,
+          {2, 8, 6, 6});
+  ExpectOnednn("layer { name: 'k' bottom: 'c' top: 'y'" + clip);
 }
 
 // The masks are those of Caffe's own layer, as the seed is the same.

@@ -138,7 +138,10 @@ TEST_F(OnednnLayersTest, NaNStaysNaN) {
       "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' }";
   for (const std::string& layers :
        {std::string("layer { name: 'r' type: 'ReLU' bottom: 'x' top: 'y' }"),
-        Convolution("num_output: 16 kernel_size: 1") + relu}) {
+        Convolution("num_output: 16 kernel_size: 1") + relu,
+        Convolution("num_output: 16 kernel_size: 1")
+            + "layer { name: 'k' type: 'Clip' bottom: 'y' top: 'y'"
+              " clip_param { min: 0 max: 6 } }"}) {
     const auto net = Make(layers, true, {2, 16, 3, 3}, TRAIN);
     Fill(net->blob_by_name("x").get(), false, 1);
     net->blob_by_name("x")->mutable_cpu_data()[0] = NAN;
