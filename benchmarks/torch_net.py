@@ -41,8 +41,8 @@ class Recorder:
     def __init__(self):
         self.layers = []
 
-    def convolution(self, name, outputs, kernel, pad=0, stride=1, pool=0, relu=True):
-        self.layers.append(["convolution", outputs, kernel, pad, stride, pool, relu])
+    def convolution(self, name, outputs, kernel, pad=0, stride=1, pool=0):
+        self.layers.append(["convolution", outputs, kernel, pad, stride, pool])
 
     def pool(self, name, method, kernel, stride=1):
         self.layers.append(["pool", method, kernel, stride])
@@ -60,15 +60,14 @@ def modules(net):
 
     channels, made = net["channels"], []
 
-    def convolution(outputs, kernel, pad=0, stride=1, pool=0, relu=True):
+    def convolution(outputs, kernel, pad=0, stride=1, pool=0):
         nonlocal channels
         made.append(nn.Conv2d(channels, outputs, kernel, stride, pad))
         if pool:
             made.append(nn.MaxPool2d(pool, pool, ceil_mode=True))
         if net["batch_norm"]:
             made.append(nn.BatchNorm2d(outputs))
-        if relu:
-            made.append(nn.ReLU(inplace=True))
+        made.append(nn.ReLU(inplace=True))
         channels = outputs
 
     def pool(method, kernel, stride):

@@ -57,6 +57,10 @@ class Tower:
     layers : list of LayerParameter
     features_of : dict of str to str
         The blob with the features of each head.
+    batch_norm_param : dict
+        Fields of the batch normalizations that are added from now on.
+    top : str
+        The last blob.
     """
 
     def __init__(
@@ -69,7 +73,8 @@ class Tower:
     ) -> None:
         self.layers: list[Message] = []
         self.features_of: dict[str, str] = {}
-        self._top = bottom
+        self.batch_norm_param = BATCH_NORM
+        self.top = bottom
         self._heads = heads
         self._batch_norm = batch_norm
         self._prefix = prefix
@@ -77,9 +82,9 @@ class Tower:
 
     def _add(self, name: str, type: str, in_place: bool = False, **fields: Any) -> None:
         name = self._prefix + name
-        top = self._top if in_place else name
-        self.layers.append(layer(name, type, [self._top], [top], **fields))
-        self._top = top
+        top = self.top if in_place else name
+        self.layers.append(layer(name, type, [self.top], [top], **fields))
+        self.top = top
 
     def convolution(
         self,
@@ -89,30 +94,39 @@ class Tower:
         pad: int = 0,
         stride: int = 1,
         pool: int = 0,
-        relu: bool = True,
+        groups: int = 1,
+        bias: bool = True,
+        activation: str | None = "ReLU",
     ) -> None:
         """Add a convolution and its ReLU (which the paper's table 1 leaves out).
 
         ``pool`` above 0: max pooling with that kernel and stride comes before the batch
-        normalization, which then has fewer values to normalize.
+        normalization, which then has fewer values to normalize. ``activation`` is ReLU, ReLU6
+        or None.
         """
         convolution_param: dict[str, Any] = {
             "num_output": outputs,
             "kernel_size": [kernel],
             "weight_filler": {"type": "msra"},
-            "bias_filler": {"type": "constant"},
         }
+        if bias:
+            convolution_param["bias_filler"] = {"type": "constant"}
+        else:
+            convolution_param["bias_term"] = False
         if pad:
             convolution_param["pad"] = [pad]
         if stride > 1:
             convolution_param["stride"] = [stride]
-        self._add(
-            name, "Convolution", param=WEIGHTS_AND_BIASES, convolution_param=convolution_param
-        )
+        if groups > 1:
+            convolution_param["group"] = groups
+        param = WEIGHTS_AND_BIASES if bias else WEIGHTS_AND_BIASES[:1]
+        self._add(name, "Convolution", param=param, convolution_param=convolution_param)
         if pool:
             self.pool(f"pool_{name}", "MAX", pool, pool)
         if self._batch_norm:
-            self._add(f"bn_{name}", "BatchNorm", in_place=True, batch_norm_param=BATCH_NORM)
+            self._add(
+                f"bn_{name}", "BatchNorm", in_place=True, batch_norm_param=self.batch_norm_param
+            )
             self._add(
                 f"scale_{name}",
                 "Scale",
@@ -120,23 +134,34 @@ class Tower:
                 param=[{"decay_mult": 0}, {"decay_mult": 0}],
                 scale_param={"bias_term": True},
             )
-        if relu:
-            self._add(f"relu_{name}", "ReLU", in_place=True)
+        match activation:
+            case "ReLU":
+                self._add(f"relu_{name}", "ReLU", in_place=True)
+            case "ReLU6":  # not in place: the gradient of Clip depends on its inputs
+                self._add(f"relu_{name}", "Clip", clip_param={"min": 0, "max": 6})
 
     def residual(self, name: str, outputs: int) -> None:
         """Add two 3x3 convolutions and, to what they give, what they get (He et al., CVPR 2016)."""
-        shortcut = self._top
+        shortcut = self.top
         self.convolution(f"{name}_1", outputs, 3, pad=1)
-        self.convolution(f"{name}_2", outputs, 3, pad=1, relu=False)
+        self.convolution(f"{name}_2", outputs, 3, pad=1, activation=None)
+        self.add(name, shortcut)
+        self._add(f"relu_{name}", "ReLU", in_place=True)
+
+    def add(self, name: str, other: str) -> None:
+        """Add an earlier blob, ``other``, to the last one."""
         name = self._prefix + name
-        self.layers.append(layer(name, "Eltwise", [self._top, shortcut], [name]))
-        self._top = name
-        self._add("relu_" + name.removeprefix(self._prefix), "ReLU", in_place=True)
+        self.layers.append(layer(name, "Eltwise", [self.top, other], [name]))
+        self.top = name
 
     def pool(self, name: str, method: str, kernel: int, stride: int = 1) -> None:
         """Add a pooling layer; ``method`` is MAX or AVE."""
         pooling_param = {"pool": method, "kernel_size": kernel, "stride": stride}
         self._add(name, "Pooling", pooling_param=pooling_param)
+
+    def global_average(self, name: str) -> None:
+        """Add the average over all positions."""
+        self._add(name, "Pooling", pooling_param={"pool": "AVE", "global_pooling": True})
 
     def dropout(self, name: str, ratio: float, in_place: bool = True) -> None:
         """Add dropout; the blob before it stays as it is unless ``in_place``."""
@@ -145,18 +170,19 @@ class Tower:
     def concat(self, name: str, other: str) -> None:
         """Join the channels of the last blob and of an earlier layer's."""
         name, other = self._prefix + name, self._prefix + other
-        self.layers.append(layer(name, "Concat", [self._top, other], [name]))
-        self._top = name
+        self.layers.append(layer(name, "Concat", [self.top, other], [name]))
+        self.top = name
 
     def features(self, name: str, size: int) -> None:
         """End with a 1x1 convolution and the average over its size x size outputs, for each head."""
-        trunk = self._top
+        trunk = self.top
         for head, features in self._heads.items():
-            self._top = trunk
-            self.convolution(head + name, features, 1, relu=self._relu_features)
+            self.top = trunk
+            activation = "ReLU" if self._relu_features else None
+            self.convolution(head + name, features, 1, activation=activation)
             if size > 1:
                 self.pool(f"{head}features", "AVE", size)
-            self.features_of[head] = self._top
+            self.features_of[head] = self.top
 
 
 Architecture = Callable[[Tower], None]
@@ -259,6 +285,54 @@ def residual(tower: Tower) -> None:
     tower.residual("block5", 256)
     tower.pool("pool5", "MAX", 4, 4)  # 1x1
     tower.features("features", 1)
+
+
+# Of each stage: blocks, kernel, stride of the first block, expansion, outputs.
+_EFFICIENTNET_LITE0 = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+def efficientnet_lite0(tower: Tower) -> None:
+    """EfficientNet-Lite0 to its 1,280 features, for images of 32 n + 1 pixels a side.
+
+    After Tan and Le, ICML 2019, without squeeze-and-excitation and with ReLU6. TensorFlow pads
+    images of even sides more at the end than at the start; of odd ones, alike, as Caffe does.
+    """
+    tower.batch_norm_param = {**BATCH_NORM, "eps": 0.001}
+
+    def convolution(name: str, outputs: int, kernel: int, **options: Any) -> None:
+        tower.convolution(
+            name,
+            outputs,
+            kernel,
+            pad=kernel // 2,
+            bias=False,
+            **{"activation": "ReLU6", **options},
+        )
+
+    convolution("stem", 32, 3, stride=2)
+    channels, number = 32, 0
+    for blocks, kernel, stride, expansion, outputs in _EFFICIENTNET_LITE0:
+        for i in range(blocks):
+            name, shortcut, hidden = f"block{number}", tower.top, channels * expansion
+            if expansion > 1:
+                convolution(f"{name}_expand", hidden, 1)
+            convolution(
+                f"{name}_depthwise", hidden, kernel, stride=1 if i else stride, groups=hidden
+            )
+            convolution(f"{name}_project", outputs, 1, activation=None)
+            if i:
+                tower.add(name, shortcut)
+            channels, number = outputs, number + 1
+    convolution("head", 1280, 1)
+    tower.global_average("average")
 
 
 def table1(tower: Tower) -> None:
