@@ -219,6 +219,16 @@ _EDITS = {
             "std::floor((iteration + 1) / stepsize)",
         ),
     },
+    "resize_layer.cpp": {
+        "resize: pixels at their corners": ("(i + 0.5) * step", "i * step"),
+        "resize: not widened": ("width = std::max(step, 1.);", "width = 1.;"),
+        "resize: weights do not sum to 1": ("/ width) / sum;", "/ width);"),
+        "resize: linear": ("return (1.5 * x - 2.5) * x * x + 1;", "return 1 - x;"),
+        "resize: rows for columns": (
+            "SetWeights(bottom[0]->shape(3), size, &columns_);",
+            "SetWeights(bottom[0]->shape(2), size, &columns_);",
+        ),
+    },
     "slope_sigmoid_layer.cpp": {
         "slope: none": ("std::exp(-slope_ * v[i])", "std::exp(-v[i])"),
         "slope: not in the gradient": ("top_diff[i] * slope_ * b[i]", "top_diff[i] * b[i]"),
@@ -692,6 +702,7 @@ TESTS = {
     "divide_and_encode_layer": "DivideAndEncode*:FeatureSlices*",
     "piecewise_threshold_layer": "PiecewiseThreshold*",
     "ranking_list_loss_layer": "RankingListLoss*",
+    "resize_layer": "Resize*",
     "slope_sigmoid_layer": "SlopeSigmoid*",
     "code_monitor_layer": "CodeMonitor*",
     "data/triplet_data_layer": "TripletData*",

@@ -529,6 +529,7 @@ def test_layer_field_numbers_are_far_from_upstreams():
         "batch_triplet_loss_param": 1004,
         "ranking_list_loss_param": 1005,
         "slope_sigmoid_param": 1006,
+        "resize_param": 1007,
     }
     assert max(f.number for f in fields if f.number < 1000) < 200
 
