@@ -12,14 +12,20 @@ from dnnh.nets.towers import BATCH_NORM, WEIGHTS_AND_BIASES, Message, Tower, lay
 FEATURES_PER_BIT = 50  # the paper, section 3.3
 
 
-def pixels(spec: NetSpec, top: str = "pixels") -> Message:
-    """Bytes to centred, scaled values: inside the net, so that training and deployment agree."""
+def pixels(spec: NetSpec, top: str = "pixels") -> list[Message]:
+    """Bytes to centred, scaled values, of another size if the tower's images have one: inside the
+    net, so that training and deployment agree."""
     images = spec.config.input
     power_param = {
         "scale": images.pixel_scale,
         "shift": -images.pixel_mean * images.pixel_scale,
     }
-    return layer("pixels", "Power", ["images"], [top], power_param=power_param)
+    if images.resize is None:
+        return [layer("pixels", "Power", ["images"], [top], power_param=power_param)]
+    return [
+        layer("pixels", "Power", ["images"], ["small_pixels"], power_param=power_param),
+        layer("resize", "Resize", ["small_pixels"], [top], resize_param={"size": images.resize}),
+    ]
 
 
 def pixels_of_towers(spec: NetSpec) -> Message:

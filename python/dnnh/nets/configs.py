@@ -66,6 +66,15 @@ _PLUS = replace(
 )
 # Labels of the 5,000 images, and the rest of the database without its labels.
 _SEMI = replace(_PLUS, pseudo_labels=True)
+# From ImageNet's weights (dnnh.nets.pretrained), with the losses of `dnnh_plus`.
+_PRETRAINED = replace(
+    _PLUS,
+    input=replace(_PLUS.input, pixel_mean=127, pixel_scale=1 / 128, resize=129),
+    architecture=towers.pretrained,
+    batch=ImagesPerClass(classes=10, images_per_class=6),
+    augmentation=Augmentation(mirror=True, pad=4, color_jitter=0.2, cutout=8, off_for=100),
+    schedules={"1500": Schedule(linear_decay(0.05, 1_500), epsilon_stepsize=500)},
+)
 # What the paper calls CNNH* has a tower "comparable" to its own, so ours has our tower.
 _CNNH_STAR = replace(
     _DNNH,
@@ -151,6 +160,7 @@ CONFIGS: dict[str, dict[str, NetConfig]] = {
         "dnnh_lai": replace(_MINIMAL, architecture=towers.lai),
         "dnnh_plus": _PLUS,
         "dnnh_semi": _SEMI,
+        "dnnh_pretrained": _PRETRAINED,
         "cnnh": replace(_CNNH_STAR, architecture=towers.xia),
         "cnnh_star": _CNNH_STAR,
         "drsch": _DRSCH,

@@ -27,6 +27,7 @@ class InputConfig:
     stored_size: int  # height and width of the data set's images
     pixel_mean: int
     pixel_scale: float
+    resize: int | None = None  # height and width of the tower's images, if others
 
 
 @dataclass(frozen=True)

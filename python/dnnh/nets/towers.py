@@ -59,6 +59,8 @@ class Tower:
         The blob with the features of each head.
     batch_norm_param : dict
         Fields of the batch normalizations that are added from now on.
+    rate : float
+        Factor of the learning rates of layers that are added from now on.
     top : str
         The last blob.
     """
@@ -74,6 +76,7 @@ class Tower:
         self.layers: list[Message] = []
         self.features_of: dict[str, str] = {}
         self.batch_norm_param = BATCH_NORM
+        self.rate = 1.0
         self.top = bottom
         self._heads = heads
         self._batch_norm = batch_norm
@@ -81,6 +84,11 @@ class Tower:
         self._relu_features = relu_features
 
     def _add(self, name: str, type: str, in_place: bool = False, **fields: Any) -> None:
+        if self.rate != 1 and "param" in fields:
+            fields["param"] = [
+                {**param, "lr_mult": self.rate * param.get("lr_mult", 1)}
+                for param in fields["param"]
+            ]
         name = self._prefix + name
         top = self.top if in_place else name
         self.layers.append(layer(name, type, [self.top], [top], **fields))
@@ -333,6 +341,17 @@ def efficientnet_lite0(tower: Tower) -> None:
             channels, number = outputs, number + 1
     convolution("head", 1280, 1)
     tower.global_average("average")
+
+
+PRETRAINED_RATE = 0.2  # ours
+
+
+def pretrained(tower: Tower) -> None:
+    """EfficientNet-Lite0, whose weights are trained already, and features of our own."""
+    tower.rate = PRETRAINED_RATE
+    efficientnet_lite0(tower)
+    tower.rate, tower.batch_norm_param = 1, BATCH_NORM
+    tower.features("features", 1)
 
 
 def table1(tower: Tower) -> None:

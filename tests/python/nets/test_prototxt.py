@@ -241,6 +241,25 @@ def test_label_smoothing_is_cross_entropy_with_softened_labels(monkeypatch, tmp_
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_pretrained_tower_learns_slowly_and_sees_larger_images():
+    train, deploy = (
+        by_name(of_net(net_spec("cifar10", "dnnh_pretrained", 48)))
+        for of_net in (prototxt.train_net, prototxt.deploy_net)
+    )
+    for net in (train, deploy):
+        assert list(net["resize"].bottom) == ["small_pixels"]
+        assert net["resize"].resize_param.size == 129
+        assert list(net["stem"].bottom) == ["pixels"]
+    assert deploy["images"].input_param.shape[0].dim[2:] == [32, 32]
+    tower = [layer for name, layer in train.items() if name.startswith(("block", "scale_block"))]
+    rates = {round(param.lr_mult, 6) for layer in tower for param in layer.param}
+    assert len(tower) > 100 and rates == {0.2}
+    assert [param.lr_mult for param in train["48bit_features"].param] == [1, 2]
+    # Images of 129 pixels have an odd side in every stage.
+    strides = [layer.convolution_param.stride[:] for layer in tower if layer.type == "Convolution"]
+    assert strides.count([2]) == 4
+
+
 def test_dsrh_hashes_both_fully_connected_layers():
     """Zhao et al., CVPR 2015; the first of them as it is before its dropout."""
     dsrh = train_layers("cifar10", "dsrh", 24)
