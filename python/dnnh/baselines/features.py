@@ -1,12 +1,14 @@
 """Features of images, for the shallow hashing methods.
 
-``gist`` (dnnh.baselines.gist, kept under ``data/features/`` once computed), ``pixels``, ``bow`` (the
-bag of words that NUS-WIDE publishes, each image's counts divided by their sum), or any
-array from a file: one row for each image of the data set, in its order.
+``gist`` (dnnh.baselines.gist) and ``efficientnet_lite0`` (dnnh.nets.pretrained), which are kept
+under ``data/features/`` once computed; ``pixels``; ``bow`` (the bag of words that NUS-WIDE
+publishes, each image's counts divided by their sum); or any array from a file: one row for each
+image of the data set, in its order.
 """
 
 import hashlib
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,12 @@ from dnnh import atomic_files, files, hdf5_files, paths
 from dnnh.baselines import gist
 from dnnh.data.dataset import Dataset, EncodedImages
 from dnnh.errors import UserError
+from dnnh.nets import pretrained, prototxt
+from dnnh.nets.encoder import Encoder
 
-KINDS = ("gist", "pixels", "bow")
+KINDS = ("gist", "efficientnet_lite0", "pixels", "bow")
 NPY_MAGIC = b"\x93NUMPY"
+PRETRAINED_SIZE = 129  # pixels a side at which the pretrained network sees small images
 MAX_PIXELS = 3072  # values of an image that can be features: 32x32 in color
 
 
@@ -42,7 +47,9 @@ def load(kind: str, dataset: Dataset) -> NDArray[np.float32]:
         If there is no such kind, or the file does not have a finite row for each image.
     """
     if kind == "gist":
-        return _gist(dataset)
+        return _kept(kind, dataset, lambda: gist.describe(dataset.images))
+    if kind == "efficientnet_lite0":
+        return _kept(kind, dataset, lambda: _pretrained(kind, dataset))
     if kind == "pixels":
         if np.prod(dataset.images.shape[1:]) > MAX_PIXELS:
             raise UserError(
@@ -112,13 +119,30 @@ def _read(path: pathlib.Path) -> NDArray:
         return stored[:]
 
 
-def _gist(dataset: Dataset) -> NDArray[np.float32]:
-    path = paths.DATA / "features" / f"{dataset.name}_gist.h5"
+def _pretrained(name: str, dataset: Dataset) -> NDArray[np.float32]:
+    """The features of a pretrained network."""
+    if dataset.images.shape[3] != 3:
+        raise UserError(f"{dataset.name} has grey images; {name} takes images in color")
+    model = pretrained.path_of(name)
+    if not model.is_file():
+        raise UserError(f"{model} does not exist; run 'python tools/get_model.py {name}'")
+    side = dataset.images.shape[1]
+    size = max(PRETRAINED_SIZE, side - (side - 1) % 32)
+    net = prototxt.as_text(pretrained.feature_net(size, side))
+    rows = np.arange(len(dataset.images))
+    return Encoder(net, model).relaxed_codes(dataset.images, f"features of {name}", rows)
+
+
+def _kept(
+    kind: str, dataset: Dataset, compute: Callable[[], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Features that are kept once they are computed."""
+    path = paths.DATA / "features" / f"{dataset.name}_{kind}.h5"
     digest = _digest(dataset.images)
     cached = _cached(path, digest)
     if cached is not None:
         return check(cached, len(dataset.images), path)
-    features = gist.describe(dataset.images)
+    features = compute()
     with atomic_files.write_hdf5_atomically(path) as file:
         file["features"] = features
         file.attrs["images"] = digest

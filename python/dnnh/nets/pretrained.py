@@ -37,16 +37,25 @@ def check_size(size: int) -> None:
         )
 
 
-def feature_net(size: int) -> Message:
-    """The NetParameter from ``images`` (bytes, RGB) to ``features``, (n, 1280)."""
+def feature_net(size: int, images_size: int | None = None) -> Message:
+    """The NetParameter from ``images`` (bytes, RGB) to ``features``, (n, 1280).
+
+    Parameters
+    ----------
+    size : int
+        Height and width at which the network sees the images.
+    images_size : int, optional
+        Those of the images, if others.
+    """
     check_size(size)
-    tower = Tower("pixels", {}, batch_norm=True)
+    tower = Tower("resized", {}, batch_norm=True)
     towers.efficientnet_lite0(tower)
-    shape = {"dim": [1, 3, size, size]}
+    shape = {"dim": [1, 3, images_size or size, images_size or size]}
     power_param = {"scale": PIXEL_SCALE, "shift": -PIXEL_MEAN * PIXEL_SCALE}
     layers = [
         layer("images", "Input", [], ["images"], input_param={"shape": [shape]}),
         layer("pixels", "Power", ["images"], ["pixels"], power_param=power_param),
+        layer("resize", "Resize", ["pixels"], ["resized"], resize_param={"size": size}),
         *tower.layers,
         layer("features", "Flatten", [tower.top], ["features"]),
     ]

@@ -5,10 +5,12 @@ import dataclasses
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from dnnh.baselines import features, gist
 from dnnh.data import datasets
 from dnnh.errors import UserError
+from dnnh.nets import encoder, pretrained, prototxt
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 DATASET = datasets.Dataset("tiny", IMAGES, np.arange(6) % 2, ("a", "b"), "made up")
@@ -31,6 +33,30 @@ def test_gist_is_computed_once_for_the_same_images(home, monkeypatch):
     other = datasets.Dataset("tiny", IMAGES + 1, DATASET.labels, DATASET.classes, "other")
     monkeypatch.setattr(gist, "describe", lambda images: np.zeros((len(images), 512)))
     assert (features.load("gist", other) == 0).all()
+
+
+def test_features_of_a_pretrained_network(home, monkeypatch):
+    """At 129 pixels, whatever the side of the images; computed once."""
+    monkeypatch.setattr(pretrained, "path_of", lambda name: home / f"{name}.caffemodel")
+    with pytest.raises(UserError, match=r"does not exist; run 'python tools/get_model.py eff"):
+        features.load("efficientnet_lite0", DATASET)
+    model = home / "efficientnet_lite0.caffemodel"
+    model.write_bytes(pretrained.model(pretrained.find_weights()))
+    found = features.load("efficientnet_lite0", DATASET)
+    assert found.shape == (6, 1280)
+    net = encoder.build(prototxt.as_text(pretrained.feature_net(129)))
+    encoder.load_weights(net, encoder.read_weights(model), model)
+    net.blobs["images"].reshape(6, 3, 129, 129)
+    for image, planes in zip(IMAGES, net.blobs["images"].data):
+        for i, plane in enumerate(planes):
+            values = Image.fromarray(image[..., i].astype(np.float32))
+            plane[...] = values.resize((129, 129), Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(found, net.forward()["features"], atol=1e-3)
+    model.unlink()
+    assert np.array_equal(features.load("efficientnet_lite0", DATASET), found)
+    grey = dataclasses.replace(DATASET, images=IMAGES[..., :1])
+    with pytest.raises(UserError, match="tiny has grey images; efficientnet_lite0 takes"):
+        features.load("efficientnet_lite0", grey)
 
 
 def test_bag_of_words():
@@ -79,7 +105,7 @@ def test_arrays_that_are_none(tmp_path, array, message, recwarn):
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(UserError, match="no features 'x'; known ones: gist, pixels"):
+    with pytest.raises(UserError, match="no features 'x'; known ones: gist, efficientnet_lite0"):
         features.load("x", DATASET)
     for name in ("a.npy", "a.h5"):
         (tmp_path / name).write_bytes(b"nonsense")
