@@ -1,10 +1,14 @@
-"""Encode any number of images with a trained net, into an index that can be searched.
+"""Encode any number of images, into an index that can be searched.
 
   python tools/encode.py --images photos --bits 48 --output photos.index.h5
   python tools/encode.py --images list.csv --method dnnh_plus --output list.index.h5
   python tools/encode.py --images photos --output photos.index.h5 --gpu 0
   python tools/encode.py --images photos --dataset photos --schedule short --output index.h5
   python tools/encode.py --images photos --output photos.index --engine spark --master 'local[2]'
+  python tools/encode.py --images photos --output photos.index.h5 --net efficientnet_lite0
+
+--net needs no training: a shallow method (--hash) hashes features of a network that others have
+trained, and is fitted to the images themselves. `tools/get_model.py` fetches the network.
 
 --images is a folder, a CSV file (each row a path and labels, if any) or an LMDB. Images that
 cannot be read are counted, listed and skipped. Run the same command again after an interruption
@@ -18,20 +22,29 @@ import pathlib
 from tqdm import tqdm
 
 from dnnh import atomic_files, cli, errors, files
+from dnnh.baselines import METHODS
 from dnnh.data import sources
 from dnnh.errors import UserError
-from dnnh.nets import prototxt, weights
+from dnnh.nets import pretrained, prototxt, weights
 from dnnh.nets.encoder import Encoder
-from dnnh.nets.specs import NetSpec
-from dnnh.retrieval import image_groups, parquet, spark_encoding, spark_session
+from dnnh.nets.pretrained import FeatureInput
+from dnnh.retrieval import feature_hash, image_groups, parquet, spark_encoding, spark_session
+from dnnh.retrieval.feature_hash import HashedFeatures
+from dnnh.retrieval.image_groups import Outputs
 from dnnh.retrieval.image_index import NetInfo
-from dnnh.retrieval.index_writer import IndexWriter
+from dnnh.retrieval.index_writer import IndexWriter, Kept
 from dnnh.retrieval.spark_encoding import Counts
+
+SIZE = 225  # pixels a side
 
 
 def main() -> None:
     arguments = parse_arguments()
     check_places(arguments)
+    if arguments.net:
+        counts = encode_features(arguments)
+        report(arguments.output, counts, arguments.bits, f"{arguments.output}.skipped.txt")
+        return
     spec = cli.net_spec(arguments)
     model = weights.find_weights(spec, arguments.model)
     atomic_files.refuse_overwriting([arguments.output], [model.path, arguments.images])
@@ -42,11 +55,18 @@ def main() -> None:
             counts = spark_encoding.encode(
                 session, arguments.images, spec, model.path, output, arguments.gpu
             )
-        reasons = "its column skipped says why"
-    else:
-        counts = encode_here(arguments.images, spec, model.path, output, arguments.gpu)
-        reasons = f"{output}.skipped.txt"
-    summary = f"{output}: {counts.encoded:,} images, {spec.bits} bits each"
+        report(output, counts, spec.bits, "its column skipped says why")
+        return
+    # The last sub-network encodes the database, where there are two (section 4.4).
+    encoder = Encoder(prototxt.deploy_text(spec, spec.config.towers[-1]), model.path, arguments.gpu)
+    net = NetInfo(spec.bits, spec.dataset, spec.method, spec.schedule, files.sha256(model.path))
+    counts = encode_here(arguments, spec.config.input, encoder.outputs, net)
+    report(output, counts, spec.bits, f"{output}.skipped.txt")
+
+
+def report(output: pathlib.Path, counts: Counts, bits: int, reasons: str) -> None:
+    """Print what is in the index."""
+    summary = f"{output}: {counts.encoded:,} images, {bits} bits each"
     if counts.skipped:
         summary += f"; {counts.skipped:,} skipped, which could not be read: {reasons}"
     print(summary)
@@ -67,6 +87,20 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_model_option(parser)
     cli.add_gpu_option(parser)
     parser.add_argument(
+        "--net", choices=pretrained.NETWORKS, help="hash features of this pretrained network"
+    )
+    parser.add_argument(
+        "--hash",
+        choices=feature_hash.HASHES,
+        help=f"the method that hashes features: {', '.join(feature_hash.HASHES)} (default: itq); "
+        "itq_cca, ksh and sdh learn from the images' labels",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        help=f"height and width at which a pretrained network sees the images (default: {SIZE})",
+    )
+    parser.add_argument(
         "--engine",
         choices=("here", "spark"),
         default="here",
@@ -77,7 +111,19 @@ def parse_arguments() -> argparse.Namespace:
         help=f"of Spark (default: {spark_session.MASTER}; spark://host:port is a cluster)",
     )
     parser.add_argument("--force", action="store_true", help="replace the output")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.net:
+        for option in cli.given(arguments, ("dataset", "method", "schedule", "model", "master")):
+            raise UserError(f"{option} is for nets that were trained here; leave it out with --net")
+        if arguments.engine == "spark":
+            raise UserError(
+                "--engine spark encodes with nets that were trained here, not with --net"
+            )
+        cli.fill_in(arguments, bits=cli.DEFAULTS["bits"], hash="itq", size=SIZE)
+    else:
+        for option in cli.given(arguments, ("hash", "size")):
+            raise UserError(f"{option} goes with --net")
+    return arguments
 
 
 def check_places(arguments: argparse.Namespace) -> None:
@@ -101,25 +147,33 @@ def check_places(arguments: argparse.Namespace) -> None:
         raise UserError("--master is for --engine spark")
 
 
+def encode_features(arguments: argparse.Namespace) -> Counts:
+    """Hash features of a pretrained network."""
+    name, size = arguments.net, arguments.size
+    encoder = pretrained.feature_encoder(name, size, gpu=arguments.gpu)
+    weights = files.sha256(pretrained.path_of(name))
+    net = NetInfo(arguments.bits, pretrained.DATASET, name, f"{size} pixels", weights)
+    kept = HashedFeatures(METHODS[arguments.hash](arguments.bits))
+    return encode_here(arguments, FeatureInput(size), encoder.outputs, net, kept)
+
+
 def encode_here(
-    source: pathlib.Path,
-    spec: NetSpec,
-    model: pathlib.Path,
-    output: pathlib.Path,
-    gpu: int | None,
+    arguments: argparse.Namespace,
+    net_input: sources.InputSize,
+    outputs: Outputs,
+    net: NetInfo,
+    kept: Kept | None = None,
 ) -> Counts:
     """Encode the images of a source in this process."""
-    # The last sub-network encodes the database, where there are two (section 4.4).
-    encoder = Encoder(prototxt.deploy_text(spec, spec.config.towers[-1]), model, gpu)
+    source = arguments.images
     images = sources.items(source)
-    net = NetInfo(spec.bits, spec.dataset, spec.method, spec.schedule, files.sha256(model))
-    writer = IndexWriter(output, net, str(files.resolved(source)))
+    writer = IndexWriter(arguments.output, net, str(files.resolved(source)), kept)
     if writer.seen:
         print(f"resuming after {writer.seen:,} images")
         writer.advance(images)
     with tqdm(initial=writer.seen, unit=" images", desc="encoding") as progress:
-        for group in image_groups.read_groups(images, spec.config.input):
-            writer.add(group, encoder.outputs)
+        for group in image_groups.read_groups(images, net_input):
+            writer.add(group, outputs)
             progress.update(len(group.items))
     skipped = writer.finish()
     return Counts(writer.state.encoded, skipped)

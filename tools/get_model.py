@@ -16,7 +16,7 @@ from dnnh.nets import pretrained
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("name", choices=["efficientnet_lite0"])
+    parser.add_argument("name", choices=pretrained.NETWORKS)
     parser.add_argument(
         "--from",
         dest="source",

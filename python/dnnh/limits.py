@@ -43,6 +43,9 @@ NAME_LETTERS = 150  # of the name of a class, or of a source
 TEXT_LETTERS = 200  # of a text in a codes file or a result
 CLASSES = 10_000
 
+# Of a shallow method in an index: a thousand anchors of 1,280 features have 10 MB.
+HASH_BYTES = 64_000_000
+
 # --- HDF5, Parquet, pickles --------------------------------------------------------------
 
 HDF5_OBJECTS = 1_000  # groups and data sets of a file; ours have at most 12

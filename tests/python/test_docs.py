@@ -38,6 +38,11 @@ LONG = "<!-- long -->"
 # matches counts. Commands in a block after <!-- long --> need none.
 TESTS = {
     r"tools/get_data.py": ("data/test_folder.py", '"get_data"'),
+    r"get_model.py": ("nets/test_pretrained.py::test_the_tool_writes_a_model", '"get_model"'),
+    r"encode.py .*--net": (
+        "retrieval/test_feature_hash.py::test_images_are_hashed_and_found",
+        "encode(",
+    ),
     r"make_triplets.py .*--sampling": (
         "test_tools.py::test_the_other_samplings_train_too",
         '"make_triplets.py"',

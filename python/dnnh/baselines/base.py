@@ -1,6 +1,7 @@
 """What all shallow hashing methods share: fit, then encode."""
 
 import abc
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -29,10 +30,14 @@ class Hasher(abc.ABC):
         The method in options, results and tables.
     supervised : bool
         Whether it learns from labels.
+    learned : tuple of str
+        The attributes that fitting sets and encoding needs, beside the mean; empty where a fitted
+        method cannot be kept.
     """
 
     name: ClassVar[str]
     supervised: ClassVar[bool] = False
+    learned: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, bits: int, seed: int = 0) -> None:
         packed_codes.check_bits(bits)
@@ -72,6 +77,47 @@ class Hasher(abc.ABC):
             raise UserError(f"{self.name}: all {len(x)} samples are the same")
         self._fit(x, checked_labels, np.random.default_rng(self.seed))
         return self
+
+    def parameters(self) -> dict[str, NDArray]:
+        """What a fitted method needs to encode, by name: :meth:`restored` takes it."""
+        parameters = {"mean": self._mean}
+        for name in self.learned:
+            value = getattr(self, name)
+            if isinstance(value, Anchors):
+                parameters |= {
+                    f"{name}_{part}": array for part, array in value.parameters().items()
+                }
+            else:
+                parameters[name] = value
+        return parameters
+
+    @classmethod
+    def restored(cls, bits: int, parameters: Mapping[str, NDArray]) -> Self:
+        """A fitted method from its :meth:`parameters`.
+
+        Raises
+        ------
+        UserError
+            If they are not those of such a method.
+        """
+        method = cls(bits)
+        try:
+            method._mean = parameters["mean"]
+            for name in cls.learned:
+                if f"{name}_anchors" in parameters:
+                    parts = {part: parameters[f"{name}_{part}"] for part in Anchors.PARTS}
+                    setattr(method, name, Anchors.restored(parts))
+                else:
+                    setattr(method, name, parameters[name])
+            values = method.project(np.ones((2, len(method._mean))))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise UserError(f"these are not the parameters of {cls.name} ({error})") from error
+        if values.shape != (2, bits) or not np.isfinite(values).all():
+            raise UserError(
+                f"parameters of {cls.name} give values of shape {values.shape}, or some that are "
+                f"not finite, for {bits} bits"
+            )
+        return method
 
     def project(self, features: ArrayLike) -> Floats:
         """The values that become bits: float64 array of shape (n, q); bit i is 1 where value i
@@ -249,6 +295,19 @@ class Anchors:
     name : str
         Of the method, for messages.
     """
+
+    PARTS = ("anchors", "spread", "mean")
+
+    @classmethod
+    def restored(cls, parts: Mapping[str, NDArray]) -> Self:
+        """A kernel from its :meth:`parameters`."""
+        kernel = cls.__new__(cls)
+        kernel.anchors, kernel.mean = parts["anchors"], parts["mean"]
+        kernel.spread = float(parts["spread"])
+        return kernel
+
+    def parameters(self) -> dict[str, NDArray]:
+        return {part: np.asarray(getattr(self, part)) for part in self.PARTS}
 
     def __init__(self, x: Floats, count: int, rng: np.random.Generator, name: str) -> None:
         if count > len(x):

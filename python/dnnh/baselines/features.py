@@ -18,8 +18,7 @@ from dnnh import atomic_files, files, hdf5_files, paths
 from dnnh.baselines import gist
 from dnnh.data.dataset import Dataset, EncodedImages
 from dnnh.errors import UserError
-from dnnh.nets import pretrained, prototxt
-from dnnh.nets.encoder import Encoder
+from dnnh.nets import pretrained
 
 KINDS = ("gist", "efficientnet_lite0", "pixels", "bow")
 NPY_MAGIC = b"\x93NUMPY"
@@ -123,14 +122,11 @@ def _pretrained(name: str, dataset: Dataset) -> NDArray[np.float32]:
     """The features of a pretrained network."""
     if dataset.images.shape[3] != 3:
         raise UserError(f"{dataset.name} has grey images; {name} takes images in color")
-    model = pretrained.path_of(name)
-    if not model.is_file():
-        raise UserError(f"{model} does not exist; run 'python tools/get_model.py {name}'")
     side = dataset.images.shape[1]
     size = max(PRETRAINED_SIZE, side - (side - 1) % 32)
-    net = prototxt.as_text(pretrained.feature_net(size, side))
+    network = pretrained.feature_encoder(name, size, side)
     rows = np.arange(len(dataset.images))
-    return Encoder(net, model).relaxed_codes(dataset.images, f"features of {name}", rows)
+    return network.relaxed_codes(dataset.images, f"features of {name}", rows)
 
 
 def _kept(

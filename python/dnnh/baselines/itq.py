@@ -48,6 +48,7 @@ class ITQ(Hasher):
     """Principal directions, rotated."""
 
     name = "itq"
+    learned = ("projection",)
 
     def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:
         directions = principal_directions(x, self.bits)
@@ -66,6 +67,7 @@ class ITQCCA(Hasher):
     """
 
     name = "itq_cca"
+    learned = ("projection",)
     supervised = True
 
     def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:

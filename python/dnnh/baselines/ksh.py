@@ -27,6 +27,7 @@ class KSH(Hasher):
     """
 
     name = "ksh"
+    learned = ("kernel", "weights")
     supervised = True
 
     def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:

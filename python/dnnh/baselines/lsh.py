@@ -15,6 +15,7 @@ class LSH(Hasher):
     """Random hyperplanes through the mean of the samples."""
 
     name = "lsh"
+    learned = ("normals",)
 
     def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:
         self.normals = rng.standard_normal((x.shape[1], self.bits))

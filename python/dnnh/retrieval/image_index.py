@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dnnh.baselines.base import Hasher
 from dnnh.errors import UserError
 
 Rows = int | slice | Sequence[int] | NDArray[np.int64]
@@ -56,6 +57,8 @@ class ImageIndex:
     codes : uint8 array of shape (n, ceil(q / 8)), or None where they are in Spark
     names : function of a row, a slice or an array of rows, returns a list of str
     labels : likewise, returns a list of tuples of str
+    hash : Hasher, or None
+        What makes codes of the net's outputs, where these are features of a pretrained network.
     close : function
         Closes the file that names and labels are read from.
     """
@@ -66,4 +69,5 @@ class ImageIndex:
     codes: NDArray[np.uint8] | None
     names: Callable[[Rows], list[str]]
     labels: Callable[[Rows], list[Labels]]
+    hash: Hasher | None = None
     close: Callable[[], None] = lambda: None

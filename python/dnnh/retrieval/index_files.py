@@ -4,7 +4,8 @@ Two kinds of files hold one. tools/encode.py writes an HDF5 file with ``codes`` 
 (n, ceil(q / 8)), packed as dnnh.packed_codes says), ``names`` (text, (n,)) and ``labels``
 (text, (n,): a JSON list each), and the attributes ``bits``, ``dataset``, ``method`` and ``schedule``
 (of the net), ``weights`` (SHA-256 of its .caffemodel), ``source`` and ``skipped`` (how many images
-could not be read). On Spark it writes a folder of Parquet files: see dnnh.retrieval.parquet.
+could not be read); with codes of features, also a group ``hash`` (dnnh.retrieval.feature_hash).
+On Spark it writes a folder of Parquet files: see dnnh.retrieval.parquet.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ import numpy as np
 from dnnh import hdf5_files, packed_codes
 from dnnh.errors import UserError
 from dnnh.files import StrPath
-from dnnh.retrieval import parquet
+from dnnh.retrieval import feature_hash, parquet
 from dnnh.retrieval.image_index import ImageIndex, IndexChanged, Labels, NetInfo, Rows
 
 ARRAYS = ("codes", "names", "labels")
@@ -78,6 +79,7 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
         codes=codes,
         names=text.names,
         labels=text.labels,
+        hash=feature_hash.read(file, bits),
     )
 
 

@@ -9,10 +9,11 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from dnnh import atomic_files, files, packed_codes
 from dnnh.data import sources
@@ -76,6 +77,33 @@ def check_is_text(source: str) -> None:
         raise UserError(f"{printable(source)} has a name that is not text in UTF-8; rename it")
 
 
+class Kept(Protocol):
+    """What an index keeps of each image while it is written, and how that becomes codes."""
+
+    row_bytes: int
+
+    def rows(self, group: Group, outputs: Outputs) -> NDArray[Any]:
+        """What is kept of a group's images, a row each."""
+        ...
+
+    def write(self, file: h5py.File, rows: NDArray[np.uint8], entries: pathlib.Path) -> None:
+        """Write ``codes``, and all else that encodes queries, into an index."""
+        ...
+
+
+class PackedCodes:
+    """Codes as the net gives them."""
+
+    def __init__(self, bits: int) -> None:
+        self.row_bytes = packed_codes.code_bytes(bits)
+
+    def rows(self, group: Group, outputs: Outputs) -> NDArray[np.uint8]:
+        return group.encode(outputs)
+
+    def write(self, file: h5py.File, rows: NDArray[np.uint8], entries: pathlib.Path) -> None:
+        file["codes"] = rows
+
+
 class IndexWriter:
     """Encodes images into an index, group by group; resumes where it was interrupted.
 
@@ -90,6 +118,8 @@ class IndexWriter:
         The net that encodes; with another one than before it cannot resume.
     source : str
         Path of the images; likewise.
+    kept : Kept, optional
+        What is kept of each image until the index is written: by default its packed code.
 
     Raises
     ------
@@ -97,8 +127,9 @@ class IndexWriter:
         If another process writes there, or the files there are damaged or belong to another net or source.
     """
 
-    def __init__(self, path: StrPath, net: NetInfo, source: str) -> None:
+    def __init__(self, path: StrPath, net: NetInfo, source: str, kept: Kept | None = None) -> None:
         self.path, self.net, self.source = pathlib.Path(path), net, source
+        self.kept = kept or PackedCodes(net.bits)
         check_is_text(source)
         self.folder = self.path.with_name(f"{self.path.name}.partial")
         with self._naming():
@@ -164,7 +195,7 @@ class IndexWriter:
         encoded, skipped = state.encoded, state.skipped
         if min(encoded, skipped) < 0 or state.seen != encoded + skipped:
             raise ValueError(f"of {state.seen} images {encoded} are encoded, {skipped} skipped")
-        if state.codes_bytes != encoded * packed_codes.code_bytes(self.net.bits):
+        if state.codes_bytes != encoded * self.kept.row_bytes:
             raise ValueError(f"{encoded} codes have {state.codes_bytes} bytes")
 
     @property
@@ -198,20 +229,20 @@ class IndexWriter:
             Of GROUP images, but for the last.
         outputs : function of images, uint8 (k, height, width, channels), to relaxed codes (k, q)
         """
-        codes = group.encode(outputs)
+        rows = self.kept.rows(group, outputs)
         entries, skipped = [], []
         for item, reason in zip(group.items, group.reasons):
             if reason is None:
                 entries.append(json.dumps([item.name, item.labels]) + "\n")
             else:
                 skipped.append(f"{reason}\n")
-        self._append("codes", codes.tobytes())
+        self._append("codes", rows.tobytes())
         self._append("entries", "".join(entries).encode())
         self._append("skipped", "".join(skipped).encode())
         self.state.seen += len(group.items)
         for item in group.items:
             self.state.digest = _next_digest(self.state.digest, item)
-        self.state.encoded += len(codes)
+        self.state.encoded += len(rows)
         self.state.skipped += len(skipped)
         with atomic_files.write_atomically(self._state_path) as partial:
             partial.write_text(json.dumps(asdict(self.state)), encoding="utf-8")
@@ -265,9 +296,9 @@ class IndexWriter:
             reasons.unlink(missing_ok=True)
 
     def _write_codes(self, file: h5py.File) -> None:
-        shape = self.state.encoded, packed_codes.code_bytes(self.net.bits)
-        codes = np.memmap(self.folder / "codes", np.uint8, "r", shape=shape)
-        file["codes"] = codes
+        shape = self.state.encoded, self.kept.row_bytes
+        rows = np.memmap(self.folder / "codes", np.uint8, "r", shape=shape)
+        self.kept.write(file, rows, self.folder / "entries")
 
     def _write_text(self, file: h5py.File) -> None:
         count = self.state.encoded

@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnnh import files, packed_codes
+from dnnh.baselines.base import Hasher
 from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.files import StrPath
-from dnnh.nets import prototxt, specs
+from dnnh.nets import pretrained, prototxt, specs
 from dnnh.nets import weights as net_weights
 from dnnh.nets.encoder import Encoder
-from dnnh.retrieval import index_files, spark_session
+from dnnh.nets.specs import NetSpec
+from dnnh.retrieval import feature_hash, index_files, spark_session
 from dnnh.retrieval.engines import spark, storage
 from dnnh.retrieval.engines.base import Engine
 from dnnh.retrieval.engines.milvus import MilvusEngine
+from dnnh.retrieval.image_groups import Outputs
 from dnnh.retrieval.image_index import ImageIndex, Labels
 
 # Those of this process, and those that are servers or clusters.
@@ -106,22 +109,29 @@ class QueryEncoder:
     def __init__(
         self, index: ImageIndex, model: pathlib.Path | None = None, gpu: int | None = None
     ) -> None:
+        self._input: sources.InputSize
+        self._outputs: Outputs
+        if index.hash is not None:
+            self._input, self._outputs = _feature_hash(index, index.hash, gpu)
+            return
         net = index.net
-        self.spec = specs.net_spec(net.dataset, net.method, net.bits, net.schedule)
-        weights = self._find_weights(index, model)
+        spec = specs.net_spec(net.dataset, net.method, net.bits, net.schedule)
+        weights = self._find_weights(index, spec, model)
         # The first sub-network encodes queries, where there are two (section 4.4).
-        deploy = prototxt.deploy_text(self.spec, self.spec.config.towers[0])
-        self._encoder = Encoder(deploy, weights, gpu)
+        deploy = prototxt.deploy_text(spec, spec.config.towers[0])
+        self._input, self._outputs = spec.config.input, Encoder(deploy, weights, gpu).outputs
 
-    def _find_weights(self, index: ImageIndex, model: pathlib.Path | None) -> pathlib.Path:
+    def _find_weights(
+        self, index: ImageIndex, spec: NetSpec, model: pathlib.Path | None
+    ) -> pathlib.Path:
         if model is None:
-            candidates = net_weights.all_weights(self.spec)
+            candidates = net_weights.all_weights(spec)
         else:
-            candidates = [net_weights.find_weights(self.spec, model)]
+            candidates = [net_weights.find_weights(spec, model)]
         for weights in candidates:
             if files.sha256(weights.path) == index.net.weights:
                 return weights.path
-        net = f"{self.spec.method} of {self.spec.dataset} at {self.spec.bits} bits"
+        net = f"{spec.method} of {spec.dataset} at {spec.bits} bits"
         others = f"any of {net} here" if model is None else str(model)
         raise UserError(
             f"the index of {index.source} was encoded with other weights than {others}; name "
@@ -130,8 +140,25 @@ class QueryEncoder:
 
     def encode(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The packed code, uint8 (1, bytes), of an image, uint8 (height, width, 3)."""
-        image = sources.fitted(image, self.spec.config.input)
-        return packed_codes.pack(self._encoder.outputs(image[np.newaxis]) > 0.5)
+        image = sources.fitted(image, self._input)
+        return packed_codes.pack(self._outputs(image[np.newaxis]) > 0.5)
+
+
+def _feature_hash(
+    index: ImageIndex, method: Hasher, gpu: int | None
+) -> tuple[sources.InputSize, Outputs]:
+    """The images that a pretrained network takes, and the function to codes of its features."""
+    net = index.net
+    if net.method not in pretrained.NETWORKS:
+        raise UserError(f"the index of {index.source} has features of '{net.method}', unknown here")
+    size = feature_hash.pixels_of(net.schedule)
+    network = pretrained.feature_encoder(net.method, size, gpu=gpu)
+    if files.sha256(pretrained.path_of(net.method)) != net.weights:
+        raise UserError(
+            f"the index of {index.source} was encoded with another {net.method} than that of "
+            f"{pretrained.path_of(net.method)}; encode the images again"
+        )
+    return pretrained.FeatureInput(size), feature_hash.as_relaxed_codes(method, network.outputs)
 
 
 @contextlib.contextmanager

@@ -52,6 +52,15 @@ def test_separate_clusters(name, bits):
     assert np.array_equal(method.encode(CLUSTERS), again.encode(CLUSTERS))
 
 
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].learned])
+def test_a_fitted_method_can_be_kept(name):
+    method = METHODS[name](12).fit(CLUSTERS[:1200], LABELS[:1200])
+    kept = METHODS[name].restored(12, method.parameters())
+    assert np.array_equal(kept.project(CLUSTERS), method.project(CLUSTERS))
+    with pytest.raises(UserError, match=f"of {name} "):
+        METHODS[name].restored(13, method.parameters())
+
+
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_labels_that_variance_does_not_show(name):
     """The classes differ in the smallest of the directions."""

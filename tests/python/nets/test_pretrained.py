@@ -1,5 +1,6 @@
 """EfficientNet-Lite0: its features against a forward pass in NumPy, from PyTorch's file."""
 
+import importlib
 import pathlib
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from dnnh import paths
 from dnnh.errors import UserError
 from dnnh.nets import encoder, pretrained, prototxt, torch_weights
 
@@ -87,6 +89,21 @@ def test_photographs_are_classified(model):
     images = np.stack([photograph(name, 225) for name in TOP_1])
     classes = net.outputs(images) @ TENSORS["_fc.weight"].T + TENSORS["_fc.bias"]
     assert classes.argmax(axis=1).tolist() == list(TOP_1.values())
+
+
+def test_the_tool_writes_a_model(tmp_path, monkeypatch, capsys):
+    command = importlib.import_module("get_model")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    monkeypatch.setattr("sys.argv", ["get_model.py", "efficientnet_lite0"])
+    command.main()
+    path = tmp_path / "models/pretrained/efficientnet_lite0.caffemodel"
+    assert path.read_bytes() == pretrained.model(WEIGHTS)
+    assert "models/pretrained/efficientnet_lite0.caffemodel: 18," in capsys.readouterr().out
+    pretrained.feature_encoder("efficientnet_lite0", 33)
+    path.unlink()
+    with pytest.raises(UserError, match="run 'python tools/get_model.py efficientnet_lite0'"):
+        pretrained.feature_encoder("efficientnet_lite0", 33)
 
 
 @pytest.mark.parametrize("size", [0, 1, 32, 128, 224, 226])
