@@ -167,6 +167,10 @@ class Tower:
         pooling_param = {"pool": method, "kernel_size": kernel, "stride": stride}
         self._add(name, "Pooling", pooling_param=pooling_param)
 
+    def end(self) -> None:
+        """End: the last blob has the features of every head."""
+        self.features_of = dict.fromkeys(self._heads, self.top)
+
     def global_average(self, name: str) -> None:
         """Add the average over all positions."""
         self._add(name, "Pooling", pooling_param={"pool": "AVE", "global_pooling": True})
@@ -347,11 +351,13 @@ PRETRAINED_RATE = 0.2  # ours
 
 
 def pretrained(tower: Tower) -> None:
-    """EfficientNet-Lite0, whose weights are trained already, and features of our own."""
+    """EfficientNet-Lite0, whose weights are trained already: its 1,280 features for every length.
+
+    50 features a bit, by a further convolution, would have more weights than the tower.
+    """
     tower.rate = PRETRAINED_RATE
     efficientnet_lite0(tower)
-    tower.rate, tower.batch_norm_param = 1, BATCH_NORM
-    tower.features("features", 1)
+    tower.end()
 
 
 def table1(tower: Tower) -> None:

@@ -254,7 +254,8 @@ def test_a_pretrained_tower_learns_slowly_and_sees_larger_images():
     tower = [layer for name, layer in train.items() if name.startswith(("block", "scale_block"))]
     rates = {round(param.lr_mult, 6) for layer in tower for param in layer.param}
     assert len(tower) > 100 and rates == {0.2}
-    assert [param.lr_mult for param in train["48bit_features"].param] == [1, 2]
+    assert [param.lr_mult for param in train["48bit_encode"].param] == [1, 2]
+    assert {tuple(train[f"{bits}bit_encode"].bottom) for bits in (12, 24, 32, 48)} == {("average",)}
     # Images of 129 pixels have an odd side in every stage.
     strides = [layer.convolution_param.stride[:] for layer in tower if layer.type == "Convolution"]
     assert strides.count([2]) == 4
