@@ -1,6 +1,7 @@
 #include "layers/batch_triplet_loss_layer.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,10 @@ void BatchTripletLossLayer<Dtype>::LayerSetUp(
   margin_ = param.margin();
   average_active_ = param.average_active();
   adjacency_ = param.adjacency();
-  CHECK_GE(adjacency_, 0) << owner() << ": adjacency is " << adjacency_
-                          << ", it must be 0 or more, for example"
-                          << " batch_triplet_loss_param { adjacency: 0.1 }";
+  CHECK(adjacency_ >= 0 && std::isfinite(adjacency_))
+      << owner() << ": adjacency is " << adjacency_
+      << ", it must be 0 or more and finite, for example"
+      << " batch_triplet_loss_param { adjacency: 0.1 }";
   SetUpTripletLoss(this->type(), "batch_triplet_loss_param", margin_,
                    top.size(), &this->layer_param_);
 }

@@ -42,10 +42,12 @@ void RankingListLossLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
   const char* example =
       "for example ranking_list_loss_param"
       " { margin: 5 balance: 1 }";
-  CHECK_GT(param.margin(), 0) << owner() << ": margin is " << param.margin()
-                              << ", it must be greater than 0, " << example;
-  CHECK_GE(param.balance(), 0) << owner() << ": balance is " << param.balance()
-                               << ", it must be 0 or more, " << example;
+  CHECK(param.margin() > 0 && std::isfinite(param.margin()))
+      << owner() << ": margin is " << param.margin()
+      << ", it must be greater than 0 and finite, " << example;
+  CHECK(param.balance() >= 0 && std::isfinite(param.balance()))
+      << owner() << ": balance is " << param.balance()
+      << ", it must be 0 or more and finite, " << example;
 }
 
 template <typename Dtype>

@@ -47,6 +47,9 @@ void ResizeLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
 template <typename Dtype>
 void ResizeLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                  const vector<Blob<Dtype>*>& top) {
+  CHECK_NE(bottom[0], top[0])
+      << "Resize layer '" << this->layer_param_.name() << "': top and bottom"
+      << " are one blob; it cannot work in place, name another top";
   CHECK(bottom[0]->num_axes() == 4 && bottom[0]->count(2) > 0)
       << "Resize layer '" << this->layer_param_.name() << "': the images have"
       << " shape " << bottom[0]->shape_string()

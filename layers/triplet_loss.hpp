@@ -1,6 +1,7 @@
 #ifndef DNNH_LAYERS_TRIPLET_LOSS_HPP_
 #define DNNH_LAYERS_TRIPLET_LOSS_HPP_
 
+#include <cmath>
 #include <string>
 
 #include "caffe/common.hpp"
@@ -33,9 +34,9 @@ DNNH_HOST_DEVICE inline bool HingeIsActive(Dtype hinge) {
 inline void SetUpTripletLoss(const std::string& type, const std::string& field,
                              double margin, int tops, LayerParameter* param) {
   const std::string owner = type + " layer '" + param->name() + "'";
-  CHECK_GT(margin, 0) << owner << ": margin is " << margin << ", it must be"
-                      << " greater than 0, for example " << field
-                      << " { margin: 1 }";
+  CHECK(margin > 0 && std::isfinite(margin))
+      << owner << ": margin is " << margin << ", it must be greater than 0"
+      << " and finite, for example " << field << " { margin: 1 }";
   if (tops < 2) { return; }
   if (param->loss_weight_size() == 1) { param->add_loss_weight(0); }
   CHECK_EQ(param->loss_weight(1), 0)

@@ -8,7 +8,8 @@
   python tools/encode.py --images photos --output photos.index.h5 --net efficientnet_lite0
 
 --net needs no training: a shallow method (--hash) hashes features of a network that others have
-trained, and is fitted to the images themselves. `tools/get_model.py` fetches the network.
+trained, and is fitted to the images themselves. `tools/get_model.py` fetches the network. Codes of
+two indexes can be compared if the second was made with --hash-of and the first.
 
 --images is a folder, a CSV file (each row a path and labels, if any) or an LMDB. Images that
 cannot be read are counted, listed and skipped. Run the same command again after an interruption
@@ -17,6 +18,7 @@ Spark on any number of machines, a folder of Parquet files with the same codes.
 """
 
 import argparse
+import contextlib
 import pathlib
 
 from tqdm import tqdm
@@ -28,7 +30,15 @@ from dnnh.errors import UserError
 from dnnh.nets import pretrained, prototxt, weights
 from dnnh.nets.encoder import Encoder
 from dnnh.nets.pretrained import FeatureInput
-from dnnh.retrieval import feature_hash, image_groups, parquet, spark_encoding, spark_session
+from dnnh.retrieval import (
+    feature_hash,
+    image_groups,
+    index_files,
+    parquet,
+    retriever,
+    spark_encoding,
+    spark_session,
+)
 from dnnh.retrieval.feature_hash import HashedFeatures
 from dnnh.retrieval.image_groups import Outputs
 from dnnh.retrieval.image_index import NetInfo
@@ -41,9 +51,8 @@ SIZE = 225  # pixels a side
 def main() -> None:
     arguments = parse_arguments()
     check_places(arguments)
-    if arguments.net:
-        counts = encode_features(arguments)
-        report(arguments.output, counts, arguments.bits, f"{arguments.output}.skipped.txt")
+    if arguments.net or arguments.hash_of:
+        encode_features(arguments)
         return
     spec = cli.net_spec(arguments)
     model = weights.find_weights(spec, arguments.model)
@@ -96,6 +105,12 @@ def parse_arguments() -> argparse.Namespace:
         "itq_cca, ksh and sdh learn from the images' labels",
     )
     parser.add_argument(
+        "--hash-of",
+        type=pathlib.Path,
+        metavar="INDEX",
+        help="hash as this index of --net does, by the same network and method, without fitting",
+    )
+    parser.add_argument(
         "--size",
         type=int,
         help=f"height and width at which a pretrained network sees the images (default: {SIZE})",
@@ -112,13 +127,20 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--force", action="store_true", help="replace the output")
     arguments = parser.parse_args()
-    if arguments.net:
-        for option in cli.given(arguments, ("dataset", "method", "schedule", "model", "master")):
-            raise UserError(f"{option} is for nets that were trained here; leave it out with --net")
+    if arguments.net or arguments.hash_of:
+        option = "--net" if arguments.net else "--hash-of"
+        for other in cli.given(arguments, ("dataset", "method", "schedule", "model", "master")):
+            raise UserError(
+                f"{other} is for nets that were trained here; leave it out with {option}"
+            )
         if arguments.engine == "spark":
             raise UserError(
-                "--engine spark encodes with nets that were trained here, not with --net"
+                f"--engine spark encodes with nets that were trained here, not with {option}"
             )
+    if arguments.hash_of:
+        for other in cli.given(arguments, ("net", "hash", "size", "bits")):
+            raise UserError(f"{other} is as the index has it; leave it out with --hash-of")
+    elif arguments.net:
         cli.fill_in(arguments, bits=cli.DEFAULTS["bits"], hash="itq", size=SIZE)
     else:
         for option in cli.given(arguments, ("hash", "size")):
@@ -147,14 +169,26 @@ def check_places(arguments: argparse.Namespace) -> None:
         raise UserError("--master is for --engine spark")
 
 
-def encode_features(arguments: argparse.Namespace) -> Counts:
+def encode_features(arguments: argparse.Namespace) -> None:
     """Hash features of a pretrained network."""
-    name, size = arguments.net, arguments.size
-    encoder = pretrained.feature_encoder(name, size, gpu=arguments.gpu)
-    weights = files.sha256(pretrained.path_of(name))
-    net = NetInfo(arguments.bits, pretrained.DATASET, name, f"{size} pixels", weights)
-    kept = HashedFeatures(METHODS[arguments.hash](arguments.bits))
-    return encode_here(arguments, FeatureInput(size), encoder.outputs, net, kept)
+    output = arguments.output
+    if arguments.hash_of:
+        atomic_files.refuse_overwriting([output], [arguments.hash_of])
+        with contextlib.closing(index_files.load(arguments.hash_of)) as index:
+            if index.hasher is None:
+                raise UserError(f"{arguments.hash_of} was not made with --net; name its --model")
+            net, kept = index.net, HashedFeatures(index.hasher, is_fitted=True)
+            net_input, encoder = retriever.feature_network(index, arguments.gpu)
+    else:
+        name, net_input = arguments.net, FeatureInput(arguments.size)
+        model = pretrained.path_of(name)
+        encoder = pretrained.feature_encoder(name, arguments.size, gpu=arguments.gpu)
+        size = f"{arguments.size} pixels"
+        net = NetInfo(arguments.bits, pretrained.DATASET, name, size, files.sha256(model))
+        kept = HashedFeatures(METHODS[arguments.hash](arguments.bits))
+    atomic_files.refuse_overwriting([output], [pretrained.path_of(net.method), arguments.images])
+    counts = encode_here(arguments, net_input, encoder.outputs, net, kept)
+    report(output, counts, net.bits, f"{output}.skipped.txt")
 
 
 def encode_here(

@@ -105,15 +105,12 @@ def main() -> None:
     else:
         codes, dataset, model = encode(arguments)
         source, protocol = dataset.source, str(codes.protocol)
-    if arguments.keep_bits is not None:
-        codes = codes_files.keep_heaviest(codes, arguments.keep_bits)
-    if arguments.unweighted:
-        codes = dataclasses.replace(codes, bit_weights=None)
+    changed, changes = changed_codes(codes, arguments)
     result = results.measure(
-        codes,
+        changed,
         source=source,
         protocol=protocol,
-        note=arguments.note or None,
+        note=" ".join(filter(None, [*changes, arguments.note])) or None,
         map_at=arguments.map_at,
     )
     if model:
@@ -125,9 +122,27 @@ def main() -> None:
     if replaced:
         print(f"replaces the result of {replaced}; use --output to keep both")
     page = result_folder.write(
-        codes, result, dataset, folder, json_copy=arguments.json, codes_file=arguments.codes
+        changed,
+        result,
+        dataset,
+        folder,
+        json_copy=arguments.json,
+        codes_file=None if changes else arguments.codes,
     )
     print(f"codes, tables, plots and report: {page}")
+
+
+def changed_codes(codes: Codes, arguments: argparse.Namespace) -> tuple[Codes, list[str]]:
+    """Codes as --keep-bits and --unweighted want them, and a sentence on each change: the result
+    is not to be compared with those of whole codes."""
+    changes = []
+    if arguments.keep_bits is not None:
+        changes.append(f"The {arguments.keep_bits} bits with the largest weights of {codes.bits}.")
+        codes = codes_files.keep_heaviest(codes, arguments.keep_bits)
+    if arguments.unweighted and codes.bit_weights is not None:
+        changes.append("Ranked by Hamming distance without bit weights.")
+        codes = dataclasses.replace(codes, bit_weights=None)
+    return codes, changes
 
 
 def what_is_replaced(folder: pathlib.Path, result: Result) -> str | None:
@@ -205,10 +220,11 @@ def images_of(
             database = np.setdiff1d(split.database, queries)
         case "held-out":
             pool = np.setdiff1d(split.database, trained_on)
-            queries, database = splits.stand_ins(dataset, pool, split)
+            queries, database = splits.other_queries(dataset, pool, split)
         case _:
-            queries, database = splits.stand_ins(dataset, trained_on, split)
-    return queries, database, f"{arguments.split}, {arguments.queries}"
+            queries, database = splits.other_queries(dataset, trained_on, split)
+    protocol = "validation" if is_validation else split.protocol
+    return queries, database, f"{protocol}, {arguments.queries}"
 
 
 if __name__ == "__main__":

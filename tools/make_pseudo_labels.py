@@ -5,8 +5,8 @@
   python tools/make_pseudo_labels.py --split validation
 
 The unlabelled images are those of the database that the protocol does not train on. Each gets the
-class whose training images have the nearest mean code. Those that are surest are written with
-the training images, to where `dnnh_semi` looks for them. No query is among them.
+class whose training images have the nearest mean code. The most confident are written with the
+training images, to where `dnnh_semi` looks for them. No query is among them.
 """
 
 import pathlib
@@ -43,6 +43,9 @@ def main() -> None:
     dataset = datasets.load(spec.dataset)
     if dataset.labels.ndim > 1:
         raise UserError(f"images of {dataset.name} have several labels; this is for one of each")
+    num_classes = len(dataset.classes)
+    if num_classes < 2:
+        raise UserError(f"all images of {dataset.name} are of one class; there is nothing to label")
     if len(spec.config.towers) > 1:
         raise UserError(f"{spec.method} has two sub-networks; name a net with one")
     split = splits.load_split(dataset)
@@ -59,8 +62,9 @@ def main() -> None:
         net.relaxed_codes(dataset.images, "encoding unlabelled images", unlabelled),
         net.relaxed_codes(dataset.images, "encoding training images", labelled),
         dataset.labels[labelled],
+        num_classes,
     )
-    kept = pseudo_labels.most_confident(classes, confidence, arguments.share)
+    kept = pseudo_labels.most_confident(classes, confidence, num_classes, arguments.share)
     rows = np.concatenate([labelled, unlabelled[kept]])
     labels = np.concatenate([dataset.labels[labelled], classes[kept]])
     output = arguments.output or paths.ROOT / specs.image_database_path(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from dnnh import atomic_files, cli, errors, files, limits, pages
 from dnnh.data import image_files
 from dnnh.errors import UserError
-from dnnh.retrieval import index_files, retriever
+from dnnh.retrieval import feature_hash, index_files, retriever
 from dnnh.retrieval.image_index import ImageIndex
 from dnnh.retrieval.retriever import Hit, QueryEncoder, Retriever
 
@@ -100,6 +100,11 @@ def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDAr
         raise UserError(
             f"{path} has {theirs.bits} bits of the weights {theirs.weights[:12]}, the index "
             f"{ours.bits} bits of {ours.weights[:12]}; encode both with the same net"
+        )
+    if not feature_hash.are_the_same(queries.hasher, index.hasher):
+        raise UserError(
+            f"{path} and the index were hashed by methods that were fitted to each alone, whose "
+            "codes cannot be compared; encode the queries with --hash-of and the index"
         )
     assert queries.codes is not None
     return queries.names(slice(None)), queries.codes

@@ -249,12 +249,12 @@ TYPED_TEST(BatchTripletLossLayerTest, BadInput) {
   this->labels_.Reshape({3});
   EXPECT_DEATH(flat.SetUp(this->bottom_, this->top_),
                "'all': margin is 0, it must be greater than 0.*margin: 1");
-  for (const char* adjacency : {"-1", "nan"}) {
+  for (const char* adjacency : {"-1", "nan", "inf"}) {
     BatchTripletLossLayer<Dtype> negative(this->Parse(
         std::string("name: 'all' batch_triplet_loss_param { adjacency: ")
         + adjacency + " }"));
     EXPECT_DEATH(negative.SetUp(this->bottom_, this->top_),
-                 "'all': adjacency is -?(1|nan), .*adjacency: 0.1");
+                 "'all': adjacency is -?(1|nan|inf), .*adjacency: 0.1");
   }
 }
 

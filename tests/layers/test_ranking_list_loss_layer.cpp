@@ -178,6 +178,8 @@ TYPED_TEST(RankingListLossLayerTest, BadInput) {
   const char* cases[][2] = {
       {"margin: 0", "'list': margin is 0, .*margin: 5"},
       {"margin: nan", "'list': margin is -?nan"},
+      {"margin: inf", "'list': margin is inf"},
+      {"balance: inf", "'list': balance is inf"},
       {"balance: -1", "'list': balance is -1, it must be 0 or more"}};
   for (const auto& bad : cases) {
     RankingListLossLayer<Dtype> layer(this->Param(bad[0]));

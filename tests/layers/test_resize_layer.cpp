@@ -121,6 +121,8 @@ TYPED_TEST(ResizeLayerTest, BadInput) {
                  "'larger': size is (0|4097), .*from 1 to 4096.*size: 129");
   }
   ResizeLayer<Dtype> layer(this->Param(5));
+  EXPECT_DEATH(layer.SetUp(this->bottom_, this->bottom_),
+               "'larger': top and bottom are one blob; .*name another top");
   for (const vector<int>& shape :
        {vector<int>{4, 4}, vector<int>{1, 1, 0, 3}}) {
     this->images_.Reshape(shape);

@@ -287,10 +287,15 @@ TYPED_TEST(TripletRankingLossLayerTest, BadInput) {
       layer.SetUp(this->bottom_, this->top_),
       "'rank': bottom 2 has shape 2 4 .* bottom 0 has shape 2 3 .* 64 x 48");
   this->Reshape(2, 3);
-  TripletRankingLossLayer<Dtype> flat(
-      this->Parse("name: 'rank' triplet_ranking_loss_param { margin: 0 }"));
-  EXPECT_DEATH(flat.SetUp(this->bottom_, this->top_),
-               "'rank': margin is 0, it must be greater than 0.*margin: 1");
+  for (const char* margin : {"0", "inf"}) {
+    TripletRankingLossLayer<Dtype> wrong(
+        this->Parse(std::string("name: 'rank' triplet_ranking_loss_param"
+                                " { margin: ")
+                    + margin + " }"));
+    EXPECT_DEATH(wrong.SetUp(this->bottom_, this->top_),
+                 "'rank': margin is (0|inf), it must be greater than 0.*"
+                 "margin: 1");
+  }
   TripletRankingLossLayer<Dtype> weighed(
       this->Parse("name: 'rank' loss_weight: 1 loss_weight: 0.5"));
   EXPECT_DEATH(weighed.SetUp(this->bottom_, this->top_),

@@ -17,6 +17,9 @@ from dnnh import files, packed_codes
 from dnnh.baselines import cnnh
 from dnnh.data import datasets, image_database, splits
 from dnnh.errors import UserError
+from dnnh.evaluation import codes as codes_files
+from dnnh.evaluation import results
+from dnnh.evaluation.codes import Codes
 from dnnh.nets import configs, encoder, net_config, prototxt
 from dnnh.nets.specs import net_spec
 from dnnh.paths import ROOT
@@ -362,11 +365,42 @@ def test_other_images_than_the_queries(monkeypatch, split_name):
         if queries is None:
             assert images is database is split.validation_queries
             continue
-        assert protocol == f"{split_name}, {queries}"
+        assert protocol == ("paper, " if split_name == "test" else "validation, ") + queries
         assert np.array_equal(np.union1d(images, database), split.database)
         assert not np.isin(images, database).any()
         assert np.isin(images, trained).all() == (queries == "training")
         assert np.isin(images, trained).any() == (queries == "training")
+
+
+def test_changed_codes_say_so(tmp_path, monkeypatch, capsys):
+    """A result of cut codes has a note, and the folder the codes that were ranked."""
+    evaluate = importlib.import_module("evaluate")
+    rng = np.random.default_rng(0)
+    bits, labels = rng.random((60, 12)) < 0.5, np.arange(60) % 3
+    packed = packed_codes.pack(bits)
+    weights = rng.random(12).astype(np.float32)
+    weighted = Codes(
+        packed[:6], packed[6:], labels[:6], labels[6:], 12, "x", "y", 0, bit_weights=weights
+    )
+    codes_files.save(tmp_path / "whole.h5", weighted)
+    command = f"evaluate.py --codes {tmp_path}/whole.h5 --output {tmp_path}/result"
+    kept = np.sort(np.argsort(-weights)[:5])
+    for options, note, ranked in (
+        ("--keep-bits 5", "The 5 bits with the largest weights of 12.", kept),
+        (
+            "--unweighted --note Mine.",
+            "Ranked by Hamming distance without bit weights. Mine.",
+            None,
+        ),
+    ):
+        monkeypatch.setattr("sys.argv", f"{command} {options}".split())
+        evaluate.main()
+        assert results.read_result(tmp_path / "result/result.json").note == note
+        codes = codes_files.load(tmp_path / "result/codes.h5")
+        assert (codes.bit_weights is None) == (ranked is None)
+        expected = bits[:6] if ranked is None else bits[:6, ranked]
+        assert (packed_codes.unpack(codes.query_codes, codes.bits) == expected).all()
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("split_name", ["test", "validation"])

@@ -109,13 +109,15 @@ class Hasher(abc.ABC):
                     setattr(method, name, Anchors.restored(parts))
                 else:
                     setattr(method, name, parameters[name])
-            values = method.project(np.ones((2, len(method._mean))))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+            # Of 1 and of 3 rows: what has as many rows by chance does not pass both.
+            with np.errstate(all="ignore"):
+                one, three = (method.project(np.ones((n, *method._mean.shape))) for n in (1, 3))
+        except (KeyError, IndexError, TypeError, ValueError, UserError) as error:
             raise UserError(f"these are not the parameters of {cls.name} ({error})") from error
-        if values.shape != (2, bits) or not np.isfinite(values).all():
+        if (one.shape, three.shape) != ((1, bits), (3, bits)) or not np.isfinite(three).all():
             raise UserError(
-                f"parameters of {cls.name} give values of shape {values.shape}, or some that are "
-                f"not finite, for {bits} bits"
+                f"parameters of {cls.name} give values of shape {three.shape}, or some that are "
+                f"not finite, for 3 samples and {bits} bits"
             )
         return method
 
@@ -304,6 +306,8 @@ class Anchors:
         kernel = cls.__new__(cls)
         kernel.anchors, kernel.mean = parts["anchors"], parts["mean"]
         kernel.spread = float(parts["spread"])
+        if kernel.spread <= 0:
+            raise ValueError(f"a kernel has the spread {kernel.spread}")
         return kernel
 
     def parameters(self) -> dict[str, NDArray]:

@@ -123,7 +123,7 @@ def _pretrained(name: str, dataset: Dataset) -> NDArray[np.float32]:
     if dataset.images.shape[3] != 3:
         raise UserError(f"{dataset.name} has grey images; {name} takes images in color")
     side = dataset.images.shape[1]
-    size = max(PRETRAINED_SIZE, side - (side - 1) % 32)
+    size = max(PRETRAINED_SIZE, min(side - (side - 1) % 32, pretrained.MAX_SIZE))
     network = pretrained.feature_encoder(name, size, side)
     rows = np.arange(len(dataset.images))
     return network.relaxed_codes(dataset.images, f"features of {name}", rows)
@@ -139,7 +139,7 @@ def _kept(
     if cached is not None:
         return check(cached, len(dataset.images), path)
     features = compute()
-    with atomic_files.write_hdf5_atomically(path) as file:
+    with atomic_files.write_hdf5_atomically(path, features.nbytes) as file:
         file["features"] = features
         file.attrs["images"] = digest
     return features

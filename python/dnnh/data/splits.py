@@ -188,10 +188,10 @@ def _draw_validation(
     return np.sort(np.concatenate(drawn))
 
 
-def stand_ins(
+def other_queries(
     dataset: Dataset, pool: NDArray[np.int64], split: Split
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Images to rank in place of the queries, which are not to be looked at for choosing things.
+    """Images to rank in place of the protocol's queries, which nothing is chosen on.
 
     Parameters
     ----------

@@ -17,10 +17,10 @@ from tqdm import tqdm
 from dnnh.errors import UserError
 from dnnh.nets import encoder, prototxt
 from dnnh.nets.specs import NetSpec
+from dnnh.nets.towers import Message
 
-# Layers whose weights are averaged. Others keep what the last snapshot has, the number of
-# iterations among it.
-AVERAGED = ("Convolution", "DivideAndEncode", "InnerProduct", "Scale")
+# Layers that count iterations: they keep the last count.
+COUNTING = ("PiecewiseThreshold", "SlopeSigmoid")
 BATCH = 250  # images, of which a batch's statistics are taken
 
 
@@ -44,28 +44,47 @@ def averaged(spec: NetSpec, snapshots: Sequence[pathlib.Path], images: NDArray[n
     if not snapshots:
         raise UserError("there are no snapshots to be averaged; name one or more")
     net = encoder.build(prototxt.as_text(prototxt.statistics_net(spec)))
-    sums: dict[str, list[NDArray[np.float64]]] = {}
     models = [encoder.read_weights(path) for path in snapshots]
     for path, model in zip(snapshots, models):
-        encoder.load_weights(net, model, path)
-        for name, blobs in net.params.items():
-            values = [blob.data.astype(np.float64) for blob in blobs]
-            sums[name] = [a + b for a, b in zip(sums.get(name, [0.0] * len(values)), values)]
+        encoder.load_weights(net, model, path)  # raises where they do not fit
+    mean = _mean(models, snapshots)
+    encoder.load_weights(net, mean, snapshots[-1])
     types = {name: layer.type for name, layer in net.layer_dict.items()}
-    for name, blobs in net.params.items():
-        for blob, total in zip(blobs, sums[name]):
-            if types[name] in AVERAGED:
-                blob.data[...] = total / len(snapshots)
-            elif types[name] == "BatchNorm":
+    normalizing = [name for name in net.params if types[name] == "BatchNorm"]
+    if normalizing:
+        for name in normalizing:
+            for blob in net.params[name]:
                 blob.data[...] = 0
-    if "BatchNorm" in types.values():
         _add_statistics(net, images)
+        for layer in mean.layer:
+            if layer.name in normalizing:
+                for stored, blob in zip(layer.blobs, net.params[layer.name]):
+                    stored.data[:] = blob.data.ravel().tolist()
+    return mean.SerializeToString()
+
+
+def _mean(models: Sequence[Message], paths: Sequence[pathlib.Path]) -> Message:
+    """The last model with the mean weights of all: of layers of the training alone, too."""
     last = models[-1]
+    layers_of = [{layer.name: layer for layer in model.layer} for model in models]
     for layer in last.layer:
-        for stored, blob in zip(layer.blobs, net.params.get(layer.name, [])):
-            del stored.data[:], stored.double_data[:], stored.diff[:]
-            stored.data.extend(blob.data.ravel().tolist())
-    return last.SerializeToString()
+        for i, stored in enumerate(layer.blobs):
+            try:
+                values = [_values(layers[layer.name].blobs[i]) for layers in layers_of]
+                total = np.sum(values, axis=0)
+            except (KeyError, IndexError, ValueError) as error:
+                raise UserError(
+                    f"{paths[0]} and the others differ in layer '{layer.name}'; name snapshots of "
+                    "one training"
+                ) from error
+            value = values[-1] if layer.type in COUNTING else total / len(models)
+            del stored.data[:], stored.double_data[:], stored.diff[:], stored.double_diff[:]
+            stored.data.extend(value.tolist())
+    return last
+
+
+def _values(blob: Message) -> NDArray[np.float64]:
+    return np.array(blob.double_data or blob.data, np.float64)
 
 
 def _add_statistics(net: Any, images: NDArray[np.uint8]) -> None:

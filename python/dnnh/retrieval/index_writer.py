@@ -7,7 +7,7 @@ import itertools
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -86,7 +86,9 @@ class Kept(Protocol):
         """What is kept of a group's images, a row each."""
         ...
 
-    def write(self, file: h5py.File, rows: NDArray[np.uint8], entries: pathlib.Path) -> None:
+    def write(
+        self, file: h5py.File, rows: NDArray[np.uint8], labels: Iterable[tuple[str, ...]]
+    ) -> None:
         """Write ``codes``, and all else that encodes queries, into an index."""
         ...
 
@@ -100,7 +102,9 @@ class PackedCodes:
     def rows(self, group: Group, outputs: Outputs) -> NDArray[np.uint8]:
         return group.encode(outputs)
 
-    def write(self, file: h5py.File, rows: NDArray[np.uint8], entries: pathlib.Path) -> None:
+    def write(
+        self, file: h5py.File, rows: NDArray[np.uint8], labels: Iterable[tuple[str, ...]]
+    ) -> None:
         file["codes"] = rows
 
 
@@ -298,21 +302,30 @@ class IndexWriter:
     def _write_codes(self, file: h5py.File) -> None:
         shape = self.state.encoded, self.kept.row_bytes
         rows = np.memmap(self.folder / "codes", np.uint8, "r", shape=shape)
-        self.kept.write(file, rows, self.folder / "entries")
+        self.kept.write(file, rows, (labels for _, labels in self._entries()))
 
     def _write_text(self, file: h5py.File) -> None:
         count = self.state.encoded
         names = file.create_dataset("names", (count,), TEXT)
         labels = file.create_dataset("labels", (count,), TEXT)
-        with (self.folder / "entries").open(encoding="utf-8") as entries:
-            for start in range(0, count, ROWS):
-                rows = slice(start, min(start + ROWS, count))
+        entries = self._entries()
+        for start in range(0, count, ROWS):
+            part = list(itertools.islice(entries, ROWS))
+            names[start : start + len(part)] = [name for name, _ in part]
+            labels[start : start + len(part)] = [json.dumps(of_image) for _, of_image in part]
+
+    def _entries(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Name and labels of each image."""
+        path = self.folder / "entries"
+        with path.open(encoding="utf-8") as lines:
+            for row in range(self.state.encoded):
                 try:
-                    part = [json.loads(next(entries)) for _ in range(rows.start, rows.stop)]
-                    names[rows] = [name for name, _ in part]
-                    labels[rows] = [json.dumps(of_image) for _, of_image in part]
+                    name, labels = json.loads(next(lines))
+                    if not all(isinstance(text, str) for text in (name, *labels)):
+                        raise ValueError("not text")
                 except (ValueError, TypeError, StopIteration, RecursionError) as error:
                     raise UserError(
-                        f"{self.folder / 'entries'} is damaged near line {start + 1:,} ({error}); "
-                        f"delete {self.folder} to start again"
+                        f"{path} is damaged in line {row + 1:,} ({error}); delete {self.folder} "
+                        "to start again"
                     ) from error
+                yield name, tuple(labels)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnnh import files, packed_codes
-from dnnh.baselines.base import Hasher
 from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.nets import pretrained, prototxt, specs
 from dnnh.nets import weights as net_weights
 from dnnh.nets.encoder import Encoder
+from dnnh.nets.pretrained import FeatureInput
 from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import feature_hash, index_files, spark_session
 from dnnh.retrieval.engines import spark, storage
@@ -111,8 +111,14 @@ class QueryEncoder:
     ) -> None:
         self._input: sources.InputSize
         self._outputs: Outputs
-        if index.hash is not None:
-            self._input, self._outputs = _feature_hash(index, index.hash, gpu)
+        if index.hasher is not None:
+            if model is not None:
+                raise UserError(
+                    f"the index of {index.source} has hashed features of {index.net.method}; "
+                    "leave out --model"
+                )
+            self._input, network = feature_network(index, gpu)
+            self._outputs = feature_hash.bits_of_features(index.hasher, network.outputs)
             return
         net = index.net
         spec = specs.net_spec(net.dataset, net.method, net.bits, net.schedule)
@@ -144,10 +150,14 @@ class QueryEncoder:
         return packed_codes.pack(self._outputs(image[np.newaxis]) > 0.5)
 
 
-def _feature_hash(
-    index: ImageIndex, method: Hasher, gpu: int | None
-) -> tuple[sources.InputSize, Outputs]:
-    """The images that a pretrained network takes, and the function to codes of its features."""
+def feature_network(index: ImageIndex, gpu: int | None = None) -> tuple[FeatureInput, Encoder]:
+    """The pretrained network whose features an index has hashed, and the images that it takes.
+
+    Raises
+    ------
+    UserError
+        If it is not here, or the GPU cannot be used.
+    """
     net = index.net
     if net.method not in pretrained.NETWORKS:
         raise UserError(f"the index of {index.source} has features of '{net.method}', unknown here")
@@ -158,7 +168,7 @@ def _feature_hash(
             f"the index of {index.source} was encoded with another {net.method} than that of "
             f"{pretrained.path_of(net.method)}; encode the images again"
         )
-    return pretrained.FeatureInput(size), feature_hash.as_relaxed_codes(method, network.outputs)
+    return FeatureInput(size), network
 
 
 @contextlib.contextmanager

@@ -30,27 +30,27 @@ def test_paper_protocol():
     assert np.isin(split.training, split.database).all()
 
 
-def test_stand_ins_for_the_queries():
+def test_other_queries():
     dataset = make()
     split = splits.make_split(dataset, "paper", seed=0)
     untrained = np.setdiff1d(split.database, split.training)
     for pool in (untrained, split.training):
-        drawn, others = splits.stand_ins(dataset, pool, split)
+        drawn, others = splits.other_queries(dataset, pool, split)
         assert per_class(dataset, drawn) == [100] * 10
         assert np.isin(drawn, pool).all() and np.all(np.diff(drawn) > 0)
         assert np.array_equal(np.union1d(drawn, others), split.database)
         assert len(others) == 6000 - 1000
-        assert np.array_equal(drawn, splits.stand_ins(dataset, pool, split)[0])
+        assert np.array_equal(drawn, splits.other_queries(dataset, pool, split)[0])
     with pytest.raises(
         UserError, match=r"cifar10 has \d\d images of a class to draw from, not 100"
     ):
-        splits.stand_ins(dataset, untrained[::2], split)
+        splits.other_queries(dataset, untrained[::2], split)
 
 
-def test_stand_ins_of_several_labels():
+def test_other_queries_of_several_labels():
     dataset = of_labels((40, ("animal", "pet")), (40, ("vehicle", "ship")))
     split = splits.make_split(dataset, "paper", seed=0)
-    drawn, others = splits.stand_ins(dataset, split.training, split)
+    drawn, others = splits.other_queries(dataset, split.training, split)
     assert len(drawn) == len(split.queries) == 8 and np.isin(drawn, split.training).all()
     assert not np.intersect1d(drawn, others).size
 

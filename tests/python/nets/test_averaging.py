@@ -78,6 +78,28 @@ def test_images_then_have_centred_bits(snapshots, tmp_path):
     assert (new > 0.5).mean(axis=0).min() > 0.3 and (new > 0.5).mean(axis=0).max() < 0.7
 
 
+def test_layers_that_only_a_training_has(tmp_path):
+    """Bit weights and classifiers are no part of the net that encodes."""
+    models = []
+    for path, value in ((tmp_path / "a.caffemodel", 1.0), (tmp_path / "b.caffemodel", 4.0)):
+        net = encoder.build(prototxt.as_text(prototxt.deploy_net(SPEC)))
+        net.save(str(path))
+        model = caffe_pb2.NetParameter.FromString(path.read_bytes())
+        weights_of_bits = model.layer.add(name="bit_weights", type="Scale").blobs.add()
+        weights_of_bits.shape.dim.append(12)
+        weights_of_bits.data.extend([value] * 12)
+        path.write_bytes(model.SerializeToString())
+        models.append(path)
+    averaged = blobs_of(averaging.averaged(SPEC, models, IMAGES))
+    assert averaged["bit_weights"][0].tolist() == [2.5] * 12
+    del model.layer[-1].blobs[:]
+    models[0].write_bytes(model.SerializeToString())
+    with pytest.raises(
+        UserError, match="a.caffemodel and the others differ in layer 'bit_weights'"
+    ):
+        averaging.averaged(SPEC, models, IMAGES)
+
+
 def test_all_lengths_of_a_training(tmp_path):
     """Heads that are trained together are averaged together."""
     spec = net_spec("cifar10", "dnnh_plus", 24)

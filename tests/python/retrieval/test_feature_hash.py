@@ -1,6 +1,7 @@
 """Codes without training: features of a pretrained network, hashed."""
 
 import importlib
+import json
 
 import h5py
 import numpy as np
@@ -95,6 +96,76 @@ def test_an_interrupted_run_is_resumed(pictures, tmp_path, encode, monkeypatch):
     assert np.array_equal(whole.codes, resumed.codes)
 
 
+def search(monkeypatch, capsys, *words):
+    command = importlib.import_module("search")
+    monkeypatch.setattr("sys.argv", ["search.py", *map(str, words)])
+    command.main()
+    return capsys.readouterr().out
+
+
+def test_many_queries_need_the_hash_of_the_index(pictures, tmp_path, encode, monkeypatch, capsys):
+    """Methods that were fitted to different images give codes that cannot be compared."""
+    encode(pictures, tmp_path / "i.h5", "--bits", 8)
+    reds = pictures / "red"
+    encode(reds, tmp_path / "own.h5", "--bits", 8)
+    queries = ["--index", tmp_path / "i.h5", "--json", "-", "--queries"]
+    with pytest.raises(UserError, match="cannot be compared; encode the queries with --hash-of"):
+        search(monkeypatch, capsys, *queries, tmp_path / "own.h5")
+    command = importlib.import_module("encode")
+    words = ["--images", reds, "--output", tmp_path / "q.h5", "--hash-of", tmp_path / "i.h5"]
+    monkeypatch.setattr("sys.argv", ["encode.py", *map(str, words)])
+    command.main()
+    capsys.readouterr()
+    for result in json.loads(search(monkeypatch, capsys, *queries, tmp_path / "q.h5")):
+        assert result["hits"][0]["distance"] <= 1
+    one, other = index_files.load(tmp_path / "i.h5"), index_files.load(tmp_path / "q.h5")
+    assert one.net == other.net and feature_hash.are_the_same(one.hasher, other.hasher)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--bits", "8"], "--bits is as the index has it"),
+        (["--net", "efficientnet_lite0"], "--net is as the index has it"),
+        (["--method", "dnnh"], "--method is for nets that were trained here.*--hash-of"),
+    ],
+)
+def test_options_beside_hash_of(monkeypatch, words, message):
+    command = importlib.import_module("encode")
+    start = ["encode.py", "--images", "x", "--output", "y", "--hash-of", "z.h5"]
+    monkeypatch.setattr("sys.argv", start + words)
+    with pytest.raises(UserError, match=message):
+        command.main()
+
+
+def test_the_network_is_not_replaced(pictures, encode, model):
+    with pytest.raises(UserError, match="efficientnet_lite0.caffemodel"):
+        encode(pictures, model, "--force")
+    assert model.stat().st_size > 10_000_000
+
+
+def test_a_supervised_method_is_fitted_to_labelled_images(monkeypatch):
+    """Few of many images have labels: a sample is one of these."""
+    monkeypatch.setattr(feature_hash, "MAX_FITTED", 10)
+    labels = [()] * 1000 + [("a",), ("b", "a")] * 20
+    rows, multi_hot = feature_hash._labelled(labels, "ksh")
+    assert len(rows) == 10 and rows.min() >= 1000
+    assert np.array_equal(multi_hot, [[1, row % 2] for row in rows])
+
+
+def test_too_many_classes(monkeypatch):
+    monkeypatch.setattr("dnnh.limits.CLASSES", 3)
+    with pytest.raises(UserError, match="5 different labels; sdh learns from at most 3 classes"):
+        feature_hash._labelled([(str(i),) for i in range(5)], "sdh")
+
+
+def test_an_index_of_hashed_features_takes_no_model(pictures, tmp_path, encode):
+    encode(pictures, tmp_path / "i.h5", "--bits", 8)
+    index = index_files.load(tmp_path / "i.h5")
+    with pytest.raises(UserError, match="leave out --model"):
+        QueryEncoder(index, tmp_path / "x.caffemodel")
+
+
 def test_methods_that_need_labels(pictures, tmp_path, encode):
     flat = tmp_path / "flat"
     flat.mkdir()
@@ -111,10 +182,11 @@ def test_methods_that_need_labels(pictures, tmp_path, encode):
         (["--method", "dnnh"], "--method is for nets that were trained here"),
         (["--engine", "spark"], "--engine spark encodes with nets that were trained here"),
         (["--size", "224"], "images of 224 pixels a side"),
+        (["--size", "3201"], r"images of 3201 pixels a side: .* up to 513"),
         (["--bits", "64"], "itq: 36 samples are too few for 64 bits"),
     ],
 )
-def test_options_that_do_not_go_together(pictures, tmp_path, encode, options, message):
+def test_options_that_contradict(pictures, tmp_path, encode, options, message):
     with pytest.raises(UserError, match=message):
         encode(pictures, tmp_path / "i.h5", *options)
     assert not (tmp_path / "i.h5").exists()
@@ -140,7 +212,7 @@ def replace(group, name, array):
         (lambda group: group.__delitem__("mean"), "not the parameters of itq"),
         (
             lambda group: replace(group, "projection", np.ones((1280, 7))),
-            r"values of shape \(2, 7\)",
+            r"values of shape \(3, 7\)",
         ),
         (lambda group: replace(group, "projection", np.ones((9, 8))), "not the parameters of itq"),
         (
@@ -148,6 +220,11 @@ def replace(group, name, array):
             "projection that are not finite numbers",
         ),
         (lambda group: replace(group, "mean", "text"), "mean that are not finite numbers"),
+        (lambda group: replace(group, "mean", np.zeros((2, 1280))), "i.h5 .*not the parameters"),
+        (
+            lambda group: [replace(group, name, np.zeros(9)) for name in ("mean", "projection")],
+            r"i.h5 .*values of shape \(3,\).*make one with",
+        ),
         (
             lambda group: group.create_dataset("x", data=np.zeros(9_000_000)),
             "has more than 64,000,000 bytes",

@@ -182,7 +182,7 @@ def test_entries_that_were_damaged(photos, tmp_path, run, monkeypatch, damage):
 
     monkeypatch.setattr(index_writer.IndexWriter, "finish", damaged)
     with pytest.raises(
-        UserError, match="entries is damaged near line 1 .*; delete .*to start again"
+        UserError, match=r"entries is damaged in line \d+ .*; delete .*to start again"
     ):
         run.encode(photos, tmp_path / "c.h5")
     assert not (tmp_path / "c.h5").exists()
