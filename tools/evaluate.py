@@ -73,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--unweighted",
         action="store_true",
-        help="rank by Hamming distance where the codes have weights of bits, too",
+        help="rank by Hamming distance where the codes have bit weights, too",
     )
     parser.add_argument("--json", type=pathlib.Path, help="write the JSON here, too")
     parser.add_argument(

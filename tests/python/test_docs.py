@@ -43,6 +43,10 @@ TESTS = {
         "retrieval/test_feature_hash.py::test_images_are_hashed_and_found",
         "encode(",
     ),
+    r"encode.py .*--hash-of": (
+        "retrieval/test_feature_hash.py::test_many_queries_need_the_hash_of_the_index",
+        "--hash-of",
+    ),
     r"make_triplets.py .*--sampling": (
         "test_tools.py::test_the_other_samplings_train_too",
         '"make_triplets.py"',

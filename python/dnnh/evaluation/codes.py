@@ -121,7 +121,7 @@ def keep_heaviest(codes: Codes, bits: int) -> Codes:
     """
     if codes.bit_weights is None:
         raise UserError(
-            f"codes of {codes.method} have no weights of bits to be cut by; train a shorter code"
+            f"codes of {codes.method} have no bit weights to be cut by; train a shorter code"
         )
     if not 1 <= bits < codes.bits:
         raise UserError(

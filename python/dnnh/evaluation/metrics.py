@@ -17,7 +17,7 @@ Definitions, for one query with R relevant items in the ranked list of n:
 - **pr_curve** is the mean recall and precision over queries of the items within each
   radius 0..q; precision is 0 where a radius retrieves nothing.
 
-With weights of bits the ranking, and so ``map``, ``map_tie_aware`` and ``precision_at``, is by
+With bit weights the ranking, and so ``map``, ``map_tie_aware`` and ``precision_at``, is by
 weighted Hamming distance. A radius is always one of Hamming distances.
 """
 

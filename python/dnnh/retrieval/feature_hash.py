@@ -66,7 +66,13 @@ class HashedFeatures:
         """
         features = rows.view(np.float32)
         if not self.is_fitted:
-            self._fit(features, labels)
+            try:
+                self._fit(features, labels)
+            except UserError as error:
+                raise UserError(
+                    f"{error}. The features are kept: the same command with another --hash needs no "
+                    "network"
+                ) from error
         file["codes"] = self.hasher.encode(features)
         group = file.create_group(GROUP)
         group.attrs[METHOD] = self.hasher.name

@@ -95,7 +95,7 @@ def test_the_heaviest_bits_are_kept_in_their_order():
     for bits in (0, 12, 13):
         with pytest.raises(UserError, match=f"codes of 12 bits cannot be cut to {bits}"):
             codes.keep_heaviest(weighted, bits)
-    with pytest.raises(UserError, match="codes of dnnh have no weights of bits"):
+    with pytest.raises(UserError, match="codes of dnnh have no bit weights"):
         codes.keep_heaviest(GOOD, 4)
 
 
