@@ -171,7 +171,9 @@ def test_methods_that_need_labels(pictures, tmp_path, encode):
     flat.mkdir()
     for path in pictures.rglob("*.png"):
         path.rename(flat / path.name)
-    with pytest.raises(UserError, match="ksh learns from labels, and the images have 0 .*itq.*features are kept"):
+    with pytest.raises(
+        UserError, match="ksh learns from labels, and the images have 0 .*itq.*features are kept"
+    ):
         encode(flat, tmp_path / "i.h5", "--hash", "ksh", "--bits", 8)
     assert not (tmp_path / "i.h5").exists()
     assert "resuming after 36 images" in encode(flat, tmp_path / "i.h5", "--bits", 8)
