@@ -210,6 +210,8 @@ _EDITS = {
             "True",
             "data/test_cifar10.py::test_damaged_and_hostile",
         ),
+    },
+    "pickles.py": {
         "pickles: memo unchecked": (
             "(argument or 0) > count",
             "False",

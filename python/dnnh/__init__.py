@@ -7,6 +7,7 @@ Each part knows only those before it:
     files, hdf5_files       files read within limits
     atomic_files            files and folders written atomically
     packed_codes        the one format of binary codes
+    pickles             pickles of others
     prefetch            what threads read before it is needed
     pages               HTML pages
 

@@ -34,7 +34,7 @@ from dnnh.data import (
 from dnnh.data.dataset import EncodedImages
 from dnnh.errors import UserError
 from dnnh.evaluation import codes, comparison, metrics
-from dnnh.nets import encoder, prototxt, training_log
+from dnnh.nets import encoder, prototxt, torch_weights, training_log
 from dnnh.retrieval import image_groups, index_files, index_writer
 from dnnh.retrieval.engines import storage
 
@@ -292,6 +292,9 @@ READERS: dict[str, Reader] = {
         seeds.prototxts, ("solver.prototxt",), lambda folder, path: prototxt.read_solver(path)
     ),
     "weights": Reader(seeds.models, ("net.caffemodel",), _weights),
+    "torch_weights": Reader(
+        seeds.torch_states, ("net.pth",), lambda folder, path: torch_weights.read(path)
+    ),
     "caffe_database": Reader(seeds.trained_databases, ("data.mdb",), arguments=TRAIN),
     "caffe_triplets": Reader(seeds.triplet_lists, ("triplets.h5",), arguments=TRAIN),
     "caffe_weights": Reader(

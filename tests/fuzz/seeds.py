@@ -20,13 +20,14 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+import torch_files
 from dnnh import atomic_files, paths
 from dnnh.baselines import features
 from dnnh.data import datasets, datums, image_database, sources, splits, triplets
 from dnnh.data.dataset import Dataset, ImageFiles
 from dnnh.evaluation import codes, metrics, results
-from dnnh.nets import pycaffe
-from dnnh.retrieval import image_groups, index_writer, parquet
+from dnnh.nets import pretrained, pycaffe
+from dnnh.retrieval import feature_hash, image_groups, index_writer, parquet
 from dnnh.retrieval.engines import storage
 from dnnh.retrieval.image_index import NetInfo
 
@@ -433,6 +434,28 @@ def indexes(folder: pathlib.Path) -> None:
     for path in (folder / "index").iterdir():
         if path.name != "index.h5":
             atomic_files.remove(path)
+    for name in ("itq", "ksh"):
+        _files(folder / name, {"index.h5": (folder / "index/index.h5").read_bytes()})
+        with h5py.File(folder / name / "index.h5", "a") as file:
+            _write_hash(file, name)
+
+
+def _write_hash(file: h5py.File, name: str) -> None:
+    """What an index of hashed features has beside its codes."""
+    mean = RNG.normal(size=pretrained.FEATURES)
+    parameters = {"mean": mean, "projection": RNG.normal(size=(len(mean), NET.bits))}
+    if name == "ksh":
+        anchors = RNG.normal(size=(4, len(mean)))
+        parameters = {"mean": mean, "weights": RNG.normal(size=(4, NET.bits))}
+        parameters |= {
+            "kernel_anchors": anchors,
+            "kernel_spread": np.float64(9),
+            "kernel_mean": np.zeros(4),
+        }
+    group = file.create_group(feature_hash.GROUP)
+    group.attrs[feature_hash.METHOD] = name
+    for part, array in parameters.items():
+        group[part] = array
 
 
 def parquet_indexes(folder: pathlib.Path) -> None:
@@ -510,6 +533,16 @@ def _write_weights(folder: pathlib.Path, net: str) -> None:
     with contextlib.chdir(folder):
         caffe.set_random_seed(1)
         caffe.Net("net.prototxt", caffe.TEST).save("net.caffemodel")
+
+
+def torch_states(folder: pathlib.Path) -> None:
+    tensors = {"rows": torch_files.tensor("1", 0, (2, 3), (3, 1))}
+    tensors["count"] = torch_files.tensor("2", 0, (), (), "LongStorage", 1)
+    storages = [np.arange(6, dtype="<f4"), np.array([7], "<i8")]
+    state = torch_files.dump(
+        *torch_files.START, tensors, ["1", "2"], *map(torch_files.storage, storages)
+    )
+    _files(folder / "state", {"net.pth": state})
 
 
 def models(folder: pathlib.Path) -> None:

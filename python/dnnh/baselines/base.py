@@ -306,7 +306,7 @@ class Anchors:
         kernel = cls.__new__(cls)
         kernel.anchors, kernel.mean = parts["anchors"], parts["mean"]
         kernel.spread = float(parts["spread"])
-        if kernel.spread <= 0:
+        if kernel.spread < 1e-100:
             raise ValueError(f"a kernel has the spread {kernel.spread}")
         return kernel
 

@@ -1,21 +1,19 @@
 """Pickles of arrays and labels, as CIFAR-10's Python version has them, read without trusting them.
 
-Threat model: a pickle calls whatever it names, and NumPy takes bytes of a pickle for pointers if
-a dtype in it says that they are objects. So only the names that CIFAR-10's batches need are
-admitted, they stand for classes of ours that make arrays of whole numbers and nothing else, and
-a pickle that needs far more memory than it has bytes is refused before it is loaded.
+Threat model: that of dnnh.pickles; and NumPy takes bytes of a pickle for pointers if a dtype in it
+says that they are objects. So the names that CIFAR-10's batches need stand for classes of ours
+that make arrays of whole numbers and nothing else.
 """
 
 import io
 import pickle
-import pickletools
 import re
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import limits
+from dnnh import pickles
 
 
 def load(data: bytes) -> tuple[NDArray, NDArray]:
@@ -36,7 +34,6 @@ def load(data: bytes) -> tuple[NDArray, NDArray]:
     Exception
         Of nearly any kind, where it is no such pickle.
     """
-    _check_opcodes(data)
     batch = _Unpickler(io.BytesIO(data), encoding="bytes").load()
     pixels, labels = batch[b"data"], batch[b"labels"]
     if not isinstance(pixels, _PickledArray):
@@ -52,17 +49,6 @@ def load(data: bytes) -> tuple[NDArray, NDArray]:
                 f"its labels have a value of the type {type(label).__name__}"
             )
     return pixels.values, np.asarray(labels)
-
-
-def _check_opcodes(data: bytes) -> None:
-    """Refuse what takes far more memory to load than the pickle has bytes."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(data), 1):
-        if count > limits.PICKLE_OPCODES:
-            raise pickle.UnpicklingError(f"it has more than {limits.PICKLE_OPCODES:,} opcodes")
-        # The unpickler makes room for all places of its memo up to the one that is named, and
-        # whoever writes pickles takes one place after the other.
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > count:
-            raise pickle.UnpicklingError(f"it names place {argument:,} of its memo")
 
 
 class _PickledType:
@@ -95,20 +81,13 @@ class _PickledArray:
         self.values = values.reshape(shape, order="F" if is_fortran else "C")
 
 
-class _Unpickler(pickle.Unpickler):
-    """Admits the names of NumPy that CIFAR-10's pickles have, and no others."""
+class _Unpickler(pickles.Unpickler):
+    """Admits the names of NumPy that CIFAR-10's pickles have."""
 
-    _ADMITTED: ClassVar = {
+    purpose = "an archive of arrays"
+    admitted: ClassVar = {
         ("numpy", "dtype"): _PickledType,
         ("numpy", "ndarray"): _PickledArray,
         ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
         ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
     }
-
-    def find_class(self, module: str, name: str) -> type:
-        try:
-            return self._ADMITTED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which an archive of arrays does not need"
-            ) from None

@@ -1,7 +1,7 @@
 """PyTorch's state files of tensors, read without PyTorch and without trusting them.
 
-Threat model: a state file is a row of pickles, and a pickle calls whatever it names. Only the
-names that tensors of numbers need are admitted here, and they stand for functions of ours.
+Threat model: that of dnnh.pickles, for a state file is a row of pickles. A file of
+dnnh.nets.pretrained has been checked by its SHA-256 before.
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, limits
+from dnnh import files, limits, pickles
 from dnnh.errors import UserError
 
 MAGIC_NUMBER, PROTOCOL_VERSION = 0x1950A86A20F9469CFC6C, 1001  # of torch.save before PyTorch 1.6
@@ -100,23 +100,16 @@ class _Tensor:
         )
 
 
-class _Unpickler(pickle.Unpickler):
-    """Admits the names that dicts of tensors have, and no others."""
+class _Unpickler(pickles.Unpickler):
+    """Admits the names that dicts of tensors have."""
 
-    _ADMITTED: ClassVar = {
+    purpose = "a file of tensors"
+    admitted: ClassVar = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
         ("torch", "FloatStorage"): np.dtype("<f4"),
         ("torch", "LongStorage"): np.dtype("<i8"),
     }
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._ADMITTED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which tensors do not need"
-            ) from None
 
     def persistent_load(self, pid: Any) -> tuple[np.dtype, str]:
         what, kind, key, _, _, *_ = pid

@@ -23,6 +23,7 @@ GROUP, METHOD = "hash", "method"
 MAX_FITTED = 50_000  # images that the method is fitted to
 PASS = 10  # images that pass the network at once
 SEED = 0
+LARGEST = 1e100  # parameter, so that no square is beyond a float64
 
 
 class HashedFeatures:
@@ -143,14 +144,15 @@ def read(file: Any, bits: int) -> Hasher | None:
         raise ValueError(f"its hashing method has more than {limits.HASH_BYTES:,} bytes")
     parameters = {part: np.asarray(group[part][()]) for part in group}
     for part, array in parameters.items():
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-            raise ValueError(f"its hashing method has {part} that are not finite numbers")
+        if array.dtype not in (np.float64, np.int64) or not (np.abs(array) <= LARGEST).all():
+            raise ValueError(f"its hashing method has {part} that are not numbers up to {LARGEST}")
+    mean = parameters.get("mean")
+    if mean is None or mean.shape != (pretrained.FEATURES,):
+        raise ValueError(f"its hashing method is not one of {pretrained.FEATURES:,} features")
     try:
-        hasher = METHODS[name].restored(bits, parameters)
-        hasher.encode(np.zeros((1, pretrained.FEATURES)))
+        return METHODS[name].restored(bits, parameters)
     except UserError as error:
         raise ValueError(str(error)) from error
-    return hasher
 
 
 def are_the_same(one: Hasher | None, other: Hasher | None) -> bool:

@@ -212,7 +212,8 @@ def replace(group, name, array):
     "change, message",
     [
         (lambda group: group.attrs.__setitem__("method", "eval"), "method is 'eval'; known ones"),
-        (lambda group: group.__delitem__("mean"), "not the parameters of itq"),
+        (lambda group: group.__delitem__("mean"), "not one of 1,280 features"),
+        (lambda group: group.__delitem__("projection"), "not the parameters of itq"),
         (
             lambda group: replace(group, "projection", np.ones((1280, 7))),
             r"values of shape \(3, 7\)",
@@ -220,13 +221,17 @@ def replace(group, name, array):
         (lambda group: replace(group, "projection", np.ones((9, 8))), "not the parameters of itq"),
         (
             lambda group: replace(group, "projection", np.full((1280, 8), np.nan)),
-            "projection that are not finite numbers",
+            "projection that are not numbers up to 1e\\+100",
         ),
-        (lambda group: replace(group, "mean", "text"), "mean that are not finite numbers"),
-        (lambda group: replace(group, "mean", np.zeros((2, 1280))), "i.h5 .*not the parameters"),
+        (lambda group: replace(group, "mean", "text"), "mean that are not numbers"),
+        (
+            lambda group: replace(group, "mean", np.zeros((2, 1280))),
+            "i.h5 .*not one of 1,280 features.*make one with",
+        ),
+        (lambda group: replace(group, "mean", np.full(1280, 1e150)), "not numbers up to"),
         (
             lambda group: [replace(group, name, np.zeros(9)) for name in ("mean", "projection")],
-            r"i.h5 .*values of shape \(3,\).*make one with",
+            "i.h5 .*not one of 1,280 features",
         ),
         (
             lambda group: group.create_dataset("x", data=np.zeros(9_000_000)),
