@@ -29,7 +29,6 @@ from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.nets import pretrained, prototxt, weights
 from dnnh.nets.encoder import Encoder
-from dnnh.nets.pretrained import FeatureInput
 from dnnh.retrieval import (
     feature_hash,
     image_groups,
@@ -180,7 +179,7 @@ def encode_features(arguments: argparse.Namespace) -> None:
             net, kept = index.net, HashedFeatures(index.hasher, is_fitted=True)
             net_input, encoder = retriever.feature_network(index, arguments.gpu)
     else:
-        name, net_input = arguments.net, FeatureInput(arguments.size)
+        name, net_input = arguments.net, pretrained.feature_input(arguments.size)
         model = pretrained.path_of(name)
         encoder = pretrained.feature_encoder(name, arguments.size, gpu=arguments.gpu)
         size = f"{arguments.size} pixels"

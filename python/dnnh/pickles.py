@@ -7,7 +7,7 @@ memory than the pickle has bytes is refused before it is loaded.
 import io
 import pickle
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dnnh import limits
@@ -23,7 +23,7 @@ class Unpickler(pickle.Unpickler):
         What the file is for, in the message on other names.
     """
 
-    admitted: ClassVar[Mapping[tuple[str, str], Callable | Any]] = {}
+    admitted: ClassVar[Mapping[tuple[str, str], Any]]
     purpose: ClassVar[str]
 
     def __init__(self, file: io.BytesIO, encoding: str = "ASCII") -> None:

@@ -87,6 +87,18 @@ class LayerTest : public ::testing::Test {
     std::copy(values.begin(), values.end(), blob->mutable_cpu_data());
   }
 
+  // Fills a batch: codes between 0 and 1 of images with the given labels,
+  // `classes` values for each image.
+  static void FillBatch(const std::vector<Dtype>& values, int classes, int bits,
+                        Blob<Dtype>* codes, Blob<Dtype>* labels) {
+    const int num = values.size() / classes;
+    codes->Reshape({num, bits});
+    labels->Reshape(classes == 1 ? std::vector<int>{num}
+                                 : std::vector<int>{num, classes});
+    Copy(values, labels);
+    FillUniform(0, 1, codes);
+  }
+
   // Checks every gradient that `layer` gives against central differences of
   // E = sum over all of tops[0] of weight * top, with weights that differ from
   // element to element, so that no two errors cancel.

@@ -16,12 +16,7 @@ class BatchTripletLossLayerTest : public LayerTest<D> {
 
   // Codes of images with the given labels, `classes` values for each image.
   void Reshape(const vector<Dtype>& labels, int classes, int bits) {
-    const int num = labels.size() / classes;
-    codes_.Reshape({num, bits});
-    labels_.Reshape(classes == 1 ? vector<int>{num}
-                                 : vector<int>{num, classes});
-    this->Copy(labels, &labels_);
-    this->FillUniform(0, 1, &codes_);
+    this->FillBatch(labels, classes, bits, &codes_, &labels_);
   }
 
   // The same loss by TripletRankingLoss over a list of triplets; `gradient`

@@ -15,12 +15,7 @@ class RankingListLossLayerTest : public LayerTest<D> {
   typedef typename D::Dtype Dtype;
 
   void Reshape(const vector<Dtype>& labels, int classes, int bits) {
-    const int num = labels.size() / classes;
-    codes_.Reshape({num, bits});
-    labels_.Reshape(classes == 1 ? vector<int>{num}
-                                 : vector<int>{num, classes});
-    this->Copy(labels, &labels_);
-    this->FillUniform(0, 1, &codes_);
+    this->FillBatch(labels, classes, bits, &codes_, &labels_);
   }
 
   LayerParameter Param(const std::string& fields) {

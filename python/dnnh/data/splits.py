@@ -179,13 +179,17 @@ def _draw_validation(
 
     Where images have several labels, a share of all training images.
     """
-    if dataset.labels.ndim == 1:
-        labels = dataset.labels[training]
-        groups = [training[labels == label] for label in range(len(dataset.classes))]
-    else:
-        groups = [training]
+    groups = _by_class(dataset, training)
     drawn = [rng.permutation(group)[: len(group) // VALIDATION_SHARE] for group in groups]
     return np.sort(np.concatenate(drawn))
+
+
+def _by_class(dataset: Dataset, images: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The images of each class; all in one group where images have several labels."""
+    if dataset.labels.ndim > 1:
+        return [images]
+    labels = dataset.labels[images]
+    return [images[labels == label] for label in range(len(dataset.classes))]
 
 
 def other_queries(
@@ -212,16 +216,8 @@ def other_queries(
         If there are too few in the pool.
     """
     rng = np.random.default_rng([split.seed, len(pool)])
-    if dataset.labels.ndim == 1:
-        groups = [
-            (
-                pool[dataset.labels[pool] == label],
-                int((dataset.labels[split.queries] == label).sum()),
-            )
-            for label in range(len(dataset.classes))
-        ]
-    else:
-        groups = [(pool, len(split.queries))]
+    counts = [len(queries) for queries in _by_class(dataset, split.queries)]
+    groups = list(zip(_by_class(dataset, pool), counts))
     for group, count in groups:
         if len(group) < count:
             raise UserError(

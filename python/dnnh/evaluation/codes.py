@@ -4,8 +4,9 @@ An HDF5 file with ``query_codes`` and ``database_codes`` (uint8, shape
 (n, ceil(q / 8)), bit i of a code in byte i // 8 at position i % 8, least
 significant first, unused bits 0), ``query_labels`` and ``database_labels``
 (int64 (n,), or uint8 multi-hot (n, classes)), optionally ``query_ids``,
-``database_ids`` and ``bit_weights`` (float32 (q,)), and the attributes ``bits``, ``dataset``, ``method``, ``seed`` and,
-optionally, ``source`` (what the images were read from) and ``protocol``.
+``database_ids`` and ``bit_weights`` (float32 (q,)), and the attributes ``bits``,
+``dataset``, ``method``, ``seed`` and, optionally, ``source`` (what the images were
+read from) and ``protocol``.
 """
 
 import dataclasses

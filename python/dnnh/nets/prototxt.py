@@ -30,7 +30,7 @@ def train_net(spec: NetSpec) -> Message:
         layers += data_layers.data_layers(spec, "TEST", "validation_test")
     if spec.sampling == "materialized":
         layers += data_layers.join_materialized(config.input.channels)
-    layers += code_layers.pixels(spec)
+    layers += code_layers.pixels(config.input)
     if len(config.towers) > 1:
         layers.append(code_layers.pixels_of_towers(spec))
     for tower in config.towers:
@@ -57,7 +57,7 @@ def deploy_net(spec: NetSpec, tower: str = "") -> Message:
     shape = {"dim": [100, images.channels, images.size, images.size]}
     layers = [
         layer("images", "Input", [], ["images"], input_param={"shape": [shape]}),
-        *code_layers.pixels(spec, f"{tower}pixels"),
+        *code_layers.pixels(images, f"{tower}pixels"),
         *code_layers.tower_and_codes(spec, tower, {spec.head_prefix: spec.bits}),
     ]
     return pycaffe.messages().NetParameter(name=spec.name, layer=layers)
@@ -71,7 +71,7 @@ def statistics_net(spec: NetSpec) -> Message:
     layers = [layer("images", "Input", [], ["images"], input_param={"shape": [shape]})]
     for tower in spec.config.towers:
         layers += [
-            *code_layers.pixels(spec, f"{tower}pixels"),
+            *code_layers.pixels(images, f"{tower}pixels"),
             *code_layers.tower_and_codes(spec, tower, spec.lengths),
         ]
     for of_tower in layers:

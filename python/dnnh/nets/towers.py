@@ -299,6 +299,8 @@ def residual(tower: Tower) -> None:
     tower.features("features", 1)
 
 
+EFFICIENTNET_PIXELS = {"pixel_mean": 127, "pixel_scale": 1 / 128}
+EFFICIENTNET_FEATURES = 1280
 # Of each stage: blocks, kernel, stride of the first block, expansion, outputs.
 _EFFICIENTNET_LITE0 = (
     (1, 3, 1, 1, 16),
@@ -343,7 +345,7 @@ def efficientnet_lite0(tower: Tower) -> None:
             if i:
                 tower.add(name, shortcut)
             channels, number = outputs, number + 1
-    convolution("head", 1280, 1)
+    convolution("head", EFFICIENTNET_FEATURES, 1)
     tower.global_average("average")
 
 

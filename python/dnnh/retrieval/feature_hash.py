@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import limits, packed_codes
+from dnnh import limits
 from dnnh.baselines import METHODS
 from dnnh.baselines.base import Hasher
 from dnnh.errors import UserError
@@ -169,7 +169,7 @@ def bits_of_features(hasher: Hasher, outputs: Outputs) -> Outputs:
     """A function of images to their bits, float32 of shape (k, q), by way of their features."""
 
     def bits(images: NDArray[np.uint8]) -> NDArray[np.floating]:
-        return packed_codes.unpack(hasher.encode(outputs(images)), hasher.bits).astype(np.float32)
+        return (hasher.project(outputs(images)) > 0).astype(np.float32)
 
     return bits
 

@@ -15,7 +15,7 @@ from dnnh.files import StrPath
 from dnnh.nets import pretrained, prototxt, specs
 from dnnh.nets import weights as net_weights
 from dnnh.nets.encoder import Encoder
-from dnnh.nets.pretrained import FeatureInput
+from dnnh.nets.net_config import InputConfig
 from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import feature_hash, index_files, spark_session
 from dnnh.retrieval.engines import spark, storage
@@ -150,7 +150,7 @@ class QueryEncoder:
         return packed_codes.pack(self._outputs(image[np.newaxis]) > 0.5)
 
 
-def feature_network(index: ImageIndex, gpu: int | None = None) -> tuple[FeatureInput, Encoder]:
+def feature_network(index: ImageIndex, gpu: int | None = None) -> tuple[InputConfig, Encoder]:
     """The pretrained network whose features an index has hashed, and the images that it takes.
 
     Raises
@@ -168,7 +168,7 @@ def feature_network(index: ImageIndex, gpu: int | None = None) -> tuple[FeatureI
             f"the index of {index.source} was encoded with another {net.method} than that of "
             f"{pretrained.path_of(net.method)}; encode the images again"
         )
-    return FeatureInput(size), network
+    return pretrained.feature_input(size), network
 
 
 @contextlib.contextmanager
