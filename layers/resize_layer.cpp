@@ -4,8 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#include "caffe/util/math_functions.hpp"
-
 namespace caffe {
 
 namespace {
@@ -17,23 +15,26 @@ double Cubic(double x) {
   return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
 }
 
-// The weights of `from` inputs in each of `to` outputs.
+}  // namespace
+
 template <typename Dtype>
-void SetWeights(int from, int to, Blob<Dtype>* weights) {
-  weights->Reshape({to, from});
-  Dtype* row = weights->mutable_cpu_data();
+vector<typename ResizeLayer<Dtype>::Taps> ResizeLayer<Dtype>::TapsOf(int from,
+                                                                     int to) {
+  vector<Taps> taps(to);
   const double step = double(from) / to, width = std::max(step, 1.);
-  for (int i = 0; i < to; ++i, row += from) {
-    const double centre = (i + 0.5) * step;
+  for (int i = 0; i < to; ++i) {
+    const double centre = (i + 0.5) * step - 0.5;
+    const int first = std::max(0, int(std::ceil(centre - 2 * width)));
+    const int last = std::min(from - 1, int(std::floor(centre + 2 * width)));
     double sum = 0;
-    for (int j = 0; j < from; ++j) { sum += Cubic((j + 0.5 - centre) / width); }
-    for (int j = 0; j < from; ++j) {
-      row[j] = Cubic((j + 0.5 - centre) / width) / sum;
+    for (int j = first; j <= last; ++j) { sum += Cubic((j - centre) / width); }
+    taps[i].first = first;
+    for (int j = first; j <= last; ++j) {
+      taps[i].weights.push_back(Cubic((j - centre) / width) / sum);
     }
   }
+  return taps;
 }
-
-}  // namespace
 
 template <typename Dtype>
 void ResizeLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
@@ -56,9 +57,8 @@ void ResizeLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       << "; it must be N x C x H x W, for example 64 x 3 x 32 x 32";
   const int size = this->layer_param_.resize_param().size();
   top[0]->Reshape({bottom[0]->shape(0), bottom[0]->shape(1), size, size});
-  SetWeights(bottom[0]->shape(2), size, &rows_);
-  SetWeights(bottom[0]->shape(3), size, &columns_);
-  half_.Reshape({size, bottom[0]->shape(3)});
+  rows_ = TapsOf(bottom[0]->shape(2), size);
+  columns_ = TapsOf(bottom[0]->shape(3), size);
 }
 
 template <typename Dtype>
@@ -66,14 +66,27 @@ void ResizeLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                      const vector<Blob<Dtype>*>& top) {
   const int height = bottom[0]->shape(2), width = bottom[0]->shape(3);
   const int size = top[0]->shape(2), channels = bottom[0]->count(0, 2);
+  const Dtype* bottom_data = bottom[0]->cpu_data();
+  Dtype* top_data = top[0]->mutable_cpu_data();
+#pragma omp parallel for
   for (int c = 0; c < channels; ++c) {
-    caffe_cpu_gemm<Dtype>(CblasNoTrans, CblasNoTrans, size, width, height, 1,
-                          rows_.cpu_data(),
-                          bottom[0]->cpu_data() + c * height * width, 0,
-                          half_.mutable_cpu_data());
-    caffe_cpu_gemm<Dtype>(CblasNoTrans, CblasTrans, size, size, width, 1,
-                          half_.cpu_data(), columns_.cpu_data(), 0,
-                          top[0]->mutable_cpu_data() + c * size * size);
+    const Dtype* x = bottom_data + c * height * width;
+    Dtype* y = top_data + c * size * size;
+    vector<Dtype> row(width);  // of R_h X
+    for (const Taps& of_row : rows_) {
+      std::fill(row.begin(), row.end(), 0);
+      const Dtype* from = x + of_row.first * width;
+      for (Dtype weight : of_row.weights) {
+        for (int j = 0; j < width; ++j) { row[j] += weight * from[j]; }
+        from += width;
+      }
+      for (const Taps& of_column : columns_) {
+        Dtype sum = 0;
+        const Dtype* value = &row[of_column.first];
+        for (Dtype weight : of_column.weights) { sum += weight * *value++; }
+        *y++ = sum;
+      }
+    }
   }
 }
 
@@ -84,13 +97,27 @@ void ResizeLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
   if (!propagate_down[0]) { return; }
   const int height = bottom[0]->shape(2), width = bottom[0]->shape(3);
   const int size = top[0]->shape(2), channels = bottom[0]->count(0, 2);
+  const Dtype* top_diff = top[0]->cpu_diff();
+  Dtype* bottom_diff = bottom[0]->mutable_cpu_diff();
+#pragma omp parallel for
   for (int c = 0; c < channels; ++c) {
-    caffe_cpu_gemm<Dtype>(CblasNoTrans, CblasNoTrans, size, width, size, 1,
-                          top[0]->cpu_diff() + c * size * size,
-                          columns_.cpu_data(), 0, half_.mutable_cpu_data());
-    caffe_cpu_gemm<Dtype>(CblasTrans, CblasNoTrans, height, width, size, 1,
-                          rows_.cpu_data(), half_.cpu_data(), 0,
-                          bottom[0]->mutable_cpu_diff() + c * height * width);
+    const Dtype* dy = top_diff + c * size * size;
+    Dtype* dx = bottom_diff + c * height * width;
+    std::fill(dx, dx + height * width, 0);
+    vector<Dtype> row(width);  // of the gradient of R_h X
+    for (const Taps& of_row : rows_) {
+      std::fill(row.begin(), row.end(), 0);
+      for (const Taps& of_column : columns_) {
+        Dtype* value = &row[of_column.first];
+        for (Dtype weight : of_column.weights) { *value++ += weight * *dy; }
+        ++dy;
+      }
+      Dtype* to = dx + of_row.first * width;
+      for (Dtype weight : of_row.weights) {
+        for (int j = 0; j < width; ++j) { to[j] += weight * row[j]; }
+        to += width;
+      }
+    }
   }
 }
 

@@ -47,9 +47,16 @@ class ResizeLayer : public Layer<Dtype> {
                             const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
-  Blob<Dtype> rows_;     // (size x H): R_h
-  Blob<Dtype> columns_;  // (size x W): R_w
-  Blob<Dtype> half_;     // (size x W): R_h X
+  // What is not zero in a row of R: the weights of inputs in a row.
+  struct Taps {
+    int first;
+    vector<Dtype> weights;
+  };
+
+  static vector<Taps> TapsOf(int from, int to);
+
+  vector<Taps> rows_;     // R_h
+  vector<Taps> columns_;  // R_w
 };
 
 }  // namespace caffe

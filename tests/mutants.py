@@ -28,6 +28,7 @@ class Mutant:
 INCLUDED_BY = {
     "batch_labels.hpp": "ranking_list_loss_layer",
     "iteration_count.hpp": "piecewise_threshold_layer",
+    "onednn/convolution.hpp": "onednn/convolution_layer",
     "onednn/elementwise_layer.hpp": "onednn/relu_layer",
 }
 
@@ -220,13 +221,17 @@ _EDITS = {
         ),
     },
     "resize_layer.cpp": {
-        "resize: pixels at their corners": ("(i + 0.5) * step", "i * step"),
+        "resize: pixels at their corners": ("(i + 0.5) * step - 0.5", "i * step"),
+        "resize: the last tap forgotten": (
+            "j <= last; ++j) {\n      taps",
+            "j < last; ++j) {\n      taps",
+        ),
         "resize: not widened": ("width = std::max(step, 1.);", "width = 1.;"),
-        "resize: weights do not sum to 1": ("/ width) / sum;", "/ width);"),
+        "resize: weights do not sum to 1": ("/ width) / sum)", "/ width))"),
         "resize: linear": ("return (1.5 * x - 2.5) * x * x + 1;", "return 1 - x;"),
         "resize: rows for columns": (
-            "SetWeights(bottom[0]->shape(3), size, &columns_);",
-            "SetWeights(bottom[0]->shape(2), size, &columns_);",
+            "columns_ = TapsOf(bottom[0]->shape(3), size);",
+            "columns_ = TapsOf(bottom[0]->shape(2), size);",
         ),
     },
     "slope_sigmoid_layer.cpp": {
@@ -471,15 +476,31 @@ _EDITS = {
             "    output_ = input_;\n    if (use",
         ),
     },
-    "onednn/convolution_layer.cpp": {
+    "onednn/convolution.hpp": {
         "convolution: bfloat16 has no effect": (
-            "UnsupportedReasonFor(arithmetic_, *",
-            "UnsupportedReasonFor(memory::data_type::f32, *",
+            "std::string reason = UnsupportedReasonFor(arithmetic_, shape);",
+            "std::string reason = UnsupportedReasonFor(memory::data_type::f32, shape);",
         ),
         "convolution: dilation forgotten": (
-            "dilations = {dilation[0] - 1, dilation[1] - 1}",
-            "dilations = {0, 0}",
+            "shape.dilations = {dilation[0] - 1, dilation[1] - 1};",
+            "shape.dilations = {0, 0};",
         ),
+    },
+    "onednn/fused_convolution_layer.cpp": {
+        "fused: no ReLU": ("eltwise_relu, 0, 0,", "eltwise_relu, 1, 0,"),
+        "fused: clipped at 0 only": (
+            "eltwise_clip, clip.min(), clip.max()",
+            "eltwise_clip, 0, clip.max()",
+        ),
+        "fused: no bias": ("    if (bias_term_) {\n", "    if (!bias_term_) {\n"),
+    },
+    "fused_convolution_layer.cpp": {
+        "fused: never clipped": (
+            "if (!this->layer_param_.has_clip_param()) { return; }",
+            "return;",
+        ),
+        "fused: clipped above only": ("y[i] < min ? min : y[i]", "y[i]"),
+        "fused: trained": ("CHECK_EQ(this->phase_, TEST)", "CHECK(true)"),
     },
     "onednn/dropout_layer.cpp": {
         "dropout: not scaled": (
@@ -700,6 +721,7 @@ TESTS = {
     "triplet_ranking_loss_layer": "TripletRankingLoss*",
     "batch_triplet_loss_layer": "BatchTripletLoss*",
     "divide_and_encode_layer": "DivideAndEncode*:FeatureSlices*",
+    "fused_convolution_layer": "FusedConvolution*",
     "piecewise_threshold_layer": "PiecewiseThreshold*",
     "ranking_list_loss_layer": "RankingListLoss*",
     "resize_layer": "Resize*",
@@ -724,6 +746,7 @@ TESTS = {
     "onednn/batch_norm_layer": "Onednn*",
     "onednn/convolution_layer": "Onednn*",
     "onednn/dropout_layer": "Onednn*",
+    "onednn/fused_convolution_layer": "Onednn*",
     "onednn/pooling_layer": "Onednn*",
     "onednn/relu_layer": "Onednn*",
     "onednn/scale_layer": "Onednn*",

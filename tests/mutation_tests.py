@@ -122,7 +122,8 @@ def build_kernels(folder: pathlib.Path) -> None:
 def link(layer: str, compiled: pathlib.Path, folder: pathlib.Path) -> None:
     """Link a library of the layers with this object in place of the layer's own."""
     linker = COMMANDS[layer][0][0]
-    others = [built for other, (_, built) in COMMANDS.items() if other != layer]
+    # In the build's order, in which layers register themselves.
+    objects = [compiled if other == layer else built for other, (_, built) in COMMANDS.items()]
     subprocess.run(
         [
             linker,
@@ -130,8 +131,7 @@ def link(layer: str, compiled: pathlib.Path, folder: pathlib.Path) -> None:
             "-o",
             folder / "libdnnh_layers.so",
             "-Wl,-soname,libdnnh_layers.so",
-            compiled,
-            *others,
+            *objects,
             f"-L{BUILD}",
             "-lcaffe",
         ],

@@ -421,6 +421,33 @@ _EDITS = {
             "evaluation/test_codes.py::test_the_heaviest_bits_are_kept_in_their_order",
         ),
     },
+    "nets/fusion.py": {
+        "fusion: negative scales moved before a maximum": (
+            "if self.is_pooled and factor.min() < 0:",
+            "if False:",
+            "nets/test_fusion.py::test_negative_scales_behind_a_maximum_are_kept",
+        ),
+        "fusion: normalized after clipping": (
+            'if self._layer.HasField("clip_param"):',
+            "if False:",
+            "nets/test_fusion.py::test_outputs_stay",
+        ),
+        "fusion: bias not scaled": (
+            "self._bias = self._bias * factor + shift",
+            "self._bias = self._bias + shift",
+            "nets/test_fusion.py::test_outputs_stay",
+        ),
+        "fusion: batches not counted": (
+            "scale = 1 / batches[0] if batches[0] else 0",
+            "scale = 1",
+            "nets/test_fusion.py::test_outputs_stay",
+        ),
+        "fusion: a leak of ReLU forgotten": (
+            'case "ReLU" if layer.relu_param.negative_slope == 0:',
+            'case "ReLU":',
+            "nets/test_fusion.py::test_outputs_stay",
+        ),
+    },
     "evaluation/results.py": {
         "results: weights ignored": (
             "bit_weights=codes.bit_weights,",

@@ -3,7 +3,7 @@
 
 #include "caffe/layers/conv_layer.hpp"
 
-#include "layers/onednn/onednn.hpp"
+#include "layers/onednn/convolution.hpp"
 
 namespace caffe {
 
@@ -11,10 +11,10 @@ using dnnl::memory;
 
 /// Convolution of images, with groups and dilation; see onednn.hpp.
 class OnednnConvolutionLayer
-    : public onednn::OnednnLayer<ConvolutionLayer<float>> {
+    : public onednn::ConvolutionOfImages<ConvolutionLayer<float>> {
  public:
   explicit OnednnConvolutionLayer(const LayerParameter& param)
-      : OnednnLayer(param), arithmetic_(onednn::Arithmetic()) {}
+      : ConvolutionOfImages(param) {}
   static bool IsWanted(const LayerParameter& param) {
     return onednn::IsOn()
         && param.convolution_param().engine()
@@ -24,17 +24,9 @@ class OnednnConvolutionLayer
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                 const vector<Blob<float>*>& top) override {
-    if (bottom.size() > 1 || bottom[0]->num_axes() != 4 || channel_axis_ != 1) {
-      return "it has several bottoms, or one that is not a batch of images";
-    }
-    std::string reason = UnsupportedReasonFor(arithmetic_, *bottom[0], *top[0]);
-    if (!reason.empty() && arithmetic_ != memory::data_type::f32) {
-      LOG(INFO) << "Convolution layer '" << layer_param_.name()
-                << "' computes in float: " << reason;
-      reason =
-          UnsupportedReasonFor(memory::data_type::f32, *bottom[0], *top[0]);
-    }
-    return reason;
+    return bottom.size() > 1
+        ? "it has several bottoms"
+        : ConvolutionOfImages::UnsupportedReason(bottom, top);
   }
 
   void Forward_cpu(const vector<Blob<float>*>& bottom,
@@ -42,7 +34,7 @@ class OnednnConvolutionLayer
     if (!uses_onednn()) {
       return ConvolutionLayer<float>::Forward_cpu(bottom, top);
     }
-    const memory source = onednn::Read(bottom[0]->data().get(), source_dims_,
+    const memory source = onednn::Read(bottom[0]->data().get(), shape_.source,
                                        forward_desc_.src_desc(), &source_);
     const memory output =
         onednn::Write(top[0]->data().get(), forward_desc_.dst_desc(), &output_);
@@ -68,7 +60,7 @@ class OnednnConvolutionLayer
     }
     if (propagate_down[0]) {
       const memory top_diff =
-          onednn::Read(top[0]->diff().get(), top_dims_,
+          onednn::Read(top[0]->diff().get(), shape_.output,
                        data_desc_.diff_dst_desc(), &top_diff_for_data_);
       const memory diff = onednn::Write(bottom[0]->diff().get(),
                                         data_desc_.diff_src_desc(), &diff_);
@@ -80,77 +72,55 @@ class OnednnConvolutionLayer
   }
 
  private:
-  std::string UnsupportedReasonFor(memory::data_type type,
-                                   const Blob<float>& bottom,
-                                   const Blob<float>& top) {
-    try {
-      MakePrimitives(type, bottom, top);
-      const bool slow = onednn::IsReference(forward_desc_)
-          || (phase_ == TRAIN
-              && (onednn::IsReference(weights_desc_)
-                  || onednn::IsReference(data_desc_)));
-      return slow ? onednn::kReferenceOnly : "";
-    } catch (const dnnl::error& error) { return error.what(); }
-  }
-
   // `type` is that of all values except biases and the weights' gradient.
-  void MakePrimitives(memory::data_type type, const Blob<float>& bottom,
-                      const Blob<float>& top) {
-    const int* kernel = kernel_shape_.cpu_data();
-    const int* stride = stride_.cpu_data();
-    const int* pad = pad_.cpu_data();
-    const int* dilation = dilation_.cpu_data();
-    const memory::dims strides = {stride[0], stride[1]};
-    const memory::dims pads = {pad[0], pad[1]};
-    const memory::dims dilations = {dilation[0] - 1, dilation[1] - 1};
-    source_dims_ = onednn::Dims(bottom);
-    top_dims_ = onednn::Dims(top);
-    weights_dims_ = {num_output_, channels_ / group_, kernel[0], kernel[1]};
-    if (group_ > 1) {
-      weights_dims_[0] /= group_;
-      weights_dims_.insert(weights_dims_.begin(), group_);
-    }
+  bool MakePrimitives(dnnl::algorithm algorithm, memory::data_type type,
+                      const onednn::ConvolutionShape& shape) override {
+    shape_ = shape;
     // Images are plain, and in training oneDNN reads so few channels as fast in
     // that layout. (In inference it keeps channels last, which is fastest if
     // all layers do.)
     const memory::desc source = channels_ <= 4 && phase_ == TRAIN
-        ? onednn::Plain(source_dims_, type)
-        : onednn::Any(source_dims_, type);
-    const memory::desc weights = onednn::Any(weights_dims_, type);
-    const memory::desc weights_diff = onednn::Any(weights_dims_);
+        ? onednn::Plain(shape_.source, type)
+        : onednn::Any(shape_.source, type);
+    const memory::desc weights = onednn::Any(shape_.weights, type);
+    const memory::desc weights_diff = onednn::Any(shape_.weights);
     const memory::desc bias =
         bias_term_ ? onednn::Plain({num_output_}) : memory::desc();
-    const memory::desc output = onednn::Any(top_dims_, type);
-    const auto direct = dnnl::algorithm::convolution_direct;
+    const memory::desc output = onednn::Any(shape_.output, type);
     forward_desc_ = onednn::Describe<dnnl::convolution_forward>(
-        phase_ == TRAIN ? dnnl::prop_kind::forward_training
-                        : dnnl::prop_kind::forward_inference,
-        direct, source, weights, bias, output, strides, dilations, pads, pads);
+        true ? dnnl::prop_kind::forward_training
+             : dnnl::prop_kind::forward_inference,
+        algorithm, source, weights, bias, output, shape.strides,
+        shape.dilations, shape.pads, shape.pads);
     forward_ = dnnl::convolution_forward(forward_desc_);
     weights_desc_ =
         onednn::DescribeBackward<dnnl::convolution_backward_weights>(
-            forward_desc_, direct, source, weights_diff, bias, output, strides,
-            dilations, pads, pads);
+            forward_desc_, algorithm, source, weights_diff, bias, output,
+            shape.strides, shape.dilations, shape.pads, shape.pads);
     weights_ = dnnl::convolution_backward_weights(weights_desc_);
     data_desc_ = onednn::DescribeBackward<dnnl::convolution_backward_data>(
-        forward_desc_, direct, onednn::Any(source_dims_, type), weights, output,
-        strides, dilations, pads, pads);
+        forward_desc_, algorithm, onednn::Any(shape_.source, type), weights,
+        output, shape.strides, shape.dilations, shape.pads, shape.pads);
     data_ = dnnl::convolution_backward_data(data_desc_);
+    return !onednn::IsReference(forward_desc_)
+        && (phase_ == TEST
+            || !(onednn::IsReference(weights_desc_)
+                 || onednn::IsReference(data_desc_)));
   }
 
   // The weights in the given layout. They change in every iteration.
   memory Weights(const memory::desc& layout) {
     memory scratch = onednn::Scratch(layout);
-    return onednn::Read(blobs_[0]->data().get(), weights_dims_, layout,
+    return onednn::Read(blobs_[0]->data().get(), shape_.weights, layout,
                         &scratch);
   }
 
   void BackwardWeights(Blob<float>* top, Blob<float>* bottom) {
     const memory source =
-        onednn::Read(bottom->data().get(), source_dims_,
+        onednn::Read(bottom->data().get(), shape_.source,
                      weights_desc_.src_desc(), &source_for_weights_);
     const memory top_diff =
-        onednn::Read(top->diff().get(), top_dims_,
+        onednn::Read(top->diff().get(), shape_.output,
                      weights_desc_.diff_dst_desc(), &top_diff_);
     const memory weights_diff =
         onednn::Scratch(weights_desc_.diff_weights_desc());
@@ -171,8 +141,7 @@ class OnednnConvolutionLayer
     }
   }
 
-  const memory::data_type arithmetic_;
-  memory::dims source_dims_, weights_dims_, top_dims_;
+  onednn::ConvolutionShape shape_;
   dnnl::convolution_forward::primitive_desc forward_desc_;
   dnnl::convolution_backward_weights::primitive_desc weights_desc_;
   dnnl::convolution_backward_data::primitive_desc data_desc_;

@@ -41,6 +41,22 @@ const BlockedValues* BlockedOf(const SyncedMemory& values,
                                                                  : NULL;
 }
 
+// The bytes of temporary memory that a primitive needs.
+int64_t ScratchpadBytes(const dnnl::primitive& primitive) {
+  const auto layout = dnnl_primitive_desc_query_md(
+      primitive.get_primitive_desc(), dnnl_query_scratchpad_md, 0);
+  return layout ? dnnl_memory_desc_get_size(layout) : 0;
+}
+
+// Memory in a layout, in that of `kept`, which grows if it must.
+memory Reuse(const memory::desc& layout, memory* kept) {
+  const int64_t bytes = layout.get_size();
+  if (!*kept || int64_t(kept->get_desc().get_size()) < bytes) {
+    Fit(Plain({bytes}, memory::data_type::u8), kept);
+  }
+  return memory(layout, Engine(), kept->get_data_handle());
+}
+
 }  // namespace
 
 const dnnl::engine& Engine() {
@@ -49,8 +65,13 @@ const dnnl::engine& Engine() {
 }
 
 void Run(const dnnl::primitive& primitive,
-         const std::unordered_map<int, memory>& arguments) {
+         std::unordered_map<int, memory> arguments) {
   static thread_local dnnl::stream stream(Engine());
+  static thread_local memory scratchpad;
+  if (const int64_t bytes = ScratchpadBytes(primitive)) {
+    arguments[DNNL_ARG_SCRATCHPAD] =
+        Reuse(Plain({bytes}, memory::data_type::u8), &scratchpad);
+  }
   primitive.execute(stream, arguments);
   stream.wait();
 }
@@ -154,25 +175,20 @@ void Fit(const memory::desc& layout, memory* fitted) {
 
 memory Scratch(const memory::desc& layout) {
   static thread_local memory scratch;
-  const int64_t bytes = layout.get_size();
-  if (!scratch || int64_t(scratch.get_desc().get_size()) < bytes) {
-    Fit(Plain({bytes}, memory::data_type::u8), &scratch);
-  }
-  return memory(layout, Engine(), scratch.get_data_handle());
+  return Reuse(layout, &scratch);
 }
 
 void Reorder(memory from, memory to) {
-  Run(dnnl::reorder(from, to), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+  Run(dnnl::reorder(from, to, Attributes()),
+      {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }
 
 void AddToDiff(const memory& gradient, Blob<float>* blob) {
-  dnnl::primitive_attr add;
   dnnl::post_ops sum;
   sum.append_sum();
-  add.set_post_ops(sum);
   const memory diff =
       Wrap(DimsOf(gradient.get_desc()), blob->mutable_cpu_diff());
-  Run(dnnl::reorder(gradient, diff, add),
+  Run(dnnl::reorder(gradient, diff, Attributes(sum)),
       {{DNNL_ARG_FROM, gradient}, {DNNL_ARG_TO, diff}});
 }
 

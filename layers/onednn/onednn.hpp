@@ -35,9 +35,10 @@ namespace caffe {
  */
 namespace onednn {
 
-/// Runs a primitive and waits for it.
+/// Runs a primitive and waits for it. It gets temporary memory of the calling
+/// thread, which all primitives share.
 void Run(const dnnl::primitive& primitive,
-         const std::unordered_map<int, memory>& arguments);
+         std::unordered_map<int, memory> arguments);
 
 memory::dims Dims(const Blob<float>& blob);
 

@@ -14,8 +14,22 @@ using dnnl::memory;
 
 const dnnl::engine& Engine();
 
+/// Attributes of a primitive with operations behind it. Its temporary memory is
+/// what Run gives it: oneDNN would take that of the thread that made it, which
+/// another may be using.
+inline dnnl::primitive_attr Attributes(
+    const dnnl::post_ops& behind = dnnl::post_ops()) {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  attributes.set_post_ops(behind);
+  return attributes;
+}
+
 using BatchNormForward = dnnl::batch_normalization_forward;
 using BatchNormBackward = dnnl::batch_normalization_backward;
+
+template <typename Primitive, typename... Arguments>
+typename Primitive::primitive_desc Describe(const Arguments&... arguments);
 
 #if DNNL_VERSION_MAJOR >= 3
 
@@ -31,13 +45,19 @@ inline memory::data_type TypeOf(const memory::desc& layout) {
 }
 
 template <typename Primitive, typename... Arguments>
-typename Primitive::primitive_desc Describe(const Arguments&... arguments) {
-  return {Engine(), arguments...};
+typename Primitive::primitive_desc DescribeWith(const dnnl::post_ops& behind,
+                                                const Arguments&... arguments) {
+  return {Engine(), arguments..., Attributes(behind)};
 }
 template <typename Primitive, typename Forward, typename... Arguments>
 typename Primitive::primitive_desc DescribeBackward(
     const Forward& forward, const Arguments&... arguments) {
-  return {Engine(), arguments..., forward};
+  return {Engine(), arguments..., forward, Attributes()};
+}
+
+inline void Append(dnnl::algorithm function, float alpha, float beta,
+                   dnnl::post_ops* post_ops) {
+  post_ops->append_eltwise(function, alpha, beta);
 }
 
 // All values of a batch normalization have one layout here.
@@ -69,13 +89,20 @@ inline memory::data_type TypeOf(const memory::desc& layout) {
 }
 
 template <typename Primitive, typename... Arguments>
-typename Primitive::primitive_desc Describe(const Arguments&... arguments) {
-  return {typename Primitive::desc(arguments...), Engine()};
+typename Primitive::primitive_desc DescribeWith(const dnnl::post_ops& behind,
+                                                const Arguments&... arguments) {
+  return {typename Primitive::desc(arguments...), Attributes(behind), Engine()};
 }
 template <typename Primitive, typename Forward, typename... Arguments>
 typename Primitive::primitive_desc DescribeBackward(
     const Forward& forward, const Arguments&... arguments) {
-  return {typename Primitive::desc(arguments...), Engine(), forward};
+  return {typename Primitive::desc(arguments...), Attributes(), Engine(),
+          forward};
+}
+
+inline void Append(dnnl::algorithm function, float alpha, float beta,
+                   dnnl::post_ops* post_ops) {
+  post_ops->append_eltwise(1, function, alpha, beta);
 }
 
 inline BatchNormForward::primitive_desc DescribeBatchNorm(
@@ -93,6 +120,11 @@ inline BatchNormBackward::primitive_desc DescribeBatchNormBackward(
 }
 
 #endif
+
+template <typename Primitive, typename... Arguments>
+typename Primitive::primitive_desc Describe(const Arguments&... arguments) {
+  return DescribeWith<Primitive>(dnnl::post_ops(), arguments...);
+}
 
 }  // namespace onednn
 }  // namespace caffe

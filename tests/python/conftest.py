@@ -12,7 +12,7 @@ from dnnh import paths
 # Tests switch these on themselves.
 os.environ.pop("DNNH_BFLOAT16", None)
 os.environ.pop("DNNH_ONEDNN", None)
-
+os.environ.pop("DNNH_FUSE", None)
 
 # With several processes of pytest, these files begin first, so that none of them ends long
 # after the others.

@@ -43,7 +43,7 @@ def averaged(spec: NetSpec, snapshots: Sequence[pathlib.Path], images: NDArray[n
     """
     if not snapshots:
         raise UserError("there are no snapshots to be averaged; name one or more")
-    net = encoder.build(prototxt.as_text(prototxt.statistics_net(spec)))
+    net = encoder.build(prototxt.statistics_net(spec))
     models = [encoder.read_weights(path) for path in snapshots]
     for path, model in zip(snapshots, models):
         encoder.load_weights(net, model, path)  # raises where they do not fit

@@ -35,7 +35,7 @@ def shared(spec: NetSpec) -> bytes:
     if not others:
         raise UserError(f"'{spec.method}' has one sub-network; name a net with two")
     pycaffe.load().set_random_seed(spec.train_seed)
-    net = encoder.build(prototxt.deploy_text(spec, first))
+    net = encoder.build(encoder.parse(prototxt.deploy_text(spec, first)))
     model = pycaffe.messages().NetParameter(name=f"{spec.training_name}_initial")
     for tower in (first, *others):
         for name, blobs in net.params.items():

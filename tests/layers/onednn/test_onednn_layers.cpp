@@ -9,8 +9,9 @@ namespace caffe {
 
 TEST_F(OnednnLayersTest, ReplaceCaffesOwn) {
   LayerParameter param;
-  for (const char* type : {"Convolution", "ReLU", "Pooling", "BatchNorm",
-                           "Scale", "Dropout", "Eltwise", "Split", "Clip"}) {
+  for (const char* type :
+       {"Convolution", "ReLU", "Pooling", "BatchNorm", "Scale", "Dropout",
+        "Eltwise", "Split", "Clip", "FusedConvolution"}) {
     param.set_type(type);
     param.clear_bottom();
     param.add_bottom("x");
@@ -64,6 +65,22 @@ TEST_F(OnednnLayersTest, Convolutions) {
   Compare(Convolution("num_output: 6 kernel_size: 3 group: 3"), {3, 6, 7, 7});
 }
 
+TEST_F(OnednnLayersTest, FusedConvolutions) {
+  for (const char* clip : {"", "clip_param { min: 0 max: inf }",
+                           "clip_param { min: -1 max: 2.5 }"}) {
+    for (const char* options :
+         {"num_output: 32 kernel_size: 3 pad: 1",
+          "num_output: 5 kernel_size: 1",
+          "num_output: 16 kernel_size: 3 group: 16 stride: 2 pad: 1",
+          "num_output: 16 kernel_size: 5 pad: 2 bias_term: false"}) {
+      std::string layer = Convolution(options);
+      layer.replace(layer.find("'Convolution'"), 13, "'FusedConvolution'");
+      layer.replace(layer.rfind('}'), 1, clip + std::string(" }"));
+      Compare(layer, {2, 16, 9, 8}, TEST, false);
+    }
+  }
+}
+
 TEST_F(OnednnLayersTest, Poolings) {
   for (const char* method : {"pool: MAX ", "pool: AVE "}) {
     for (const char* options :
@@ -113,7 +130,7 @@ TEST_F(OnednnLayersTest, Clips) {
     for (int size : {6, 40}) {
       Compare(
           "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
-          " convolution_param { kernel_size: 3 num_output: "
+          " convolution_param { kernel_size: 1 num_output: "
               + std::to_string(outputs)
               + " } } layer { name: 'k' bottom: 'c' top: 'y'" + clip,
           {2, 8, size, size});
@@ -220,16 +237,16 @@ TEST_F(OnednnLayersTest, Sums) {
 }
 
 // What a residual block does: a blob is read twice, and its gradients are
-// added.
+// added. (The rounding of Winograd's algorithm would move some maxima.)
 TEST_F(OnednnLayersTest, ResidualBlocks) {
   for (int channels : {16, 20}) {
     const std::string outputs = std::to_string(channels);
     const std::string block =
         "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
-        " convolution_param { kernel_size: 3 pad: 1 num_output: " + outputs
+        " convolution_param { kernel_size: 5 pad: 2 num_output: " + outputs
         + " } } "
           "layer { name: 'd' type: 'Convolution' bottom: 'c' top: 'd'"
-          " convolution_param { kernel_size: 3 pad: 1 num_output: " + outputs
+          " convolution_param { kernel_size: 5 pad: 2 num_output: " + outputs
         + " } } "
           "layer { name: 'r' type: 'ReLU' bottom: 'd' top: 'd' } "
           "layer { name: 'f' type: 'Pooling' bottom: 'c' top: 'f'"

@@ -77,10 +77,10 @@ def test_weights_of_another_length(weights):
 
 def test_a_diverged_net(weights, deploy_file, tmp_path):
     net = caffe.Net(deploy_file, str(weights), caffe.TEST)
-    net.params["encode"][0].data[...] = np.nan
-    net.save(str(tmp_path / "nan.caffemodel"))
-    with pytest.raises(UserError, match="nan.caffemodel gives outputs that are not finite"):
-        encoder.Encoder(DEPLOY, tmp_path / "nan.caffemodel").encode(IMAGES)
+    net.params["encode"][0].data[...] = 3e38 * (-1) ** np.arange(600)  # inf - inf
+    net.save(str(tmp_path / "huge.caffemodel"))
+    with pytest.raises(UserError, match="huge.caffemodel gives outputs that are not finite"):
+        encoder.Encoder(DEPLOY, tmp_path / "huge.caffemodel").encode(IMAGES)
 
 
 def test_a_damaged_model(weights, tmp_path):

@@ -1,0 +1,155 @@
+"""Nets that only encode, with fewer passes over memory: a convolution with what follows it.
+
+In a trained net a batch normalization is a factor and a shift of each channel: it and the Scale
+behind it are folded into the weights of the convolution before them. The clipping of a ReLU becomes
+part of the convolution's own pass, in a layer of type FusedConvolution. Codes are those of the net
+as it was, but for rounding.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh.nets import pycaffe
+from dnnh.nets.towers import Message
+
+# The blobs of each layer that has any, by its name.
+Weights = dict[str, list[NDArray[np.float32]]]
+
+
+def fuse(
+    net: Message, weights: Mapping[str, Sequence[NDArray[np.float32]]]
+) -> tuple[Message, Weights]:
+    """A deploy net and its weights, fused.
+
+    Parameters
+    ----------
+    net : NetParameter
+    weights : dict of str to list of float32 arrays
+        The blobs of each layer that has any.
+
+    Returns
+    -------
+    NetParameter
+        With the inputs and outputs of the net; blobs between them may be gone.
+    dict of str to list of float32 arrays
+    """
+    fused = pycaffe.messages().NetParameter()
+    fused.CopyFrom(net)
+    del fused.layer[:]
+    left = dict(weights)
+    readers = Counter(_bottoms(net))
+    ends: dict[_Version, _Convolution] = {}  # by the version of a blob that is its output
+    convolutions = []
+    for index, (layer, bottoms) in enumerate(zip(net.layer, _bottoms_by_layer(net))):
+        blobs = left.get(layer.name, [])
+        convolution = ends.get(bottoms[0]) if len(bottoms) == len(layer.top) == 1 else None
+        if convolution and readers[bottoms[0]] == 1:
+            if convolution.absorbs(layer, blobs):
+                left.pop(layer.name, None)
+                convolution.last.top[0] = layer.top[0]
+                ends[layer.top[0], index] = convolution
+                continue
+            if _is_max_pooling(layer) and not convolution.is_pooled:
+                convolution.last = fused.layer.add()
+                convolution.last.CopyFrom(layer)
+                ends[layer.top[0], index] = convolution
+                continue
+        kept = fused.layer.add()
+        kept.CopyFrom(layer)
+        if _is_convolution(layer):
+            convolutions.append(_Convolution(kept, blobs))
+            ends[layer.top[0], index] = convolutions[-1]
+    return fused, {
+        **{name: list(blobs) for name, blobs in left.items()},
+        **{convolution.name: convolution.blobs() for convolution in convolutions},
+    }
+
+
+class _Convolution:
+    """A convolution of the fused net that takes in the layers behind it."""
+
+    def __init__(self, layer: Message, blobs: Sequence[NDArray[np.float32]]) -> None:
+        self.name = layer.name
+        self.last = layer  # of the layers that it now is: itself, or a max pooling
+        self._layer = layer
+        self._weights = blobs[0].astype(np.float64)
+        self._bias = blobs[1].astype(np.float64) if len(blobs) > 1 else np.zeros(len(blobs[0]))
+        layer.type = "FusedConvolution"
+        del layer.param[:]
+        layer.convolution_param.bias_term = True
+        for filler in ("weight_filler", "bias_filler"):  # which take time
+            layer.convolution_param.ClearField(filler)
+
+    @property
+    def is_pooled(self) -> bool:
+        return self.last is not self._layer
+
+    def blobs(self) -> list[NDArray[np.float32]]:
+        return [self._weights.astype(np.float32), self._bias.astype(np.float32)]
+
+    def absorbs(self, layer: Message, blobs: Sequence[NDArray[np.float32]]) -> bool:
+        """Whether this convolution now does what the layer behind it did."""
+        if self._layer.HasField("clip_param"):
+            return False
+        match layer.type:
+            case "BatchNorm":
+                mean, variance, batches = (blob.astype(np.float64) for blob in blobs)
+                scale = 1 / batches[0] if batches[0] else 0
+                factor = 1 / np.sqrt(variance * scale + layer.batch_norm_param.eps)
+                return self._fold(factor, -mean * scale * factor)
+            case "Scale" if layer.scale_param.axis == 1 and blobs[0].ndim == 1:
+                return self._fold(blobs[0], blobs[1] if len(blobs) > 1 else 0)
+            # Clipped values have their maximum where they had it before.
+            case "ReLU" if layer.relu_param.negative_slope == 0:
+                return self._clip(0, np.inf)
+            case "Clip":
+                return self._clip(layer.clip_param.min, layer.clip_param.max)
+        return False
+
+    def _fold(self, factor: NDArray, shift: NDArray | float) -> bool:
+        # The maximum of values that are negated is elsewhere.
+        if self.is_pooled and factor.min() < 0:
+            return False
+        self._weights *= factor[:, None, None, None]
+        self._bias = self._bias * factor + shift
+        return True
+
+    def _clip(self, least: float, greatest: float) -> bool:
+        self._layer.clip_param.min, self._layer.clip_param.max = least, greatest
+        return True
+
+
+# Of a blob: its name, and the number of the layer that wrote it, since layers may write in place.
+_Version = tuple[str, int]
+
+
+def _bottoms_by_layer(net: Message) -> list[list[_Version]]:
+    """The versions of blobs that each layer reads."""
+    bottoms, writers = [], dict.fromkeys(net.input, -1)
+    for index, layer in enumerate(net.layer):
+        bottoms.append([(name, writers[name]) for name in layer.bottom])
+        writers.update(dict.fromkeys(layer.top, index))
+    return bottoms
+
+
+def _bottoms(net: Message) -> list[_Version]:
+    return [bottom for bottoms in _bottoms_by_layer(net) for bottom in bottoms]
+
+
+def _is_convolution(layer: Message) -> bool:
+    """Whether it is a convolution of images with weights of its own, by the default engine."""
+    param = layer.convolution_param
+    return (
+        layer.type == "Convolution"
+        and len(layer.bottom) == 1
+        and param.axis == 1
+        and param.engine == param.DEFAULT
+        and not any(weights.name for weights in layer.param)
+    )
+
+
+def _is_max_pooling(layer: Message) -> bool:
+    return layer.type == "Pooling" and layer.pooling_param.pool == layer.pooling_param.MAX

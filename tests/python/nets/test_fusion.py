@@ -1,0 +1,178 @@
+"""Convolutions fused with what follows them: the net's outputs stay."""
+
+import numpy as np
+import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from dnnh.errors import UserError
+from dnnh.nets import encoder, fusion, pretrained, prototxt
+from dnnh.nets.specs import net_spec
+
+INPUT = "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: [2, 3, 9, 8] } } }"
+NORMALIZED = "layer { name: 'n' type: 'BatchNorm' bottom: 'c' top: 'c' }"
+SCALED = "layer { name: 's' type: 'Scale' bottom: 'c' top: 'c' scale_param { bias_term: true } }"
+RELU = "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' }"
+
+
+def convolution(more="", options="kernel_size: 3 pad: 1"):
+    return (
+        "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { "
+        f"num_output: 6 weight_filler {{ type: 'xavier' }} {options} }} {more} }}"
+    )
+
+
+def pooled(method):
+    """A pooling and what follows it, behind a convolution."""
+    pooling_param = f"pooling_param {{ pool: {method} kernel_size: 2 stride: 2 }}"
+    behind = (NORMALIZED + SCALED + RELU).replace("'c'", "'p'")
+    return f"layer {{ name: 'p' type: 'Pooling' bottom: 'c' top: 'p' {pooling_param} }}" + behind
+
+
+def parse(text):
+    return text_format.Parse(text, caffe_pb2.NetParameter())
+
+
+def random_weights(net, least_scale=0.5):
+    """Weights, statistics of batches and scales that differ in each channel."""
+    random = np.random.default_rng(3)
+    for name, blobs in net.params.items():
+        kind = net.layers[list(net._layer_names).index(name)].type
+        for i, blob in enumerate(blobs):
+            values = random.normal(0, 0.2, blob.data.shape)
+            if kind == "BatchNorm":
+                values = np.full(1, 2.5) if i == 2 else np.abs(values) + 2.5 * i
+            elif kind == "Scale" and i == 0:
+                values = np.linspace(least_scale, 1.5, blob.data.size).reshape(blob.data.shape)
+            elif kind == "Convolution" and i == 0:
+                values *= 5 / np.sqrt(blob.data[0].size)
+            blob.data[...] = values
+
+
+def fused_types(message, **options):
+    """The types of a fused net's layers, once its outputs are seen to be those of the net."""
+    net = encoder.build(message)
+    random_weights(net, **options)
+    fused = encoder.fused(message, net)
+    (name,) = net.inputs or ["x"]
+    pixels = np.random.default_rng(4).normal(0, 1, net.blobs[name].data.shape)
+    for other in (net, fused):
+        other.blobs[name].data[...] = pixels
+        other.forward()
+    assert fused.outputs == net.outputs
+    for output in net.outputs:
+        wanted = net.blobs[output].data
+        assert wanted.std() > 0
+        assert np.abs(fused.blobs[output].data - wanted).max() <= 3e-5 * np.abs(wanted).max()
+    return [layer.type for layer in fused.layers if layer.type not in ("Input", "Split")]
+
+
+@pytest.mark.parametrize(
+    ("layers", "types"),
+    [
+        ([convolution()], ["FusedConvolution"]),
+        ([convolution(), NORMALIZED, SCALED, RELU], ["FusedConvolution"]),
+        ([convolution(options="kernel_size: 3 bias_term: false"), SCALED], ["FusedConvolution"]),
+        (
+            [convolution(options="kernel_size: 3 stride: 2 group: 3"), NORMALIZED, RELU],
+            ["FusedConvolution"],
+        ),
+        (
+            [
+                convolution(),
+                "layer { name: 'k' type: 'Clip' bottom: 'c' top: 'k' clip_param { min: 0 max: 1 } }",
+            ],
+            ["FusedConvolution"],
+        ),
+        # The sum would be other if the convolution were clipped.
+        (
+            [convolution(), "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'r' }"]
+            + ["layer { name: 'e' type: 'Eltwise' bottom: 'c' bottom: 'r' top: 'e' }"],
+            ["FusedConvolution", "ReLU", "Eltwise"],
+        ),
+        ([convolution(), RELU, NORMALIZED], ["FusedConvolution", "BatchNorm"]),
+        (
+            [convolution(), RELU.replace("}", "relu_param { negative_slope: 0.1 } }")],
+            ["FusedConvolution", "ReLU"],
+        ),
+        (
+            [convolution(), SCALED.replace("bias_term: true", "axis: 2")],
+            ["FusedConvolution", "Scale"],
+        ),
+        (
+            [convolution(), SCALED.replace("bias_term: true", "num_axes: 2")],
+            ["FusedConvolution", "Scale"],
+        ),
+        ([convolution(), pooled("MAX")], ["FusedConvolution", "Pooling"]),
+        (
+            [convolution(), pooled("AVE")],
+            ["FusedConvolution", "Pooling", "BatchNorm", "Scale", "ReLU"],
+        ),
+        ([convolution(options="kernel_size: 3 engine: CAFFE"), RELU], ["Convolution", "ReLU"]),
+        ([convolution("param { name: 'shared' }"), RELU], ["Convolution", "ReLU"]),
+    ],
+)
+def test_outputs_stay(layers, types):
+    assert fused_types(parse(INPUT + "".join(layers))) == types
+
+
+def test_negative_scales_behind_a_maximum_are_kept():
+    message = parse(INPUT + convolution() + pooled("MAX"))
+    types = ["FusedConvolution", "Pooling", "Scale", "ReLU"]
+    assert fused_types(message, least_scale=-1.5) == types
+
+
+@pytest.mark.parametrize("method", ["dnnh", "dnnh_plus", "dnnh_lai", "dsrh", "drsch"])
+def test_nets_of_this_project(method):
+    schedule = {"dnnh": "short", "dnnh_lai": None}.get(method)
+    types = fused_types(prototxt.deploy_net(net_spec("cifar10", method, 12, schedule)))
+    assert "Convolution" not in types and "Scale" not in types
+    assert types.count("ReLU") == 0
+
+
+def test_a_pretrained_net():
+    types = fused_types(pretrained.feature_net(65))
+    assert set(types) == {"Power", "Resize", "FusedConvolution", "Eltwise", "Pooling", "Flatten"}
+
+
+def test_switched_off(monkeypatch, tmp_path):
+    """As Caffe's own layers would compute it, layer by layer."""
+    message = prototxt.deploy_net(net_spec("digits", bits=12))
+    net = encoder.build(message)
+    path = tmp_path / "net.caffemodel"
+    net.save(str(path))
+    deploy = prototxt.as_text(message)
+    kinds = []
+    build = encoder.build
+    monkeypatch.setattr(encoder, "build", lambda message: kinds.append(message) or build(message))
+    for variable in (None, "DNNH_FUSE", "DNNH_ONEDNN"):
+        with monkeypatch.context() as patch:
+            if variable:
+                patch.setenv(variable, "0")
+            kinds.clear()
+            encoder.Encoder(deploy, path)
+            types = {layer.type for layer in kinds[-1].layer}
+            assert ("FusedConvolution" in types) == (variable is None)
+
+
+def test_weights_that_are_not_finite(tmp_path):
+    """Clipping would turn them into codes like any other."""
+    message = prototxt.deploy_net(net_spec("digits", bits=12))
+    net = encoder.build(message)
+    net.params["conv1"][0].data[0] = np.nan
+    net.save(str(tmp_path / "nan.caffemodel"))
+    with pytest.raises(UserError, match="nan.caffemodel has weights that are not finite.*'conv1'"):
+        encoder.Encoder(prototxt.as_text(message), tmp_path / "nan.caffemodel")
+
+
+def test_the_net_that_is_given_stays():
+    message = parse(INPUT + convolution() + NORMALIZED)
+    before = message.SerializeToString()
+    net = encoder.build(message)
+    random_weights(net)
+    params = {name: [blob.data.copy() for blob in blobs] for name, blobs in net.params.items()}
+    fusion.fuse(message, params)
+    assert message.SerializeToString() == before
+    for name, blobs in net.params.items():
+        for blob, values in zip(blobs, params[name]):
+            assert (blob.data == values).all()
