@@ -11,6 +11,13 @@ from dnnh import atomic_files, paths
 from dnnh.errors import UserError
 
 FOLDER = paths.ROOT / "results" / "benchmarks"
+# By default PyTorch gives large tensors back to the system after each pass, and pays for
+# every page again in the next; told this, glibc keeps them. Ours keeps its own anyway.
+KEPT = {
+    "MALLOC_MMAP_THRESHOLD_": "8000000000",
+    "MALLOC_TRIM_THRESHOLD_": "16000000000",
+    "MALLOC_TOP_PAD_": "1000000000",
+}
 
 
 def machine():

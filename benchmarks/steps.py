@@ -39,13 +39,6 @@ NETS = {
 TRIPLETS = {"nuswide": 16}  # in a step; 64 in the others
 
 STOCK, OURS = "Caffe's own layers", "ours"
-# By default PyTorch gives large tensors back to the system after each pass, and pays for
-# every page again in the next; told this, glibc keeps them. Ours keeps its own anyway.
-KEPT = {
-    "MALLOC_MMAP_THRESHOLD_": "8000000000",
-    "MALLOC_TRIM_THRESHOLD_": "16000000000",
-    "MALLOC_TOP_PAD_": "1000000000",
-}
 # What runs, and its settings, by name; all in float32, then all in bfloat16.
 CONTENDERS = {
     "float32": {
@@ -57,7 +50,10 @@ CONTENDERS = {
             "torch",
             {"TORCH_LAYOUT": "channels_last", "TORCH_COMPILED": "1"},
         ),
-        "PyTorch, channels_last, memory kept": ("torch", {"TORCH_LAYOUT": "channels_last", **KEPT}),
+        "PyTorch, channels_last, memory kept": (
+            "torch",
+            {"TORCH_LAYOUT": "channels_last", **harness.KEPT},
+        ),
     },
     "bfloat16": {
         OURS: ("caffe", {"DNNH_BFLOAT16": "1"}),
@@ -71,7 +67,7 @@ CONTENDERS = {
         ),
         "PyTorch, channels_last, memory kept": (
             "torch",
-            {"TORCH_LAYOUT": "channels_last", "TORCH_BFLOAT16": "1", **KEPT},
+            {"TORCH_LAYOUT": "channels_last", "TORCH_BFLOAT16": "1", **harness.KEPT},
         ),
     },
 }

@@ -421,6 +421,45 @@ _EDITS = {
             "evaluation/test_codes.py::test_the_heaviest_bits_are_kept_in_their_order",
         ),
     },
+    "nets/model_zoo.py": {
+        "zoo: blue for red": (
+            "blobs[0].data[:, ::-1].copy()",
+            "blobs[0].data.copy()",
+            "nets/test_model_zoo.py::test_names_of_resnets_normalizations",
+        ),
+        "zoo: the mean color in the file's order": (
+            "-np.array(network.mean[::-1])",
+            "-np.array(network.mean)",
+            "nets/test_model_zoo.py::test_names_of_resnets_normalizations",
+        ),
+        "zoo: any file": (
+            "if network.sha1 and (sha1 := files.sha1(path)) != network.sha1:",
+            "if (sha1 := network.sha1) is None:",
+            "nets/test_model_zoo.py::test_files_of_something_else",
+        ),
+    },
+    "nets/onnx_export.py": {
+        "onnx: windows past the image count whole": (
+            "size + 2 * before) -",
+            "10**9) -",
+            "nets/test_onnx_export.py::test_pooling_at_the_edges",
+        ),
+        "onnx: slices of one length": (
+            "np.array_split(blobs[0], bits)",
+            "np.array_split(blobs[0][::-1], bits)[::-1]",
+            "nets/test_onnx_export.py::test_nets_of_this_project",
+        ),
+        "onnx: epsilon of the start": (
+            "np.float32(param.epsilon * _steps(param, blobs))",
+            "np.float32(param.epsilon)",
+            "nets/test_onnx_export.py::test_nets_of_this_project",
+        ),
+        "onnx: most significant bit first": (
+            "2.0 ** (np.arange(bits) % 8)",
+            "2.0 ** (7 - np.arange(bits) % 8)",
+            "nets/test_onnx_export.py::test_layers",
+        ),
+    },
     "nets/fusion.py": {
         "fusion: negative scales moved before a maximum": (
             "if self.is_pooled and factor.min() < 0:",

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from dnnh import atomic_files, cli, errors, files
 from dnnh.baselines import METHODS
+from dnnh.baselines.base import Hasher
 from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.nets import pretrained, prototxt, weights
@@ -43,8 +44,6 @@ from dnnh.retrieval.image_groups import Outputs
 from dnnh.retrieval.image_index import NetInfo
 from dnnh.retrieval.index_writer import IndexWriter, Kept
 from dnnh.retrieval.spark_encoding import Counts
-
-SIZE = 225  # pixels a side
 
 
 def main() -> None:
@@ -112,7 +111,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--size",
         type=int,
-        help=f"height and width at which a pretrained network sees the images (default: {SIZE})",
+        help="height and width at which a pretrained network sees the images (default: 225 for "
+        "efficientnet_lite0; the others take their own alone)",
     )
     parser.add_argument(
         "--engine",
@@ -140,7 +140,8 @@ def parse_arguments() -> argparse.Namespace:
         for other in cli.given(arguments, ("net", "hash", "size", "bits")):
             raise UserError(f"{other} is as the index has it; leave it out with --hash-of")
     elif arguments.net:
-        cli.fill_in(arguments, bits=cli.DEFAULTS["bits"], hash="itq", size=SIZE)
+        size = pretrained.NETWORKS[arguments.net].size
+        cli.fill_in(arguments, bits=cli.DEFAULTS["bits"], hash="itq", size=size)
     else:
         for option in cli.given(arguments, ("hash", "size")):
             raise UserError(f"{option} goes with --net")
@@ -176,18 +177,22 @@ def encode_features(arguments: argparse.Namespace) -> None:
         with contextlib.closing(index_files.load(arguments.hash_of)) as index:
             if index.hasher is None:
                 raise UserError(f"{arguments.hash_of} was not made with --net; name its --model")
-            net, kept = index.net, HashedFeatures(index.hasher, is_fitted=True)
+            net, kept = index.net, _kept(index.net.method, index.hasher, is_fitted=True)
             net_input, encoder = retriever.feature_network(index, arguments.gpu)
     else:
-        name, net_input = arguments.net, pretrained.feature_input(arguments.size)
+        name, net_input = arguments.net, pretrained.feature_input(arguments.net, arguments.size)
         model = pretrained.path_of(name)
         encoder = pretrained.feature_encoder(name, arguments.size, gpu=arguments.gpu)
         size = f"{arguments.size} pixels"
         net = NetInfo(arguments.bits, pretrained.DATASET, name, size, files.sha256(model))
-        kept = HashedFeatures(METHODS[arguments.hash](arguments.bits))
+        kept = _kept(name, METHODS[arguments.hash](arguments.bits))
     atomic_files.refuse_overwriting([output], [pretrained.path_of(net.method), arguments.images])
     counts = encode_here(arguments, net_input, encoder.outputs, net, kept)
     report(output, counts, net.bits, f"{output}.skipped.txt")
+
+
+def _kept(name: str, hasher: Hasher, is_fitted: bool = False) -> HashedFeatures:
+    return HashedFeatures(hasher, pretrained.NETWORKS[name].features, is_fitted)
 
 
 def encode_here(

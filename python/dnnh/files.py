@@ -133,6 +133,11 @@ def md5(path: StrPath) -> str:
     return _digest(path, "md5")
 
 
+def sha1(path: StrPath) -> str:
+    """The SHA-1 of a regular file, in hexadecimal, as Caffe's Model Zoo publishes it."""
+    return _digest(path, "sha1")
+
+
 def _digest(path: StrPath, algorithm: str) -> str:
     with open_regular_file(path) as file:
         return hashlib.file_digest(file, algorithm).hexdigest()

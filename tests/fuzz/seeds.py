@@ -442,7 +442,8 @@ def indexes(folder: pathlib.Path) -> None:
 
 def _write_hash(file: h5py.File, name: str) -> None:
     """What an index of hashed features has beside its codes."""
-    mean = RNG.normal(size=pretrained.FEATURES)
+    file.attrs["method"] = "efficientnet_lite0"
+    mean = RNG.normal(size=pretrained.NETWORKS["efficientnet_lite0"].features)
     parameters = {"mean": mean, "projection": RNG.normal(size=(len(mean), NET.bits))}
     if name == "ksh":
         anchors = RNG.normal(size=(4, len(mean)))

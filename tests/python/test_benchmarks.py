@@ -9,7 +9,8 @@ import pytest
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import specs
+from dnnh.nets import onnx_export, specs
+from dnnh.nets.encoder import Encoder
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 
 sys.path.append(str(paths.ROOT / "benchmarks"))  # for what they share
@@ -25,7 +26,9 @@ def benchmark(name):
     return module
 
 
-collages, search, steps, torch_net = map(benchmark, ("collages", "search", "steps", "torch_net"))
+collages, encoding, search, steps, torch_net = map(
+    benchmark, ("collages", "encoding", "search", "steps", "torch_net")
+)
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
@@ -59,6 +62,19 @@ def test_pytorchs_net_has_the_same_weights(name, monkeypatch):
     assert all(seconds > 0 for seconds in theirs.step())
     theirs.prepare_encoding()
     assert theirs.encode() > 0
+
+
+@pytest.mark.parametrize("program", ["caffe", "onnxruntime", "torch"])
+def test_programs_that_encode_give_the_same_codes(program, tmp_path, monkeypatch):
+    pytest.importorskip(program)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as harness.in_child does
+    deploy, weights = encoding._deploy_and_weights("dnnh_plus")
+    model = tmp_path / "net.onnx"
+    model.write_bytes(onnx_export.export(deploy, weights, {}))
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    run = getattr(encoding, f"_{program}")("dnnh_plus", model)
+    wanted = Encoder(deploy, weights).outputs(images)
+    assert np.abs(run(images) - wanted).max() < 1e-5
 
 
 def test_drawing_codes_does_not_count_as_building(monkeypatch):

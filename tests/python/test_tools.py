@@ -255,6 +255,22 @@ def test_onednn_trains_as_caffe_itself_does(tmp_path, monkeypatch):
     assert len(stock) == 4 and np.abs(ours / stock - 1).max() < 1e-3
 
 
+def test_a_net_is_exported(tmp_path):
+    net = encoder.build(prototxt.deploy_net(net_spec("digits", bits=12)))
+    net.save(str(tmp_path / "net.caffemodel"))
+    names = ("--dataset", "digits", "--bits", 12, "--model", tmp_path / "net.caffemodel")
+    output = tmp_path / "net.onnx"
+    said = run("export.py", *names, "--output", output, "--compare", 150)
+    assert re.search(r"150 images: \d of 1,800 bits differ from Caffe's, 0 of them", said)
+    size = output.stat().st_size
+    assert f"{output}: {size:,} bytes" in said
+    said = run("export.py", *names, "--output", output, "--compare", 0, status=1)
+    assert "--compare 0: it is 1 or more" in said
+    names = ("--dataset", "digits", "--bits", 13, "--model", tmp_path / "net.caffemodel")
+    assert "does not fit the net" in run("export.py", *names, "--output", output, status=1)
+    assert output.stat().st_size == size  # the last one that was right
+
+
 VARIANTS = {  # of the digits' net
     "dnnh_fc": {"head": net_config.EncodingHead(fully_connected=True)},
     "dnnh_two_towers": {"towers": net_config.TWO_TOWERS},

@@ -1,6 +1,6 @@
 """Features of images, for the shallow hashing methods.
 
-``gist`` (dnnh.baselines.gist) and ``efficientnet_lite0`` (dnnh.nets.pretrained), which are kept
+``gist`` (dnnh.baselines.gist) and those of a pretrained network (dnnh.nets.pretrained), which are kept
 under ``data/features/`` once computed; ``pixels``; ``bow`` (the bag of words that NUS-WIDE
 publishes, each image's counts divided by their sum); or any array from a file: one row for each
 image of the data set, in its order.
@@ -20,9 +20,8 @@ from dnnh.data.dataset import Dataset, EncodedImages
 from dnnh.errors import UserError
 from dnnh.nets import pretrained
 
-KINDS = ("gist", "efficientnet_lite0", "pixels", "bow")
+KINDS = ("gist", *pretrained.NETWORKS, "pixels", "bow")
 NPY_MAGIC = b"\x93NUMPY"
-PRETRAINED_SIZE = 129  # pixels a side at which the pretrained network sees small images
 MAX_PIXELS = 3072  # values of an image that can be features: 32x32 in color
 
 
@@ -47,7 +46,7 @@ def load(kind: str, dataset: Dataset) -> NDArray[np.float32]:
     """
     if kind == "gist":
         return _kept(kind, dataset, lambda: gist.describe(dataset.images))
-    if kind == "efficientnet_lite0":
+    if kind in pretrained.NETWORKS:
         return _kept(kind, dataset, lambda: _pretrained(kind, dataset))
     if kind == "pixels":
         if np.prod(dataset.images.shape[1:]) > MAX_PIXELS:
@@ -123,7 +122,7 @@ def _pretrained(name: str, dataset: Dataset) -> NDArray[np.float32]:
     if dataset.images.shape[3] != 3:
         raise UserError(f"{dataset.name} has grey images; {name} takes images in color")
     side = dataset.images.shape[1]
-    size = max(PRETRAINED_SIZE, min(side - (side - 1) % 32, pretrained.MAX_SIZE))
+    size = pretrained.NETWORKS[name].size_for(side)
     network = pretrained.feature_encoder(name, size, side)
     rows = np.arange(len(dataset.images))
     return network.relaxed_codes(dataset.images, f"features of {name}", rows)

@@ -38,6 +38,8 @@ class Encoder:
     ----------
     bits : int
         q, the length of the codes.
+    image_shape : tuple of int
+        Channels, height and width of the images that the net sees.
     bit_weights : float32 array of shape (q,), or None
         What each bit counts in a weighted Hamming distance, of a net that learns it: the squares
         of the weights of its layer ``bit_weights`` (Zhang et al., TIP 2015).
@@ -66,6 +68,8 @@ class Encoder:
             )
         self._output = self._net.outputs[0]
         self.bits: int = self._net.blobs[self._output].shape[1]
+        _, channels, height, width = self._net.blobs["images"].shape
+        self.image_shape = channels, height, width
         self.bit_weights = _bit_weights(model, self._weights, self._output, self.bits)
 
     def outputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -91,12 +95,11 @@ class Encoder:
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         blob = self._net.blobs["images"]
-        _, channels, height, width = blob.shape
-        images = centre(images, channels, height, width)
+        images = centre(images, *self.image_shape)
         # On a GPU cuDNN's algorithms are measured for each new size of a batch.
         size = len(images) if self._gpu is None else max(BATCH, len(images))
         if blob.shape[0] != size:
-            blob.reshape(size, channels, height, width)
+            blob.reshape(size, *self.image_shape)
         blob.data[: len(images)] = images.transpose(0, 3, 1, 2)
         outputs = self._net.forward()[self._output][: len(images)].copy()
         if not np.isfinite(outputs).all():

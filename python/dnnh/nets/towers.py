@@ -62,7 +62,7 @@ class Tower:
     rate : float
         Factor of the learning rates of layers that are added from now on.
     top : str
-        The last blob.
+        The last blob, which the next layer reads.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Tower:
             )
         match activation:
             case "ReLU":
-                self._add(f"relu_{name}", "ReLU", in_place=True)
+                self.relu(name)
             case "ReLU6":  # not in place: the gradient of Clip depends on its inputs
                 self._add(f"relu_{name}", "Clip", clip_param={"min": 0, "max": 6})
 
@@ -154,6 +154,10 @@ class Tower:
         self.convolution(f"{name}_1", outputs, 3, pad=1)
         self.convolution(f"{name}_2", outputs, 3, pad=1, activation=None)
         self.add(name, shortcut)
+        self.relu(name)
+
+    def relu(self, name: str) -> None:
+        """Add the ReLU of a layer, in place."""
         self._add(f"relu_{name}", "ReLU", in_place=True)
 
     def add(self, name: str, other: str) -> None:
@@ -162,10 +166,20 @@ class Tower:
         self.layers.append(layer(name, "Eltwise", [self.top, other], [name]))
         self.top = name
 
-    def pool(self, name: str, method: str, kernel: int, stride: int = 1) -> None:
+    def pool(self, name: str, method: str, kernel: int, stride: int = 1, pad: int = 0) -> None:
         """Add a pooling layer; ``method`` is MAX or AVE."""
         pooling_param = {"pool": method, "kernel_size": kernel, "stride": stride}
+        if pad:
+            pooling_param["pad"] = pad
         self._add(name, "Pooling", pooling_param=pooling_param)
+
+    def subtract(self, name: str) -> None:
+        """Add constants, one for each channel, that are not trained."""
+        self._add(name, "Bias", param=[{"lr_mult": 0, "decay_mult": 0}])
+
+    def normalize_channels(self, name: str) -> None:
+        """Add the local response normalization of Krizhevsky et al., NIPS 2012."""
+        self._add(name, "LRN", lrn_param={"local_size": 5, "alpha": 1e-4, "beta": 0.75})
 
     def end(self) -> None:
         """End: the last blob has the features of every head."""
@@ -181,8 +195,12 @@ class Tower:
 
     def concat(self, name: str, other: str) -> None:
         """Join the channels of the last blob and of an earlier layer's."""
-        name, other = self._prefix + name, self._prefix + other
-        self.layers.append(layer(name, "Concat", [self.top, other], [name]))
+        self.join(name, [self.top, self._prefix + other])
+
+    def join(self, name: str, blobs: Sequence[str]) -> None:
+        """Join the channels of blobs."""
+        name = self._prefix + name
+        self.layers.append(layer(name, "Concat", blobs, [name]))
         self.top = name
 
     def features(self, name: str, size: int) -> None:

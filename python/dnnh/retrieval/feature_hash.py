@@ -33,18 +33,19 @@ class HashedFeatures:
     Parameters
     ----------
     hasher : Hasher
+    features : int
+        Of an image.
     is_fitted : bool
         Whether the method is one of another index, and not to be fitted to the images.
     """
 
-    row_bytes = 4 * pretrained.FEATURES
-
-    def __init__(self, hasher: Hasher, is_fitted: bool = False) -> None:
+    def __init__(self, hasher: Hasher, features: int, is_fitted: bool = False) -> None:
         self.hasher, self.is_fitted = hasher, is_fitted
+        self._features, self.row_bytes = features, 4 * features
 
     def rows(self, group: Group, outputs: Outputs) -> NDArray[np.float32]:
-        """The features of a group's images, (k, 1280)."""
-        features = [np.zeros((0, pretrained.FEATURES), np.float32)]
+        """The features of a group's images, (k, d)."""
+        features = [np.zeros((0, self._features), np.float32)]
         for start in range(0, len(group.images), PASS):
             images = np.stack(group.images[start : start + PASS])
             features.append(outputs(images).astype(np.float32))
@@ -120,7 +121,7 @@ def _labelled(
     return rows, multi_hot
 
 
-def read(file: Any, bits: int) -> Hasher | None:
+def read(file: Any, bits: int, network: str) -> Hasher | None:
     """The fitted method of an index; None if it has none.
 
     Parameters
@@ -128,6 +129,8 @@ def read(file: Any, bits: int) -> Hasher | None:
     file : h5py.File
         As dnnh.hdf5_files.read_hdf5 opens it.
     bits : int
+    network : str
+        Whose features it hashes.
 
     Raises
     ------
@@ -146,9 +149,13 @@ def read(file: Any, bits: int) -> Hasher | None:
     for part, array in parameters.items():
         if array.dtype not in (np.float64, np.int64) or not (np.abs(array) <= LARGEST).all():
             raise ValueError(f"its hashing method has {part} that are not numbers up to {LARGEST}")
-    mean = parameters.get("mean")
-    if mean is None or mean.shape != (pretrained.FEATURES,):
-        raise ValueError(f"its hashing method is not one of {pretrained.FEATURES:,} features")
+    if network not in pretrained.NETWORKS:
+        raise ValueError(
+            f"it has features of '{network:.40}'; known: " + ", ".join(pretrained.NETWORKS)
+        )
+    mean, features = parameters.get("mean"), pretrained.NETWORKS[network].features
+    if mean is None or mean.shape != (features,):
+        raise ValueError(f"its hashing method is not one of {features:,} features")
     try:
         return METHODS[name].restored(bits, parameters)
     except UserError as error:

@@ -79,7 +79,7 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
         codes=codes,
         names=text.names,
         labels=text.labels,
-        hasher=feature_hash.read(file, bits),
+        hasher=feature_hash.read(file, bits, texts["method"]),
     )
 
 

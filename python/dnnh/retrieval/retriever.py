@@ -168,7 +168,7 @@ def feature_network(index: ImageIndex, gpu: int | None = None) -> tuple[InputCon
             f"the index of {index.source} was encoded with another {net.method} than that of "
             f"{pretrained.path_of(net.method)}; encode the images again"
         )
-    return pretrained.feature_input(size), network
+    return pretrained.feature_input(net.method, size), network
 
 
 @contextlib.contextmanager

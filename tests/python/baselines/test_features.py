@@ -10,7 +10,7 @@ from PIL import Image
 from dnnh.baselines import features, gist
 from dnnh.data import datasets
 from dnnh.errors import UserError
-from dnnh.nets import encoder, pretrained
+from dnnh.nets import efficientnet, encoder, pretrained
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 DATASET = datasets.Dataset("tiny", IMAGES, np.arange(6) % 2, ("a", "b"), "made up")
@@ -41,10 +41,10 @@ def test_features_of_a_pretrained_network(home, monkeypatch):
     with pytest.raises(UserError, match=r"does not exist; run 'python tools/get_model.py eff"):
         features.load("efficientnet_lite0", DATASET)
     model = home / "efficientnet_lite0.caffemodel"
-    model.write_bytes(pretrained.model(pretrained.find_weights()))
+    model.write_bytes(efficientnet.model())
     found = features.load("efficientnet_lite0", DATASET)
     assert found.shape == (6, 1280)
-    net = encoder.build(pretrained.feature_net(129))
+    net = encoder.build(pretrained.feature_net("efficientnet_lite0", 129))
     encoder.load_weights(net, encoder.read_weights(model), model)
     net.blobs["images"].reshape(6, 3, 129, 129)
     for image, planes in zip(IMAGES, net.blobs["images"].data):

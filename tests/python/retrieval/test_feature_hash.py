@@ -11,7 +11,7 @@ from PIL import Image
 from dnnh import packed_codes
 from dnnh.baselines import METHODS
 from dnnh.errors import UserError
-from dnnh.nets import encoder, pretrained, prototxt
+from dnnh.nets import efficientnet, encoder, pretrained, prototxt
 from dnnh.retrieval import feature_hash, image_groups, index_files
 from dnnh.retrieval.image_index import NetInfo
 from dnnh.retrieval.retriever import QueryEncoder
@@ -23,7 +23,7 @@ COLORS = {"red": (250, 30, 30), "sky": (90, 160, 250), "grass": (40, 140, 40)}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("pretrained") / "efficientnet_lite0.caffemodel"
-    path.write_bytes(pretrained.model(pretrained.find_weights()))
+    path.write_bytes(efficientnet.model())
     return path
 
 
@@ -63,7 +63,9 @@ def test_images_are_hashed_and_found(pictures, tmp_path, encode, monkeypatch, na
     printed = encode(pictures, tmp_path / "i.h5", "--hash", name, "--bits", 8)
     assert "36 images, 8 bits each; 1 skipped" in printed
     index = index_files.load(tmp_path / "i.h5")
-    net = encoder.Encoder(prototxt.as_text(pretrained.feature_net(SIZE)), pretrained.path_of(""))
+    net = encoder.Encoder(
+        prototxt.as_text(pretrained.feature_net("efficientnet_lite0", SIZE)), pretrained.path_of("")
+    )
     paths = [pictures / image for image in index.names(slice(None))]
     images = [Image.open(path).resize((SIZE, SIZE), Image.Resampling.BICUBIC) for path in paths]
     features = net.outputs(np.stack([np.asarray(image) for image in images]))
