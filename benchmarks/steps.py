@@ -1,12 +1,11 @@
-"""Seconds per training step and per batch of encoding: Caffe's own layers, ours, PyTorch.
+"""Seconds per training step: Caffe's own layers, ours, PyTorch.
 
   python benchmarks/steps.py
   python benchmarks/steps.py --nets dnnh --triplets 21 --threads 1
 
 Whole nets, forward and backward, 64 triplets (192 images; 16 triplets for the net of
-256x256 images) a step unless an option says otherwise; and forward alone, as in encoding,
-without dropout and gradients. Each program runs in a process of its own; runs are interleaved,
-and the median over all rounds counts. PyTorch takes part if it is installed, with the same
+256x256 images) a step unless an option says otherwise. Each program runs in a process of its own;
+runs are interleaved, and the median over all rounds counts. PyTorch takes part if it is installed, with the same
 layers, in its default and its channels_last memory format, compiled, and with glibc told to keep
 memory from pass to pass; no weights are updated. Where the processor has instructions for
 bfloat16, both run in that as well. The second table has the layers of our nets, one by one.
@@ -132,7 +131,7 @@ def _median(turns):
     def over_all(kind):
         return statistics.median(value for turn in turns for value in turn[kind])
 
-    figures_of = {kind: over_all(kind) for kind in ("encoding", "forward", "step")}
+    figures_of = {kind: over_all(kind) for kind in ("forward", "step")}
     figures_of["peak_mib"] = max(turn["peak_mib"] for turn in turns)
     if "layers" in turns[0]:
         figures_of["layers"] = {
@@ -153,20 +152,19 @@ def _net_text(net, measured, arguments):
     for precision, programs in measured.items():
         ours = programs[OURS]
         rows += [
-            [precision, name]
-            + [
-                cell
-                for kind in ("encoding", "step")
-                for cell in (f"{row[kind]:.3f}", f"{row[kind] / ours[kind]:.2f}")
+            [
+                precision,
+                name,
+                f"{row['step']:.3f}",
+                f"{row['step'] / ours['step']:.2f}",
+                f"{row['peak_mib']:,.0f}",
             ]
-            + [f"{row['peak_mib']:,.0f}"]
             for name, row in programs.items()
         ]
     return (
         f"`{net}`: {3 * _triplets(net, arguments)} images, {arguments.threads} "
         "threads; seconds, how many times ours, and the most memory of the process in "
-        "MiB\n\n"
-        + harness.table(["arithmetic", "program", "encoding", "", "step", "", "memory"], rows)
+        "MiB\n\n" + harness.table(["arithmetic", "program", "step", "", "memory"], rows)
     )
 
 
@@ -220,8 +218,6 @@ def child(program, net, triplets, steps):
     if isinstance(runner, CaffeNet):
         result["layers"] = runner.layers(steps)
     result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    runner.prepare_encoding()
-    result["encoding"] = [runner.encode() for _ in range(steps + 2)][2:]
     print(json.dumps(result))
 
 
@@ -237,7 +233,6 @@ class CaffeNet:
     """Caffe's net, its images being one random batch."""
 
     def __init__(self, spec, triplets):
-        self.spec = spec
         images = spec.config.input
         self.shape = (3 * triplets, images.channels, images.size, images.size)
         message = prototxt.train_net(spec)
@@ -248,7 +243,7 @@ class CaffeNet:
         layers = [*inputs, *message.layer[1:]]  # in place of the data layer
         del message.layer[:]
         message.layer.extend(layers)
-        self.net = self._net(message, pycaffe.load().TRAIN)
+        self.net = self._net(message)
         if among_images:
             self.net.blobs["positions"].data[...] = range(3 * triplets)
 
@@ -256,12 +251,12 @@ class CaffeNet:
     def _input(name, shape):
         return layer(name, "Input", [], [name], input_param={"shape": [{"dim": shape}]})
 
-    def _net(self, message, phase):
+    def _net(self, message):
         import numpy as np
 
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".prototxt") as file:
             prototxt.write(pathlib.Path(file.name), message)
-            net = pycaffe.load().Net(file.name, phase)
+            net = pycaffe.load().Net(file.name, pycaffe.load().TRAIN)
         net.blobs["images"].reshape(*self.shape)
         net.reshape()
         net.blobs["images"].data[...] = np.random.default_rng(0).integers(0, 256, self.shape)
@@ -287,12 +282,6 @@ class CaffeNet:
             name: [statistics.median(way) for way in ways]
             for name, ways in zip(self.net._layer_names, times)
         }
-
-    def prepare_encoding(self):
-        self.net = self._net(prototxt.deploy_net(self.spec), pycaffe.load().TEST)
-
-    def encode(self):
-        return seconds(self.net.forward)
 
 
 if __name__ == "__main__":

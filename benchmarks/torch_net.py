@@ -132,7 +132,7 @@ class TorchNet:
             tower = tower.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         self.host_images = pixels.pin_memory() if device == "cuda" else pixels
-        self.net, self.normalize, self.images = tower, normalize, pixels.to(device)
+        self.net, self.images = tower, pixels.to(device)
 
         def codes(images):
             values = (images - net["pixel_mean"]) * net["pixel_scale"]
@@ -193,18 +193,6 @@ class TorchNet:
 
         run()
         return self._seconds(run) / steps
-
-    def prepare_encoding(self):
-        self.net.eval()
-        if self.normalize:
-            self.normalize.eval()
-
-    def encode(self):
-        def forward():
-            with self.torch.inference_mode(), self._autocast():
-                self.codes(self.images)
-
-        return self._seconds(forward)
 
 
 def main():

@@ -32,7 +32,7 @@ collages, encoding, search, steps, torch_net = map(
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
-def test_a_step_and_encoding_in_caffe(name):
+def test_a_step_in_caffe(name):
     spec = specs.net_spec(*steps.NETS[name])
     net = steps.CaffeNet(spec, 2)
     forward, step = net.step()
@@ -42,8 +42,6 @@ def test_a_step_and_encoding_in_caffe(name):
     for place, member in enumerate(("query", "positive", "negative")):
         assert (blobs[member].data == blobs["codes"].data[2 * place : 2 * place + 2]).all()
     assert {"pixels", "conv1", "loss"} <= set(net.layers(1))
-    net.prepare_encoding()
-    assert net.encode() > 0 and list(net.net.blobs[net.net.outputs[0]].shape) == [6, 48]
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
@@ -60,8 +58,6 @@ def test_pytorchs_net_has_the_same_weights(name, monkeypatch):
         tuple(blob.shape) for blobs in ours.net.params.values() for blob in blobs
     )
     assert all(seconds > 0 for seconds in theirs.step())
-    theirs.prepare_encoding()
-    assert theirs.encode() > 0
 
 
 @pytest.mark.parametrize("program", ["caffe", "onnxruntime", "torch"])
