@@ -272,14 +272,20 @@ def principal_directions(x: Floats, count: int) -> Floats:
     UserError
         If the samples vary along fewer directions.
     """
-    variances, directions = np.linalg.eigh(x.T @ x)
-    rank = int((variances > 1e-10 * variances[-1]).sum())
-    if count > rank:
+    directions = all_principal_directions(x)
+    if count > directions.shape[1]:
         raise UserError(
             f"{count} principal directions are asked of {x.shape[1]} features "
-            f"that vary along {rank}; take shorter codes or more features"
+            f"that vary along {directions.shape[1]}; take shorter codes or more features"
         )
-    return directions[:, ::-1][:, :count]
+    return directions[:, :count]
+
+
+def all_principal_directions(x: Floats) -> Floats:
+    """The directions along which centred samples vary, (d, rank), the largest variance first."""
+    variances, directions = np.linalg.eigh(x.T @ x)
+    rank = int((variances > 1e-10 * variances[-1]).sum())
+    return directions[:, ::-1][:, :rank]
 
 
 class Anchors:

@@ -26,6 +26,7 @@ from dnnh.baselines.base import (
     Floats,
     Hasher,
     Similarities,
+    all_principal_directions,
     improve_signs,
     map_among,
     principal_directions,
@@ -39,6 +40,7 @@ INDEPENDENT = 1e-2  # |H^T H / n - I|^2
 BALANCED = 5e-7  # |sum of H's rows|^2 / n
 SIMILAR = 1e-2  # |H H^T / q - S|^2 / n, with labels
 
+MAX_FEATURES = 800  # more are projected to so many principal directions
 ROUNDS = 20  # of codes and network, at most ...
 PROGRESS = 1e-3  # ... without labels: until the objective falls by less than this share
 HELD_OUT = 5  # with labels: one sample in so many is held out to stop early
@@ -57,6 +59,8 @@ class _BDNN(Hasher):
 
     Attributes
     ----------
+    directions : float64 array of shape (d, at most MAX_FEATURES), or None
+        That features are projected to, where they are more.
     layers : list of (weights, biases)
     objectives : list of float
         After each round.
@@ -80,6 +84,10 @@ class _BDNN(Hasher):
         """
 
     def _fit(self, x: Floats, labels: Any, rng: np.random.Generator) -> None:
+        self.directions = None
+        if x.shape[1] > MAX_FEATURES:
+            self.directions = all_principal_directions(x)[:, :MAX_FEATURES]
+            x = x @ self.directions
         self.scale = self._scale(x)
         x *= self.scale
         self.layers, self.objectives = self._learn(x, labels, rng)
@@ -109,6 +117,7 @@ class _BDNN(Hasher):
         return 2 * self.bits + 20, self.bits + 20, self.bits
 
     def _project(self, x: Floats) -> Floats:
+        x = x if self.directions is None else x @ self.directions
         return _forward(self.layers, x * self.scale)[-1]
 
 

@@ -197,6 +197,22 @@ def test_bdnn_gradient(supervised):
 
 
 @pytest.mark.parametrize("name", ["uh_bdnn", "sh_bdnn"])
+def test_bdnn_projects_many_features(name, monkeypatch):
+    """Those that vary little are left out: the codes do not depend on them."""
+    x = np.random.default_rng(0).normal(0, [3, 2, 1, 1, 1e-3, 1e-3], (60, 6))
+    labels = np.arange(60) % 3
+    plain = METHODS[name](4, 1).fit(x[:, :4], labels)
+    assert plain.directions is None
+    monkeypatch.setattr(bdnn, "MAX_FEATURES", 4)
+    projected = METHODS[name](4, 1).fit(x, labels)
+    assert projected.directions.shape == (6, 4)
+    assert projected.layers[0][0].shape[0] == 4
+    other = x.copy()
+    other[:, 4:] *= -1
+    assert (projected.encode(x) == projected.encode(other)).all()
+
+
+@pytest.mark.parametrize("name", ["uh_bdnn", "sh_bdnn"])
 def test_bdnn_codes_are_balanced_and_differ(name):
     method = METHODS[name](8).fit(CLUSTERS, LABELS)
     assert method.objectives == sorted(method.objectives, reverse=True)
