@@ -9,7 +9,9 @@
       --address http://localhost:19530
 
 --index and --queries are what tools/encode.py wrote. The search is by Hamming distance, exact
-but for the engine ivf; equal distances are in the order of the index (but where more than
+but for the engine ivf. The 1,000 nearest of an image (or more, by -k) are then ordered by asymmetric
+distance: a bit that differs counts the more, the surer the net is of it in the image. With --rank
+hamming, and with --queries, equal distances are in the order of the index (but where more than
 16,384 are as near as the last hit, Milvus chooses among them).
 """
 
@@ -47,16 +49,19 @@ def main() -> None:
     with retriever.open_index(
         arguments.index, arguments.engine, arguments.address, arguments.master
     ) as opened:
+        weights = None
         if image is not None:
             names = [str(arguments.image)]
-            codes = QueryEncoder(opened.index, arguments.model, arguments.gpu).encode(image)
+            encoder = QueryEncoder(opened.index, arguments.model, arguments.gpu)
+            codes, weights = encoder.encode(image)
         else:
             names, codes = read_queries(arguments.queries, opened.index)
-        hits = opened.nearest(codes, arguments.top)
+        asymmetric = arguments.rank == "asymmetric" and opened.index.codes is not None
+        hits = opened.nearest(codes, arguments.top, weights if asymmetric else None)
     results = [Results(name, of_query) for name, of_query in zip(names, hits)]
     write_results(arguments, results, opened.index.net.bits)
     if arguments.html and image is not None:
-        page = results_page(opened, arguments.image.name, image, results[0].hits)
+        page = results_page(opened, arguments.image.name, image, results[0].hits, asymmetric)
         with atomic_files.write_atomically(arguments.html) as partial:
             partial.write_text(page, encoding="utf-8")
         print(arguments.html, file=sys.stderr)
@@ -72,6 +77,11 @@ def parse_arguments() -> argparse.Namespace:
         "--queries", type=pathlib.Path, help="many queries: an index of the same net"
     )
     parser.add_argument("-k", "--top", type=int, default=10, help="number of hits (default: 10)")
+    parser.add_argument(
+        "--rank",
+        choices=("asymmetric", "hamming"),
+        help="how the nearest are ordered, see above (default: asymmetric; of --queries, hamming)",
+    )
     parser.add_argument("--json", type=pathlib.Path, help="write the hits here; - prints them")
     parser.add_argument(
         "--html", type=pathlib.Path, help="write a page with the hits of an image here"
@@ -79,6 +89,9 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.gpu is not None and not arguments.image:
         raise UserError("--gpu is for encoding an image; --queries has codes already")
+    if arguments.rank == "asymmetric" and not arguments.image:
+        raise UserError("--rank asymmetric is for an image; --queries has binary codes alone")
+    cli.fill_in(arguments, rank="asymmetric" if arguments.image else "hamming")
     if arguments.html and not arguments.image:
         raise UserError("--html is for the hits of one image; give --image")
     atomic_files.refuse_overwriting(
@@ -134,8 +147,10 @@ def write_results(arguments: argparse.Namespace, results: list[Results], bits: i
             partial.write_text(text, encoding="utf-8")
 
 
-def results_page(opened: Retriever, name: str, image: NDArray[np.uint8], hits: list[Hit]) -> str:
-    """One self-contained HTML page: the query, and its hits."""
+def results_page(
+    opened: Retriever, name: str, image: NDArray[np.uint8], hits: list[Hit], asymmetric: bool
+) -> str:
+    """One self-contained HTML page: the query, and its hits, ordered by asymmetric distance or not."""
     results = []
     for hit in hits:
         labels = ", ".join(hit.labels)
@@ -154,6 +169,7 @@ def results_page(opened: Retriever, name: str, image: NDArray[np.uint8], hits: l
         bits=opened.index.net.bits,
         query=thumbnail(image),
         results=results,
+        asymmetric=asymmetric,
     )
 
 

@@ -67,6 +67,14 @@ class Encoder:
                 + (", ".join(self._net.outputs) or "none")
             )
         self._output = self._net.outputs[0]
+        self._unrounded = next(
+            (
+                layer.bottom[0]
+                for layer in message.layer
+                if layer.type == "PiecewiseThreshold" and list(layer.top) == [self._output]
+            ),
+            self._output,
+        )
         self.bits: int = self._net.blobs[self._output].shape[1]
         _, channels, height, width = self._net.blobs["images"].shape
         self.image_shape = channels, height, width
@@ -89,11 +97,18 @@ class Encoder:
         UserError
             If the images do not fit the net, or the outputs are not finite.
         """
+        return self._run_alone(images, self._output)
+
+    def unrounded_outputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As :meth:`outputs`, before the piece-wise threshold, which rounds values far from 0.5."""
+        return self._run_alone(images, self._unrounded)
+
+    def _run_alone(self, images: NDArray[np.uint8], blob: str) -> NDArray[np.float32]:
         with self._running:
             pycaffe.use(self._gpu)  # each thread has a mode of its own
-            return self._run(images)
+            return self._run(images, blob)
 
-    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, images: NDArray[np.uint8], wanted: str) -> NDArray[np.float32]:
         blob = self._net.blobs["images"]
         images = centre(images, *self.image_shape)
         # On a GPU cuDNN's algorithms are measured for each new size of a batch.
@@ -101,7 +116,8 @@ class Encoder:
         if blob.shape[0] != size:
             blob.reshape(size, *self.image_shape)
         blob.data[: len(images)] = images.transpose(0, 3, 1, 2)
-        outputs = self._net.forward()[self._output][: len(images)].copy()
+        self._net.forward()
+        outputs = self._net.blobs[wanted].data[: len(images)].copy()
         if not np.isfinite(outputs).all():
             raise UserError(
                 f"{self._weights} gives outputs that are not finite: its training diverged; take "

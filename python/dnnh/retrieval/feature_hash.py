@@ -172,15 +172,6 @@ def are_the_same(one: Hasher | None, other: Hasher | None) -> bool:
     )
 
 
-def bits_of_features(hasher: Hasher, outputs: Outputs) -> Outputs:
-    """A function of images to their bits, float32 of shape (k, q), by way of their features."""
-
-    def bits(images: NDArray[np.uint8]) -> NDArray[np.floating]:
-        return (hasher.project(outputs(images)) > 0).astype(np.float32)
-
-    return bits
-
-
 def pixels_of(schedule: str) -> int:
     """The side of the images that a network saw, from its index's ``schedule``: 225 pixels."""
     side, _, unit = schedule.partition(" ")

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,26 @@ from dnnh.retrieval.image_index import ImageIndex, Labels
 
 # Those of this process, and those that are servers or clusters.
 ENGINES = (*storage.ENGINES, "milvus", "spark")
+
+
+CANDIDATES = 1000  # nearest by Hamming distance that are ordered by asymmetric distance
+
+
+class EncodedQuery(NamedTuple):
+    """An image to search with.
+
+    The asymmetric distance of a query's values s in [0, 1] to a code b is sum |s_i - b_i|. Less a
+    constant of the query, that is the sum of |2 s_i - 1| over the bits that differ: its weights.
+
+    Attributes
+    ----------
+    codes : uint8 array of shape (1, ceil(q / 8))
+    weights : float32 array of shape (1, q)
+        What it costs to differ in a bit, 0 or more: how far the query is from the bit's other value.
+    """
+
+    codes: NDArray[np.uint8]
+    weights: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -51,15 +72,63 @@ class Retriever:
     def __init__(self, index: ImageIndex, engine: Engine) -> None:
         self.index, self.engine = index, engine
 
-    def nearest(self, codes: NDArray[np.uint8], k: int) -> list[list[Hit]]:
-        """The k nearest images of each code, (m, bytes): m lists."""
-        distances, rows = self.engine.search(codes, k)
-        return self._hits(distances, rows)
+    def nearest(
+        self, codes: NDArray[np.uint8], k: int, weights: NDArray[np.float32] | None = None
+    ) -> list[list[Hit]]:
+        """The k nearest images of each code.
 
-    def within(self, code: NDArray[np.uint8], radius: int, k: int) -> list[Hit]:
-        """Up to k images within a radius of a code, (bytes,), nearest first."""
+        Parameters
+        ----------
+        codes : uint8 array of shape (m, ceil(q / 8))
+        k : int
+        weights : float32 array of shape (m, q), optional
+            Of queries: their hits are ordered by asymmetric distance, among the CANDIDATES (or k)
+            that are nearest by Hamming distance. (Not of an index on Spark, whose codes are not
+            here.)
+
+        Returns
+        -------
+        m lists, nearest first
+        """
+        if weights is None or self.index.codes is None:
+            return self._hits(*self.engine.search(codes, k))
+        found = self.engine.search(codes, max(k, CANDIDATES))
+        return [
+            hits
+            for code, of_query, distances, rows in zip(codes, weights, *found)
+            for hits in self._hits(*self._reordered(code, of_query, distances, rows, k))
+        ]
+
+    def within(
+        self,
+        code: NDArray[np.uint8],
+        radius: int,
+        k: int,
+        weights: NDArray[np.float32] | None = None,
+    ) -> list[Hit]:
+        """Up to k images within a Hamming radius of a code, (bytes,), nearest first; weights, (q,),
+        as of :meth:`nearest`."""
         distances, rows = self.engine.within(code, radius)
+        if weights is not None and self.index.codes is not None:
+            return self._hits(*self._reordered(code, weights, distances, rows, k))[0]
         return self._hits(distances[np.newaxis, :k], rows[np.newaxis, :k])[0]
+
+    def _reordered(
+        self,
+        code: NDArray[np.uint8],
+        weights: NDArray[np.float32],
+        distances: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        k: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The k neighbors of least asymmetric distance, equal ones in the order that they have:
+        their Hamming distances and rows, each (1, at most k)."""
+        assert self.index.codes is not None
+        found = rows >= 0
+        distances, rows = distances[found], rows[found]
+        differing = packed_codes.unpack(self.index.codes[rows] ^ code, len(weights))
+        nearest = np.argsort(differing @ weights.astype(np.float64), kind="stable")[:k]
+        return distances[np.newaxis, nearest], rows[np.newaxis, nearest]
 
     def _hits(self, distances: NDArray[np.int64], rows: NDArray[np.int64]) -> list[list[Hit]]:
         """The hits of each query; both arrays are (m, k), row -1 stands for none."""
@@ -110,7 +179,7 @@ class QueryEncoder:
         self, index: ImageIndex, model: pathlib.Path | None = None, gpu: int | None = None
     ) -> None:
         self._input: sources.InputSize
-        self._outputs: Outputs
+        self._values: Outputs  # above 0 where a bit is 1; farther from 0, the surer
         if index.hasher is not None:
             if model is not None:
                 raise UserError(
@@ -118,14 +187,17 @@ class QueryEncoder:
                     "leave out --model"
                 )
             self._input, network = feature_network(index, gpu)
-            self._outputs = feature_hash.bits_of_features(index.hasher, network.outputs)
+            project = index.hasher.project
+            self._values = lambda images: project(network.outputs(images))
             return
         net = index.net
         spec = specs.net_spec(net.dataset, net.method, net.bits, net.schedule)
         weights = self._find_weights(index, spec, model)
         # The first sub-network encodes queries, where there are two (section 4.4).
         deploy = prototxt.deploy_text(spec, spec.config.towers[0])
-        self._input, self._outputs = spec.config.input, Encoder(deploy, weights, gpu).outputs
+        net_encoder = Encoder(deploy, weights, gpu)
+        self._input = spec.config.input
+        self._values = lambda images: 2 * net_encoder.unrounded_outputs(images) - 1
 
     def _find_weights(
         self, index: ImageIndex, spec: NetSpec, model: pathlib.Path | None
@@ -144,10 +216,11 @@ class QueryEncoder:
             "those with --model, or encode the images again"
         )
 
-    def encode(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The packed code, uint8 (1, bytes), of an image, uint8 (height, width, 3)."""
+    def encode(self, image: NDArray[np.uint8]) -> EncodedQuery:
+        """The query that an image is, uint8 of shape (height, width, 3)."""
         image = sources.fitted(image, self._input)
-        return packed_codes.pack(self._outputs(image[np.newaxis]) > 0.5)
+        values = self._values(image[np.newaxis])
+        return EncodedQuery(packed_codes.pack(values > 0), np.abs(values).astype(np.float32))
 
 
 def feature_network(index: ImageIndex, gpu: int | None = None) -> tuple[InputConfig, Encoder]:

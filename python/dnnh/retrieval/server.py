@@ -17,7 +17,7 @@ import io
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
@@ -32,7 +32,7 @@ from dnnh import limits, packed_codes, pages
 from dnnh.data import image_files
 from dnnh.errors import UserError
 from dnnh.retrieval.image_index import IndexChanged
-from dnnh.retrieval.retriever import QueryEncoder, Retriever
+from dnnh.retrieval.retriever import EncodedQuery, QueryEncoder, Retriever
 from dnnh.retrieval.served_index import OpenedIndex, ServedIndex
 
 THUMBNAIL = 192  # pixels, the larger side of an image that is shown
@@ -146,6 +146,9 @@ async def _encoder(opened: Annotated[OpenedIndex, Depends(_opened)]) -> QueryEnc
 TheRetriever = Annotated[Retriever, Depends(_retriever)]
 TheEncoder = Annotated[QueryEncoder, Depends(_encoder)]
 Top = Annotated[int, Query(ge=1, le=limits.HITS, description="how many images at most")]
+Rank = Annotated[
+    Literal["asymmetric", "hamming"], Query(description="how the nearest images are ordered")
+]
 
 
 async def _radius(
@@ -248,38 +251,45 @@ def _busy(what: str) -> HTTPException:
     "curl --data-binary @query.jpg 127.0.0.1:8000/search",
 )
 async def search(
-    request: Request, retriever: TheRetriever, encoder: TheEncoder, radius: Radius, top: Top = 20
+    request: Request,
+    retriever: TheRetriever,
+    encoder: TheEncoder,
+    radius: Radius,
+    top: Top = 20,
+    rank: Rank = "asymmetric",
 ) -> dict[str, Any]:
     async with _image_bytes(request) as data:
 
-        def encode() -> tuple[NDArray[np.uint8], float]:
+        def encode() -> tuple[EncodedQuery, float]:
             start = time.perf_counter()
-            code = encoder.encode(image_files.decode_image(data, "the request's body"))
-            return code, time.perf_counter() - start
+            query = encoder.encode(image_files.decode_image(data, "the request's body"))
+            return query, time.perf_counter() - start
 
-        code, seconds = await _in_turn(request, encode)
-    return await run_in_threadpool(_hits, retriever, code, top, radius, seconds)
+        (codes, weights), seconds = await _in_turn(request, encode)
+    ranked_by = weights if rank == "asymmetric" else None
+    return await run_in_threadpool(_hits, retriever, codes, ranked_by, top, radius, seconds)
 
 
 @router.get("/like/{row}", summary="The images nearest to an image of the index")
 def like(row: Row, retriever: TheRetriever, radius: Radius, top: Top = 20) -> dict[str, Any]:
     codes = retriever.index.codes
     assert codes is not None  # no server searches with Spark
-    return _hits(retriever, codes[row : row + 1], top, radius, encode_seconds=0)
+    return _hits(retriever, codes[row : row + 1], None, top, radius, encode_seconds=0)
 
 
 def _hits(
     retriever: Retriever,
     code: NDArray[np.uint8],
+    weights: NDArray[np.float32] | None,
     top: int,
     radius: int | None,
     encode_seconds: float,
 ) -> dict[str, Any]:
     start = time.perf_counter()
     if radius is None:
-        hits = retriever.nearest(code, top)[0]
+        hits = retriever.nearest(code, top, weights)[0]
     else:
-        hits = retriever.within(code[0], radius, top)
+        hits = retriever.within(code[0], radius, top, None if weights is None else weights[0])
     search_seconds = time.perf_counter() - start
     bits = packed_codes.unpack(code, retriever.index.net.bits)[0]
     return {

@@ -198,7 +198,7 @@ def test_bdnn_gradient(supervised):
 
 @pytest.mark.parametrize("name", ["uh_bdnn", "sh_bdnn"])
 def test_bdnn_projects_many_features(name, monkeypatch):
-    """Those that vary little are left out: the codes do not depend on them."""
+    """Codes do not depend on directions that vary little."""
     x = np.random.default_rng(0).normal(0, [3, 2, 1, 1, 1e-3, 1e-3], (60, 6))
     labels = np.arange(60) % 3
     plain = METHODS[name](4, 1).fit(x[:, :4], labels)

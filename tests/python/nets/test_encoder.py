@@ -47,6 +47,19 @@ def test_codes_are_the_outputs_above_one_half(weights):
     assert (net.encode(IMAGES) == packed_codes.pack(bits)).all()
 
 
+def test_outputs_before_the_threshold(weights):
+    """At the start of training it passes everything on."""
+    sigmoids = encoder.Encoder(DEPLOY, weights).outputs(IMAGES)
+    net = encoder.Encoder(DEPLOY.replace("epsilon: 0.5", "epsilon: 0.01"), weights)
+    assert np.array_equal(net.unrounded_outputs(IMAGES), sigmoids)
+    far = np.abs(sigmoids - 0.5) > 0.01
+    assert far.mean() > 0.1 and np.array_equal(net.outputs(IMAGES)[far], sigmoids[far] > 0.5)
+    other = DEPLOY.replace('top: "codes"', 'top: "values"')
+    other += 'layer { name: "codes" type: "Power" bottom: "values" top: "codes" }'
+    net = encoder.Encoder(other, weights)
+    assert np.array_equal(net.unrounded_outputs(IMAGES), net.outputs(IMAGES))
+
+
 def test_batches_do_not_change_codes(weights, monkeypatch):
     net = encoder.Encoder(DEPLOY, weights)
     whole = net.outputs(IMAGES)

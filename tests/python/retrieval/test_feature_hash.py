@@ -76,8 +76,10 @@ def test_images_are_hashed_and_found(pictures, tmp_path, encode, monkeypatch, na
     assert index.net.method == "efficientnet_lite0" and index.net.schedule == "65 pixels"
     queries = QueryEncoder(index)
     for row in (0, 17, 35):
-        code = queries.encode(np.asarray(Image.open(paths[row])))
+        code, costs = queries.encode(np.asarray(Image.open(paths[row])))
         assert packed_codes.unpack(code ^ index.codes[row], 8).sum() <= 1
+        values = expected.project(features[row : row + 1])
+        assert np.abs(costs - np.abs(values)).max() < 1e-3 * np.abs(values).max()
 
 
 def test_an_interrupted_run_is_resumed(pictures, tmp_path, encode, monkeypatch):

@@ -29,7 +29,7 @@ def test_an_image_finds_itself_and_its_neighbors(photos, tmp_path, run, weights)
     with retriever.open_index(tmp_path / "c.h5") as opened:
         index = opened.index
         path = photos / "class1/16.png"
-        code = retriever.QueryEncoder(index, weights).encode(digit(path))
+        code, costs = retriever.QueryEncoder(index, weights).encode(digit(path))
         (hits,) = opened.nearest(code, 5)
         assert len(hits) == 5
         (itself,) = [hit for hit in hits if hit.name == "class1/16.png"]
@@ -41,6 +41,7 @@ def test_an_image_finds_itself_and_its_neighbors(photos, tmp_path, run, weights)
             distances, kind="stable"
         ).tolist()
         assert np.array_equal(opened.image(hits[0].name), digit(photos / hits[0].name))
+        (hits,) = opened.nearest(code, 5, costs)
     query = ["search", "--index", tmp_path / "c.h5", "--image", path]
     outputs = ["--json", tmp_path / "hits.json", "--html", tmp_path / "hits.html"]
     printed = run(*query, "-k", 3, *outputs)
@@ -53,6 +54,9 @@ def test_an_image_finds_itself_and_its_neighbors(photos, tmp_path, run, weights)
     assert f"<span>{hits[0].name}</span>" in page
     alts = re.findall(r'<img alt="([^"]*)"', page)
     assert alts == ["Query: 16.png", *(f"{hit.labels[0]}, {hit.name}" for hit in hits[:3])]
+    by_hamming = json.loads(run(*query, "--rank", "hamming", "--json", "-"))["hits"]
+    distances = [hit["distance"] for hit in by_hamming]
+    assert distances == sorted(distances)
     (photos / hits[1].name).unlink()
     run(*query, "--top", 10, "--html", tmp_path / "hits.html")
     assert "cannot be read" in (tmp_path / "hits.html").read_text()
@@ -65,17 +69,44 @@ def test_an_image_finds_itself_and_its_neighbors(photos, tmp_path, run, weights)
             run("search", "--index", tmp_path / "c.h5", "--image", wrong)
 
 
+def test_hits_are_ordered_by_asymmetric_distance(photos, tmp_path, run, weights, monkeypatch):
+    """sum |s_i - b_i|, with s before the piece-wise threshold, among the nearest candidates."""
+    run.encode(photos, tmp_path / "c.h5")
+    with retriever.open_index(tmp_path / "c.h5") as opened:
+        index = opened.index
+        query_encoder = retriever.QueryEncoder(index, weights)
+        s = np.random.default_rng(1).random(12)
+        monkeypatch.setattr(query_encoder, "_values", lambda images: 2 * s[np.newaxis] - 1)
+        code, costs = query_encoder.encode(digit(photos / "class1/16.png"))
+        assert (packed_codes.unpack(code, 12)[0] == (s > 0.5)).all()
+        b = packed_codes.unpack(index.codes, 12).astype(float)
+        expected = np.abs(s - b).sum(axis=1)
+        hamming = packed_codes.unpack(index.codes ^ code, 12).sum(axis=1)
+        for found in (opened.nearest(code, 9, costs)[0], opened.within(code[0], 12, 9, costs[0])):
+            rows = [hit.row for hit in found]
+            assert np.allclose(expected[rows], np.sort(expected)[:9], atol=1e-6)
+            assert [hit.distance for hit in found] == hamming[rows].tolist()
+        assert [hit.distance for hit in found] != sorted(hit.distance for hit in found)
+        monkeypatch.setattr(retriever, "CANDIDATES", 4)
+        rows = [hit.row for hit in opened.nearest(code, 3, costs)[0]]
+        nearest = np.argsort(hamming, kind="stable")[:4]
+        assert np.allclose(expected[rows], np.sort(expected[nearest])[:3], atol=1e-6)
+    queries = ["search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "c.h5"]
+    with pytest.raises(UserError, match="--rank asymmetric is for an image"):
+        run(*queries, "--rank", "asymmetric")
+
+
 def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, weights, monkeypatch):
     """Caffe's nets are for one thread at a time."""
     run.encode(photos, tmp_path / "c.h5")
     run_net, inside = encoder.Encoder._run, []
 
-    def alone(net, images):
+    def alone(net, images, blob):
         inside.append(1)
         time.sleep(0.001)  # let others in, if they can come
         assert len(inside) == 1
         inside.clear()
-        return run_net(net, images)
+        return run_net(net, images, blob)
 
     monkeypatch.setattr(encoder.Encoder, "_run", alone)
     index = index_files.load(tmp_path / "c.h5")
@@ -83,7 +114,7 @@ def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, we
     names = index.names(slice(0, 37))
 
     def encode(name):
-        return query_encoder.encode(digit(photos / name))
+        return query_encoder.encode(digit(photos / name)).codes
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert np.array_equal(np.concatenate(list(pool.map(encode, names))), index.codes)
@@ -106,7 +137,7 @@ def test_the_weights_it_was_encoded_with_are_found(photos, tmp_path, run, weight
     monkeypatch.setattr(net_weights, "all_weights", lambda spec: both)
     (name,) = index.names(0)
     assert index.names(np.array([5, 0, 5])) == [*index.names(5), name, *index.names(5)]
-    code = retriever.QueryEncoder(index).encode(digit(photos / name))
+    code, _ = retriever.QueryEncoder(index).encode(digit(photos / name))
     assert np.array_equal(code, index.codes[:1])
     monkeypatch.setattr(net_weights, "all_weights", lambda spec: both[:1])
     with pytest.raises(UserError, match="other weights than any of dnnh of digits at 12 bits here"):

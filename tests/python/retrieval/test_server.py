@@ -11,7 +11,7 @@ from dnnh import limits, packed_codes
 from dnnh.errors import UserError
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 from dnnh.retrieval.image_index import ImageIndex, NetInfo
-from dnnh.retrieval.retriever import Retriever
+from dnnh.retrieval.retriever import EncodedQuery, Retriever
 from dnnh.retrieval.served_index import OpenedIndex
 
 testing = pytest.importorskip("fastapi.testclient")
@@ -19,6 +19,8 @@ server = pytest.importorskip("dnnh.retrieval.server")
 COUNT, BITS = 40, 12
 RNG = np.random.default_rng(0)
 CODES = packed_codes.pack(RNG.integers(0, 2, (COUNT, BITS)))
+# What it costs to differ in a bit.
+COSTS = np.linspace(0, 1, BITS, dtype=np.float32)[np.newaxis]
 
 
 def png(value=7, size=(30, 20)):
@@ -46,7 +48,7 @@ class Fake(Retriever):
         super().__init__(index, engine)
 
     def encode(self, image):
-        return CODES[image[0, 0, :1]]
+        return EncodedQuery(CODES[image[0, 0, :1]], COSTS)
 
     def image(self, name):
         if name == "<b>3.png":
@@ -74,7 +76,7 @@ def client():
 
 
 def test_an_image_finds_similar_images(client):
-    results = client.post("/search?top=5", content=png(7)).json()
+    results = client.post("/search?top=5&rank=hamming", content=png(7)).json()
     assert results["bits"] == "".join(map(str, packed_codes.unpack(CODES[7:8], BITS)[0]))
     neighbors = Fake().engine.search(CODES[7:8], 5)
     rows = neighbors.ids[0].tolist()
@@ -87,6 +89,16 @@ def test_an_image_finds_similar_images(client):
     assert 0 < len(near) < COUNT
     assert max(hit["distance"] for hit in near) <= BITS // 3
     assert len(client.get("/like/7?top=500").json()["hits"]) == COUNT
+
+
+def test_hits_are_ordered_by_what_differs(client):
+    """Bits of which the net is sure count more."""
+    found = client.post("/search?top=30", content=png(7)).json()["hits"]
+    costs = packed_codes.unpack(CODES ^ CODES[7], BITS) @ COSTS[0].astype(float)
+    assert [costs[hit["row"]] for hit in found] == sorted(costs)[:30]
+    assert [hit["distance"] for hit in found] != sorted(hit["distance"] for hit in found)
+    within = client.post(f"/search?top=30&radius={BITS}", content=png(7)).json()["hits"]
+    assert within == found
 
 
 @pytest.mark.parametrize(
