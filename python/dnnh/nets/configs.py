@@ -66,13 +66,16 @@ _PLUS = replace(
 )
 # Labels of the 5,000 images, and the rest of the database without its labels.
 _SEMI = replace(_PLUS, pseudo_labels=True)
-# From ImageNet's weights (dnnh.nets.pretrained), with the losses of `dnnh_plus`.
+# From ImageNet's weights (dnnh.nets.pretrained). The triplet ranking loss, at its whole weight,
+# makes the tower forget much of what it knows (docs/experiments/pretrained.md).
 _PRETRAINED = replace(
     _PLUS,
     input=replace(_PLUS.input, **towers.EFFICIENTNET_PIXELS, resize=129),
     architecture=towers.pretrained,
     batch=ImagesPerClass(classes=10, images_per_class=6),
-    augmentation=Augmentation(mirror=True, pad=4, color_jitter=0.2, cutout=8, off_for=100),
+    augmentation=Augmentation(mirror=True, pad=4, color_jitter=0.1, cutout=8, off_for=100),
+    head=replace(_PLUS.head, fully_connected=True),
+    loss=replace(_PLUS.loss, weight=0.1),
     schedules={"1500": Schedule(linear_decay(0.05, 1_500), epsilon_stepsize=500)},
 )
 # What the paper calls CNNH* has a tower "comparable" to its own, so ours has our tower.

@@ -103,6 +103,7 @@ def _batch_losses(
             [codes, "labels"],
             [f"{head}loss", f"{head}active"],
             batch_triplet_loss_param=batch_triplet_loss_param,
+            **({"loss_weight": [loss.weight]} if loss.weight != 1 else {}),
         )
     ]
     if loss.classification_weight:

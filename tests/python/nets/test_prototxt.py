@@ -213,6 +213,14 @@ def test_cnnh_star_learns_codes_made_beforehand():
     assert list(cnnh_star["codes"].bottom) == ["outputs"]
 
 
+def test_the_triplet_loss_has_a_weight():
+    """A tenth behind a pretrained tower; 1, which is Caffe's default, elsewhere."""
+    layers = train_layers("cifar10", "dnnh_pretrained", 12)
+    assert [*layers["12bit_loss"].loss_weight] == pytest.approx([0.1])
+    assert layers["12bit_encode"].type == "InnerProduct"
+    assert not train_layers("cifar10", "dnnh_plus", 12)["12bit_loss"].loss_weight
+
+
 def test_label_smoothing_is_cross_entropy_with_softened_labels(monkeypatch, tmp_path):
     """Szegedy et al., CVPR 2016: 0.2 of each label is spread over all classes."""
     loss = configs.CONFIGS["cifar10"]["dnnh_plus"].loss
