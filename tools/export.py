@@ -43,8 +43,8 @@ def main() -> None:
         "--compare",
         type=int,
         metavar="N",
-        help="encode the data set's first N images by onnxruntime and by Caffe, and count the bits "
-        "that differ",
+        help="encode the data set's first N images by onnxruntime and by Caffe, layer by layer, and "
+        "count the bits that differ",
     )
     arguments = parser.parse_args()
     spec = cli.net_spec(arguments)
@@ -57,13 +57,15 @@ def main() -> None:
     deploy = prototxt.deploy_text(spec, tower)
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
+    atomic_files.refuse_overwriting([arguments.output], [model.path])
     metadata = {"method": spec.method, "dataset": spec.dataset, "weights": model.path.name}
     exported = onnx_export.export(deploy, model.path, metadata)
     with atomic_files.write_atomically(arguments.output) as partial:
         partial.write_bytes(exported)
     print(f"{arguments.output}: {len(exported):,} bytes")
     if arguments.compare is not None:
-        compare(spec, exported, encoder.Encoder(deploy, model.path), arguments.compare)
+        net = encoder.Encoder(deploy, model.path, fuse=False)
+        compare(spec, exported, net, arguments.compare)
 
 
 def compare(spec: NetSpec, exported: bytes, net: encoder.Encoder, count: int) -> None:

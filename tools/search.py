@@ -10,8 +10,8 @@
 
 --index and --queries are what tools/encode.py wrote. The search is by Hamming distance, exact
 but for the engine ivf. The 1,000 nearest of an image (or more, by -k) are then ordered by asymmetric
-distance: a bit that differs counts the more, the surer the net is of it in the image. With --rank
-hamming, and with --queries, equal distances are in the order of the index (but where more than
+distance: each bit that differs is weighted by |2 s - 1|, with s the image's relaxed code. With --rank
+hamming, with --queries and on Spark, equal distances are in the order of the index (but where more than
 16,384 are as near as the last hit, Milvus chooses among them).
 """
 
@@ -56,7 +56,7 @@ def main() -> None:
             codes, weights = encoder.encode(image)
         else:
             names, codes = read_queries(arguments.queries, opened.index)
-        asymmetric = arguments.rank == "asymmetric" and opened.index.codes is not None
+        asymmetric = rank(arguments, opened.index) == "asymmetric"
         hits = opened.nearest(codes, arguments.top, weights if asymmetric else None)
     results = [Results(name, of_query) for name, of_query in zip(names, hits)]
     write_results(arguments, results, opened.index.net.bits)
@@ -91,7 +91,6 @@ def parse_arguments() -> argparse.Namespace:
         raise UserError("--gpu is for encoding an image; --queries has codes already")
     if arguments.rank == "asymmetric" and not arguments.image:
         raise UserError("--rank asymmetric is for an image; --queries has binary codes alone")
-    cli.fill_in(arguments, rank="asymmetric" if arguments.image else "hamming")
     if arguments.html and not arguments.image:
         raise UserError("--html is for the hits of one image; give --image")
     atomic_files.refuse_overwriting(
@@ -99,6 +98,14 @@ def parse_arguments() -> argparse.Namespace:
         [arguments.index, arguments.queries, arguments.image, arguments.model],
     )
     return arguments
+
+
+def rank(arguments: argparse.Namespace, index: ImageIndex) -> str:
+    """How the nearest are ordered."""
+    if arguments.rank == "asymmetric" and index.codes is None:
+        raise UserError("--rank asymmetric needs the codes here; those of the engine spark are not")
+    default = "hamming" if arguments.queries or index.codes is None else "asymmetric"
+    return arguments.rank or default
 
 
 def read_image(path: pathlib.Path) -> NDArray[np.uint8]:

@@ -9,6 +9,10 @@
 namespace caffe {
 namespace onednn {
 
+/// In the phase TEST, too: for inference oneDNN would choose layouts with the
+/// channels last, which are slower here (docs/performance.md).
+constexpr auto kForward = dnnl::prop_kind::forward_training;
+
 /// What describes a convolution to oneDNN.
 struct ConvolutionShape {
   memory::dims source, weights, output, strides, dilations, pads;

@@ -76,10 +76,9 @@ class OnednnConvolutionLayer
   bool MakePrimitives(dnnl::algorithm algorithm, memory::data_type type,
                       const onednn::ConvolutionShape& shape) override {
     shape_ = shape;
-    // Images are plain, and in training oneDNN reads so few channels as fast in
-    // that layout. (In inference it keeps channels last, which is fastest if
-    // all layers do.)
-    const memory::desc source = channels_ <= 4 && phase_ == TRAIN
+    // Images are plain, and oneDNN reads so few channels as fast in that
+    // layout.
+    const memory::desc source = channels_ <= 4
         ? onednn::Plain(shape_.source, type)
         : onednn::Any(shape_.source, type);
     const memory::desc weights = onednn::Any(shape_.weights, type);
@@ -88,10 +87,8 @@ class OnednnConvolutionLayer
         bias_term_ ? onednn::Plain({num_output_}) : memory::desc();
     const memory::desc output = onednn::Any(shape_.output, type);
     forward_desc_ = onednn::Describe<dnnl::convolution_forward>(
-        true ? dnnl::prop_kind::forward_training
-             : dnnl::prop_kind::forward_inference,
-        algorithm, source, weights, bias, output, shape.strides,
-        shape.dilations, shape.pads, shape.pads);
+        onednn::kForward, algorithm, source, weights, bias, output,
+        shape.strides, shape.dilations, shape.pads, shape.pads);
     forward_ = dnnl::convolution_forward(forward_desc_);
     weights_desc_ =
         onednn::DescribeBackward<dnnl::convolution_backward_weights>(

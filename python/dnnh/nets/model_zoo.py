@@ -61,7 +61,7 @@ def _krizhevsky(tower: Tower, normalizes_pooled: bool) -> None:
         for step in steps if normalizes_pooled else reversed(steps):
             step()
 
-    tower.subtract(MEAN)
+    tower.channel_bias(MEAN)
     tower.convolution("conv1", 96, 11, stride=4)
     pool_and_normalize(1)
     tower.convolution("conv2", 256, 5, pad=2, groups=2)
@@ -83,7 +83,7 @@ def _alexnet(tower: Tower) -> None:
 
 
 def _vgg16(tower: Tower) -> None:
-    tower.subtract(MEAN)
+    tower.channel_bias(MEAN)
     for stage, (layers, outputs) in enumerate(
         [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1
     ):
@@ -109,7 +109,7 @@ _INCEPTIONS = {
 
 
 def _googlenet(tower: Tower) -> None:
-    tower.subtract(MEAN)
+    tower.channel_bias(MEAN)
     tower.convolution("conv1/7x7_s2", 64, 7, pad=3, stride=2)
     tower.pool("pool1/3x3_s2", "MAX", 3, 2)
     tower.normalize_channels("pool1/norm1")
@@ -149,7 +149,7 @@ def _inception(
 
 
 def _resnet50(tower: Tower) -> None:
-    tower.subtract(MEAN)
+    tower.channel_bias(MEAN)
     tower.convolution("conv1", 64, 7, pad=3, stride=2)
     tower.pool("pool1", "MAX", 3, 2)
     for stage, (blocks, width) in enumerate([(3, 64), (4, 128), (6, 256), (3, 512)], start=2):
@@ -241,7 +241,7 @@ def model(name: str, net: Message, path: pathlib.Path) -> bytes:
             f"{path} has sha1 {sha1}, not {network.sha1}: it is another file than {network.file}, "
             "or damaged; fetch it again"
         )
-    stored = _stored(encoder.read_weights(path))
+    stored = _stored(encoder.read_weights(path), path)
     built = encoder.build(net)
     for layer, blobs in built.params.items():
         if layer == MEAN:
@@ -264,16 +264,18 @@ def model(name: str, net: Message, path: pathlib.Path) -> bytes:
         return converted.read_bytes()
 
 
-def _stored(model: Message) -> dict[str, list[NDArray[np.float32]]]:
+def _stored(model: Message, path: pathlib.Path) -> dict[str, list[NDArray[np.float32]]]:
     """The blobs of a model file's layers, flat. Files of before 2014 call the layers `layers`."""
-    return {
-        layer.name: [
+    stored = {}
+    for layer in (*model.layers, *model.layer):
+        if not layer.blobs:
+            continue
+        if layer.name in stored:
+            raise UserError(f"{path} is damaged: it has the layer '{layer.name}' twice")
+        stored[layer.name] = [
             np.array(blob.double_data or blob.data, np.float32).ravel() for blob in layer.blobs
         ]
-        for layers in (model.layers, model.layer)
-        for layer in layers
-        if layer.blobs
-    }
+    return stored
 
 
 def _zoo_name(layer: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dnnh import files, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import encoder, fusion
+from dnnh.nets import encoder
 from dnnh.nets.towers import Message
 
 OPSET = 18  # the first whose Resize has antialias
@@ -48,8 +48,7 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
     message = encoder.parse(deploy)
     net = encoder.build(message)
     encoder.load_weights(net, encoder.read_weights(weights), weights)
-    params = {name: [blob.data for blob in blobs] for name, blobs in net.params.items()}
-    message, params = fusion.fuse(message, params)
+    message, params = encoder.fuse(message, net, weights)
     graph = _Graph(message, params)
     proto, bits = graph.end(message.name or "net")
     model = onnx.helper.make_model(
@@ -86,6 +85,8 @@ class _Graph:
                     f"the layer '{layer.name}' of type {layer.type} has no counterpart in ONNX "
                     "here; the types that have one are " + ", ".join(sorted(_CONVERTERS))
                 )
+            if len(layer.top) > 1:
+                raise UserError(f"the layer '{layer.name}' has several tops; that is not exported")
             converter(self, layer, list(params.get(layer.name, [])))
 
     def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
@@ -101,7 +102,7 @@ class _Graph:
         import onnx
 
         name = f"constant{len(self._constants)}"
-        array = np.ascontiguousarray(values, kind)
+        array = np.asarray(values, kind, order="C")
         self._constants.append(onnx.numpy_helper.from_array(array, name))
         return name
 
@@ -118,7 +119,7 @@ class _Graph:
         return self._shapes[layer.top[0]]
 
     def set(self, layer: Message, value: str) -> None:
-        """Say what a layer writes."""
+        """Record a layer's output."""
         self._values[layer.top[0]] = value
 
     def affine(self, value: str, factor: Any, shift: Any) -> str:
@@ -129,13 +130,17 @@ class _Graph:
             value = self.node("Add", value, self.constant(shift))
         return value
 
-    def flat(self, layer: Message, axis: int = 1) -> str:
-        """What a layer reads, as a matrix."""
-        is_flat = axis == 1 and len(self.shape(layer)) == 2
-        return self.value(layer) if is_flat else self.node("Flatten", self.value(layer), axis=axis)
+    def flat(self, layer: Message, axis: int = 1, end: int = -1) -> str:
+        """What a layer reads, as a matrix (n, d)."""
+        if (axis, end) != (1, -1):
+            raise UserError(
+                f"the layer '{layer.name}' flattens other axes than from 1 on; that is not exported"
+            )
+        is_flat = len(self.shape(layer)) == 2
+        return self.value(layer) if is_flat else self.node("Flatten", self.value(layer), axis=1)
 
     def end(self, name: str) -> tuple[Any, dict[str, int]]:
-        """The graph with its outputs added, and what there is to say of them."""
+        """The graph with its outputs added, and the metadata on them."""
         import onnx
 
         tensor = onnx.helper.make_tensor_value_info
@@ -279,6 +284,10 @@ def _pooling(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
 
 
 def _batch_norm(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
+    if layer.batch_norm_param.HasField("use_global_stats") and (
+        not layer.batch_norm_param.use_global_stats
+    ):
+        raise UserError(f"the layer '{layer.name}' normalizes by each batch; that is not exported")
     mean, variance, batches = (blob.astype(np.float64) for blob in blobs)
     scale = 1 / batches[0] if batches[0] else 0
     factor = 1 / np.sqrt(variance * scale + layer.batch_norm_param.eps)
@@ -334,7 +343,7 @@ def _clip(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
     graph.set(layer, _clipped(graph, graph.value(layer), param.min, param.max))
 
 
-def _as_it_is(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
+def _identity(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
     graph.set(layer, graph.value(layer))
 
 
@@ -352,11 +361,14 @@ def _eltwise(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
 
 def _concat(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
     values = [graph.value(layer, i) for i in range(len(layer.bottom))]
+    if layer.concat_param.HasField("concat_dim"):
+        raise UserError(f"the layer '{layer.name}' has concat_dim; name the axis instead")
     graph.set(layer, graph.node("Concat", *values, axis=layer.concat_param.axis))
 
 
 def _flatten(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
-    graph.set(layer, graph.flat(layer))
+    param = layer.flatten_param
+    graph.set(layer, graph.flat(layer, param.axis, param.end_axis))
 
 
 def _inner_product(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
@@ -411,7 +423,7 @@ _CONVERTERS: dict[str, Callable[[_Graph, Message, _Blobs], None]] = {
     "Concat": _concat,
     "Convolution": _convolution,
     "DivideAndEncode": _divide_and_encode,
-    "Dropout": _as_it_is,
+    "Dropout": _identity,
     "Eltwise": _eltwise,
     "Flatten": _flatten,
     "FusedConvolution": _convolution,

@@ -30,11 +30,11 @@ class Network:
     features : int
         d.
     size : int
-        Height and width at which photographs are seen, unless a user says otherwise.
+        The input resolution of photographs, in pixels a side, by default.
     size_for : callable
-        The size at which images of a side are seen.
+        The input resolution for images of a side.
     check_size : callable
-        Raises UserError for a size that the network does not take.
+        Raises UserError for a resolution that the network does not take.
     model : callable
         The bytes of a .caffemodel, from a file of weights; the file may be None where the weights
         can be installed.

@@ -173,8 +173,8 @@ class Tower:
             pooling_param["pad"] = pad
         self._add(name, "Pooling", pooling_param=pooling_param)
 
-    def subtract(self, name: str) -> None:
-        """Add constants, one for each channel, that are not trained."""
+    def channel_bias(self, name: str) -> None:
+        """Add a bias of each channel that is not trained."""
         self._add(name, "Bias", param=[{"lr_mult": 0, "decay_mult": 0}])
 
     def normalize_channels(self, name: str) -> None:

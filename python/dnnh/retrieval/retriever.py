@@ -19,7 +19,7 @@ from dnnh.nets.encoder import Encoder
 from dnnh.nets.net_config import InputConfig
 from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import feature_hash, index_files, spark_session
-from dnnh.retrieval.engines import spark, storage
+from dnnh.retrieval.engines import base, spark, storage
 from dnnh.retrieval.engines.base import Engine
 from dnnh.retrieval.engines.milvus import MilvusEngine
 from dnnh.retrieval.image_groups import Outputs
@@ -35,18 +35,19 @@ CANDIDATES = 1000  # nearest by Hamming distance that are ordered by asymmetric 
 class EncodedQuery(NamedTuple):
     """An image to search with.
 
-    The asymmetric distance of a query's values s in [0, 1] to a code b is sum |s_i - b_i|. Less a
-    constant of the query, that is the sum of |2 s_i - 1| over the bits that differ: its weights.
+    The asymmetric distance of a query's relaxed code s to a code b is sum |s_i - b_i|. Less a
+    constant of the query, that is the sum of |2 s_i - 1| over the bits that differ: its weights. Of
+    hashed features, the weights are the distances |v_i| from the hyperplanes of the bits.
 
     Attributes
     ----------
     codes : uint8 array of shape (1, ceil(q / 8))
-    weights : float32 array of shape (1, q)
-        What it costs to differ in a bit, 0 or more: how far the query is from the bit's other value.
+    weights : float64 array of shape (1, q)
+        0 or more, of each bit.
     """
 
     codes: NDArray[np.uint8]
-    weights: NDArray[np.float32]
+    weights: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Retriever:
         self.index, self.engine = index, engine
 
     def nearest(
-        self, codes: NDArray[np.uint8], k: int, weights: NDArray[np.float32] | None = None
+        self, codes: NDArray[np.uint8], k: int, weights: NDArray[np.float64] | None = None
     ) -> list[list[Hit]]:
         """The k nearest images of each code.
 
@@ -81,7 +82,7 @@ class Retriever:
         ----------
         codes : uint8 array of shape (m, ceil(q / 8))
         k : int
-        weights : float32 array of shape (m, q), optional
+        weights : float64 array of shape (m, q), optional
             Of queries: their hits are ordered by asymmetric distance, among the CANDIDATES (or k)
             that are nearest by Hamming distance. (Not of an index on Spark, whose codes are not
             here.)
@@ -89,7 +90,13 @@ class Retriever:
         Returns
         -------
         m lists, nearest first
+
+        Raises
+        ------
+        UserError
+            If k is below 1.
         """
+        base.check_request(codes, k, self.engine.bits, len(self.engine))
         if weights is None or self.index.codes is None:
             return self._hits(*self.engine.search(codes, k))
         found = self.engine.search(codes, max(k, CANDIDATES))
@@ -104,11 +111,13 @@ class Retriever:
         code: NDArray[np.uint8],
         radius: int,
         k: int,
-        weights: NDArray[np.float32] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> list[Hit]:
         """Up to k images within a Hamming radius of a code, (bytes,), nearest first; weights, (q,),
         as of :meth:`nearest`."""
         distances, rows = self.engine.within(code, radius)
+        candidates = slice(max(k, CANDIDATES))
+        distances, rows = distances[candidates], rows[candidates]
         if weights is not None and self.index.codes is not None:
             return self._hits(*self._reordered(code, weights, distances, rows, k))[0]
         return self._hits(distances[np.newaxis, :k], rows[np.newaxis, :k])[0]
@@ -116,7 +125,7 @@ class Retriever:
     def _reordered(
         self,
         code: NDArray[np.uint8],
-        weights: NDArray[np.float32],
+        weights: NDArray[np.float64],
         distances: NDArray[np.int64],
         rows: NDArray[np.int64],
         k: int,
@@ -127,7 +136,7 @@ class Retriever:
         found = rows >= 0
         distances, rows = distances[found], rows[found]
         differing = packed_codes.unpack(self.index.codes[rows] ^ code, len(weights))
-        nearest = np.argsort(differing @ weights.astype(np.float64), kind="stable")[:k]
+        nearest = np.argsort(differing @ weights, kind="stable")[:k]
         return distances[np.newaxis, nearest], rows[np.newaxis, nearest]
 
     def _hits(self, distances: NDArray[np.int64], rows: NDArray[np.int64]) -> list[list[Hit]]:
@@ -220,7 +229,7 @@ class QueryEncoder:
         """The query that an image is, uint8 of shape (height, width, 3)."""
         image = sources.fitted(image, self._input)
         values = self._values(image[np.newaxis])
-        return EncodedQuery(packed_codes.pack(values > 0), np.abs(values).astype(np.float32))
+        return EncodedQuery(packed_codes.pack(values > 0), np.abs(values).astype(np.float64))
 
 
 def feature_network(index: ImageIndex, gpu: int | None = None) -> tuple[InputConfig, Encoder]:

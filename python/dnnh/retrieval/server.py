@@ -280,7 +280,7 @@ def like(row: Row, retriever: TheRetriever, radius: Radius, top: Top = 20) -> di
 def _hits(
     retriever: Retriever,
     code: NDArray[np.uint8],
-    weights: NDArray[np.float32] | None,
+    weights: NDArray[np.float64] | None,
     top: int,
     radius: int | None,
     encode_seconds: float,

@@ -262,6 +262,20 @@ TEST_F(OnednnLayersTest, ResidualBlocks) {
   }
 }
 
+// The same of 3x3 convolutions, without ReLU and maxima.
+TEST_F(OnednnLayersTest, SumsOfWinogradsConvolutions) {
+  const auto convolution = [](const std::string& name, const char* bottom) {
+    return "layer { name: '" + name + "' type: 'Convolution' bottom: '"
+        + bottom + "' top: '" + name
+        + "' convolution_param { kernel_size: 3 pad: 1 num_output: 16"
+          " weight_filler { type: 'gaussian' std: 0.1 } } } ";
+  };
+  Compare(convolution("c", "x") + convolution("d", "c")
+              + "layer { name: 'e' type: 'Eltwise' bottom: 'c' bottom: 'd'"
+                " top: 'y' }",
+          {2, 16, 9, 8});
+}
+
 TEST_F(OnednnLayersTest, NoGradientUnlessRequested) {
   const auto net = Make(Convolution("num_output: 16 kernel_size: 3"), true,
                         {2, 16, 6, 6}, TRAIN);

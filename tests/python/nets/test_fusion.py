@@ -1,5 +1,7 @@
 """Convolutions fused with what follows them: the net's outputs stay."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
@@ -38,7 +40,7 @@ def fused_types(message, **options):
     """The types of a fused net's layers, once its outputs are seen to be those of the net."""
     net = encoder.build(message)
     random_weights(net, **options)
-    fused = encoder.fused(message, net)
+    fused = encoder._fused(message, net, pathlib.Path("net.caffemodel"))
     (name,) = net.inputs or ["x"]
     pixels = np.random.default_rng(4).normal(0, 1, net.blobs[name].data.shape)
     for other in (net, fused):
@@ -76,6 +78,18 @@ def fused_types(message, **options):
             ["FusedConvolution", "ReLU", "Eltwise"],
         ),
         ([convolution(), RELU, NORMALIZED], ["FusedConvolution", "BatchNorm"]),
+        (
+            [
+                convolution(),
+                NORMALIZED.replace("}", "batch_norm_param { use_global_stats: false } }"),
+            ],
+            ["FusedConvolution", "BatchNorm"],
+        ),
+        # It is not in the net that encodes.
+        (
+            [convolution(), SCALED.replace("'s'", "'s' include { phase: TRAIN }"), RELU],
+            ["FusedConvolution"],
+        ),
         (
             [convolution(), RELU.replace("}", "relu_param { negative_slope: 0.1 } }")],
             ["FusedConvolution", "ReLU"],
@@ -148,6 +162,28 @@ def test_weights_that_are_not_finite(tmp_path):
     net.save(str(tmp_path / "nan.caffemodel"))
     with pytest.raises(UserError, match="nan.caffemodel has weights that are not finite.*'conv1'"):
         encoder.Encoder(prototxt.as_text(message), tmp_path / "nan.caffemodel")
+
+
+@pytest.mark.parametrize("damage", ["huge weights", "a negative variance", "a huge scale"])
+def test_weights_that_would_overflow(damage, tmp_path):
+    """inf - inf, clipped, is a number."""
+    message = parse(
+        (INPUT + convolution() + NORMALIZED + SCALED).replace("'x'", "'images'")
+        + "layer { name: 'f' type: 'Flatten' bottom: 'c' top: 'f' }"
+    )
+    net = encoder.build(message)
+    random_weights(net)
+    name, blob, value = {
+        "huge weights": ("c", 0, 3e38),
+        "a negative variance": ("n", 1, -1),
+        "a huge scale": ("s", 0, -1e30),
+    }[damage]
+    net.params[name][blob].data.flat[1] = value
+    net.save(str(tmp_path / "diverged.caffemodel"))
+    with pytest.raises(
+        UserError, match=r"diverged.caffemodel: .* 'c', .* up to 1e\+12: its training"
+    ):
+        encoder.Encoder(prototxt.as_text(message), tmp_path / "diverged.caffemodel")
 
 
 def test_the_net_that_is_given_stays():

@@ -147,6 +147,13 @@ def test_files_of_something_else(tmp_path, monkeypatch, capsys):
     path = zoo_file({"conv1_1": weights["conv1"]}, path)
     with pytest.raises(UserError, match=r"'conv1_1' has \[34848, 96\] values, not those"):
         pretrained.NETWORKS["vgg16"].model(path)
+    message = caffe_pb2.NetParameter.FromString(path.read_bytes())
+    message.layer.append(message.layer[0])
+    path.write_bytes(message.SerializeToString())
+    with pytest.raises(
+        UserError, match="a.caffemodel is damaged: it has the layer 'conv1_1' twice"
+    ):
+        pretrained.NETWORKS["vgg16"].model(path)
     path.write_bytes(b"\xff nothing")
     with pytest.raises(UserError, match="a.caffemodel is not a .caffemodel file"):
         pretrained.NETWORKS["vgg16"].model(path)

@@ -163,6 +163,15 @@ def test_features(tmp_path):
     assert np.abs(features - wanted).max() < 1e-3 * wanted.max()
 
 
+def test_bounds_of_a_clip_are_scalars(tmp_path):
+    """As ONNX has them; onnxruntime takes arrays of one, too."""
+    clip = layer("Clip", "clip_param { min: -0.5 max: 0.4 }")
+    graph = onnx.load_from_string(compare(with_layers(clip), tmp_path)).graph
+    (node,) = (node for node in graph.node if node.op_type == "Clip")
+    shapes = {constant.name: list(constant.dims) for constant in graph.initializer}
+    assert [shapes[name] for name in node.input[1:]] == [[], []]
+
+
 def test_what_a_model_says_of_itself(tmp_path):
     deploy = prototxt.as_text(prototxt.deploy_net(net_spec("digits", bits=12)))
     model = onnx.load_from_string(compare(deploy, tmp_path))
@@ -185,6 +194,22 @@ def test_what_a_model_says_of_itself(tmp_path):
         (
             with_layers(layer("Power")) + layer("Power", "", "'pixels'", "z"),
             "this one has codes, z",
+        ),
+        (
+            with_layers(layer("BatchNorm", "batch_norm_param { use_global_stats: false }")),
+            "'BatchNormy' normalizes by each batch",
+        ),
+        (with_layers(layer("Flatten", "flatten_param { axis: 2 }")), "flattens other axes than"),
+        (
+            with_layers(layer("InnerProduct", "inner_product_param { num_output: 4 axis: 2 }")),
+            "flattens other axes than",
+        ),
+        (
+            with_layers(
+                layer("Sigmoid", top="z")
+                + layer("Concat", "concat_param { concat_dim: 1 }", "'x' 'z'")
+            ),
+            "'Concaty' has concat_dim",
         ),
         (INPUT % "1, 3, 4, 4" + layer("Power", "", "'images'"), "shape (1, 3, 4, 4), codes have"),
         (with_layers(layer("Power")).replace("num_output: 9", "num_output: 300"), "1 to 255 bits"),

@@ -87,7 +87,10 @@ def test_hits_are_ordered_by_asymmetric_distance(photos, tmp_path, run, weights,
             assert np.allclose(expected[rows], np.sort(expected)[:9], atol=1e-6)
             assert [hit.distance for hit in found] == hamming[rows].tolist()
         assert [hit.distance for hit in found] != sorted(hit.distance for hit in found)
+        with pytest.raises(UserError, match="k is 0; ask for at least 1"):
+            opened.nearest(code, 0, costs)
         monkeypatch.setattr(retriever, "CANDIDATES", 4)
+        assert len(opened.within(code[0], 12, 3, costs[0])) == 3
         rows = [hit.row for hit in opened.nearest(code, 3, costs)[0]]
         nearest = np.argsort(hamming, kind="stable")[:4]
         assert np.allclose(expected[rows], np.sort(expected[nearest])[:3], atol=1e-6)

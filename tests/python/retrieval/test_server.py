@@ -20,7 +20,7 @@ COUNT, BITS = 40, 12
 RNG = np.random.default_rng(0)
 CODES = packed_codes.pack(RNG.integers(0, 2, (COUNT, BITS)))
 # What it costs to differ in a bit.
-COSTS = np.linspace(0, 1, BITS, dtype=np.float32)[np.newaxis]
+COSTS = np.linspace(0, 1, BITS)[np.newaxis]
 
 
 def png(value=7, size=(30, 20)):
@@ -94,7 +94,7 @@ def test_an_image_finds_similar_images(client):
 def test_hits_are_ordered_by_what_differs(client):
     """Bits of which the net is sure count more."""
     found = client.post("/search?top=30", content=png(7)).json()["hits"]
-    costs = packed_codes.unpack(CODES ^ CODES[7], BITS) @ COSTS[0].astype(float)
+    costs = packed_codes.unpack(CODES ^ CODES[7], BITS) @ COSTS[0]
     assert [costs[hit["row"]] for hit in found] == sorted(costs)[:30]
     assert [hit["distance"] for hit in found] != sorted(hit["distance"] for hit in found)
     within = client.post(f"/search?top=30&radius={BITS}", content=png(7)).json()["hits"]

@@ -1,0 +1,88 @@
+"""What ordering by asymmetric distance gains over Hamming distance, on a released net.
+
+  python benchmarks/asymmetric.py
+  python benchmarks/asymmetric.py --methods dnnh_plus --bits 48
+
+1,000 images of CIFAR-10's database are ranked among 20,000 others of it. None was trained on or is
+a query of the protocol. Equal distances are in random order.
+"""
+
+import argparse
+
+import numpy as np
+from tqdm import tqdm
+
+from dnnh import errors, paths
+from dnnh.data import datasets, splits
+from dnnh.evaluation import metrics
+from dnnh.nets import encoder, prototxt, specs, weights
+
+import harness
+
+QUERIES, DATABASE = 1_000, 20_000
+TOP = 100
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--methods", nargs="+", default=["dnnh", "dnnh_plus"])
+    parser.add_argument("--bits", nargs="+", type=int, default=[12, 24, 32, 48])
+    arguments = parser.parse_args()
+    dataset = datasets.load("cifar10")
+    split = splits.load_split(dataset)
+    others = np.setdiff1d(split.database, split.training)
+    rows = np.random.default_rng(0).permutation(others)[: QUERIES + DATABASE]
+    results = {}
+    for method in arguments.methods:
+        for bits in arguments.bits:
+            results[f"{method}, {bits}"] = measure(method, bits, dataset, rows)
+    columns = [
+        "net, bits",
+        "MAP, Hamming",
+        "the same, equal distances ordered",
+        "MAP, asymmetric",
+        f"precision of the top {TOP}, Hamming",
+        "asymmetric",
+    ]
+    table = [[f"`{name}`", *(f"{value:.3f}" for value in of)] for name, of in results.items()]
+    harness.publish("asymmetric", harness.table(columns, table), results)
+
+
+def measure(method, bits, dataset, rows):
+    """The figures of one net, in the order of the table's columns."""
+    spec = specs.net_spec("cifar10", method, bits, "short" if method == "dnnh" else None)
+    model = weights.find_weights(spec, paths.MODELS / f"{spec.training_name}.caffemodel")
+    net = encoder.Encoder(prototxt.deploy_text(spec), model.path)
+    relaxed = np.concatenate(
+        [
+            net.unrounded_outputs(dataset.images[rows[i : i + encoder.BATCH]])
+            for i in tqdm(
+                range(0, len(rows), encoder.BATCH), desc=f"{method}, {bits}", unit="batch"
+            )
+        ]
+    )
+    codes = (relaxed > 0.5).astype(np.float32)
+    of_queries, of_database = codes[:QUERIES], codes[QUERIES:]
+    labels = dataset.labels[rows]
+    costs = np.abs(2 * relaxed[:QUERIES] - 1)
+    precision, mean = np.zeros(2), np.zeros(3)
+    for query in range(QUERIES):
+        differs = of_database != of_queries[query]
+        hamming, asymmetric = differs.sum(axis=1), differs @ costs[query]
+        relevant = labels[QUERIES:] == labels[query]
+        # The images are in random order already.
+        ordered = np.lexsort((asymmetric, hamming))
+        rankings = [
+            np.argsort(hamming, kind="stable"),
+            ordered,
+            np.argsort(asymmetric, kind="stable"),
+        ]
+        mean += [metrics.average_precision(relevant[ranking]) for ranking in rankings]
+        precision += [relevant[ranking[:TOP]].mean() for ranking in rankings[::2]]
+    return [*(mean / QUERIES), *(precision / QUERIES)]
+
+
+if __name__ == "__main__":
+    errors.run(main)
