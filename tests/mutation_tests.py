@@ -122,8 +122,13 @@ def build_kernels(folder: pathlib.Path) -> None:
 def link(layer: str, compiled: pathlib.Path, folder: pathlib.Path) -> None:
     """Link a library of the layers with this object in place of the layer's own."""
     linker = COMMANDS[layer][0][0]
-    # In the build's order, in which layers register themselves.
-    objects = [compiled if other == layer else built for other, (_, built) in COMMANDS.items()]
+    # The first object's inline functions count. A layer of ours registers itself before what
+    # replaces it.
+    replaced = layer.removeprefix("onednn/")
+    before = [replaced] if replaced != layer and replaced in COMMANDS else []
+    objects = [COMMANDS[other][1] for other in before]
+    objects.append(compiled)
+    objects += [built for other, (_, built) in COMMANDS.items() if other not in (layer, *before)]
     subprocess.run(
         [
             linker,

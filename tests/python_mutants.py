@@ -447,7 +447,7 @@ _EDITS = {
         "onnx: slices of one length": (
             "np.array_split(blobs[0], bits)",
             "np.array_split(blobs[0][::-1], bits)[::-1]",
-            "nets/test_onnx_export.py::test_nets_of_this_project",
+            "nets/test_onnx_export.py::test_layers",
         ),
         "onnx: epsilon of the start": (
             "np.float32(param.epsilon * _steps(param, blobs))",
