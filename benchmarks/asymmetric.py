@@ -12,10 +12,10 @@ import argparse
 import numpy as np
 from tqdm import tqdm
 
-from dnnh import errors, paths
+from dnnh import errors
 from dnnh.data import datasets, splits
 from dnnh.evaluation import metrics
-from dnnh.nets import encoder, prototxt, specs, weights
+from dnnh.nets import encoder
 
 import harness
 
@@ -52,9 +52,7 @@ def main():
 
 def measure(method, bits, dataset, rows):
     """The figures of one net, in the order of the table's columns."""
-    spec = specs.net_spec("cifar10", method, bits, "short" if method == "dnnh" else None)
-    model = weights.find_weights(spec, paths.MODELS / f"{spec.training_name}.caffemodel")
-    net = encoder.Encoder(prototxt.deploy_text(spec), model.path)
+    net = encoder.Encoder(*harness.released(method, bits))
     relaxed = np.concatenate(
         [
             net.unrounded_outputs(dataset.images[rows[i : i + encoder.BATCH]])

@@ -23,9 +23,9 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from dnnh import errors, packed_codes, paths
+from dnnh import errors, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import encoder, onnx_export, pretrained, prototxt, specs, weights
+from dnnh.nets import encoder, onnx_export, pretrained, prototxt
 
 import harness
 
@@ -128,9 +128,7 @@ def _bits_that_differ(a, b):
 def _deploy_and_weights(net):
     if net == PRETRAINED:
         return prototxt.as_text(pretrained.feature_net(net, SIZE, 32)), pretrained.path_of(net)
-    spec = specs.net_spec(method=net, schedule="short" if net == "dnnh" else None)
-    model = paths.MODELS / f"{spec.training_name}.caffemodel"
-    return prototxt.deploy_text(spec), weights.find_weights(spec, model).path
+    return harness.released(net)
 
 
 def _caffe(net, model):

@@ -9,6 +9,7 @@ import sys
 
 from dnnh import atomic_files, paths
 from dnnh.errors import UserError
+from dnnh.nets import prototxt, specs, weights
 
 FOLDER = paths.ROOT / "results" / "benchmarks"
 # By default PyTorch gives large tensors back to the system after each pass, and pays for
@@ -71,6 +72,13 @@ def in_child(script, words, settings, threads):
             f"{settings}:\n{done.stderr[-2000:]}"
         )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def released(method, bits=48):
+    """The deploy net of CIFAR-10 and its released weights, as Encoder takes them."""
+    spec = specs.net_spec("cifar10", method, bits, "short" if method == "dnnh" else None)
+    model = paths.MODELS / f"{spec.training_name}.caffemodel"
+    return prototxt.deploy_text(spec), weights.find_weights(spec, model).path
 
 
 def table(columns, rows):

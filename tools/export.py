@@ -17,7 +17,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from dnnh import atomic_files, cli, errors
+from dnnh import atomic_files, cli, errors, packed_codes
 from dnnh.data import datasets
 from dnnh.errors import UserError
 from dnnh.nets import encoder, onnx_export, prototxt, weights
@@ -79,7 +79,7 @@ def compare(spec: NetSpec, exported: bytes, net: encoder.Encoder, count: int) ->
         batch = encoder.centre(images[start : start + BATCH], *net.image_shape)
         wanted = net.outputs(batch)
         codes, packed = map(np.asarray, session.run(None, {onnx_export.INPUT: batch}))
-        bits = np.unpackbits(packed, axis=1, count=net.bits, bitorder="little").astype(bool)
+        bits = packed_codes.unpack(packed, net.bits)
         differs = bits != (wanted > 0.5)
         differing += int(differs.sum())
         far += int((differs & (np.abs(wanted - 0.5) > CLOSE)).sum())

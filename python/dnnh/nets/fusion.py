@@ -56,10 +56,11 @@ def fuse(
     fused.CopyFrom(net)
     del fused.layer[:]
     left = dict(weights)
-    readers = Counter(_bottoms(net))
+    versions = _bottoms_by_layer(net)
+    readers = Counter(bottom for bottoms in versions for bottom in bottoms)
     ends: dict[_Version, _Convolution] = {}  # by the version of a blob that is its output
     convolutions = []
-    for index, (layer, bottoms) in enumerate(zip(net.layer, _bottoms_by_layer(net))):
+    for index, (layer, bottoms) in enumerate(zip(net.layer, versions)):
         blobs = left.get(layer.name, [])
         convolution = ends.get(bottoms[0]) if len(bottoms) == len(layer.top) == 1 else None
         if convolution and readers[bottoms[0]] == 1:
@@ -118,12 +119,8 @@ class _Convolution:
         if self._layer.HasField("clip_param"):
             return False
         match layer.type:
-            case "BatchNorm" if _has_constant_statistics(layer):
-                mean, variance, batches = (blob.astype(np.float64) for blob in blobs)
-                scale = 1 / batches[0] if batches[0] else 0
-                with np.errstate(divide="ignore", invalid="ignore"):  # blobs() checks
-                    factor = 1 / np.sqrt(variance * scale + layer.batch_norm_param.eps)
-                return self._fold(factor, -mean * scale * factor)
+            case "BatchNorm" if has_constant_statistics(layer):
+                return self._fold(*factor_and_shift(layer, blobs))
             case "Scale" if layer.scale_param.axis == 1 and blobs[0].ndim == 1:
                 return self._fold(blobs[0], blobs[1] if len(blobs) > 1 else 0)
             # Clipped values have their maximum where they had it before.
@@ -160,10 +157,6 @@ def _bottoms_by_layer(net: Message) -> list[list[_Version]]:
     return bottoms
 
 
-def _bottoms(net: Message) -> list[_Version]:
-    return [bottom for bottoms in _bottoms_by_layer(net) for bottom in bottoms]
-
-
 def _is_convolution(layer: Message) -> bool:
     """Whether it is a convolution of images with weights of its own, by the default engine."""
     param = layer.convolution_param
@@ -176,7 +169,20 @@ def _is_convolution(layer: Message) -> bool:
     )
 
 
-def _has_constant_statistics(layer: Message) -> bool:
+def factor_and_shift(
+    layer: Message, blobs: Sequence[NDArray[np.float32]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a trained BatchNorm layer does to each channel, two arrays of shape (K,); the factor is
+    not finite where a variance is negative."""
+    mean, variance, batches = (blob.astype(np.float64) for blob in blobs)
+    scale = 1 / batches[0] if batches[0] else 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = 1 / np.sqrt(variance * scale + layer.batch_norm_param.eps)
+    return factor, -mean * scale * factor
+
+
+def has_constant_statistics(layer: Message) -> bool:
+    """Whether a BatchNorm layer of a net that encodes does not depend on the batch."""
     param = layer.batch_norm_param
     return param.use_global_stats or not param.HasField("use_global_stats")
 

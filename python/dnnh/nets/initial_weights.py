@@ -39,9 +39,7 @@ def shared(spec: NetSpec) -> bytes:
     model = pycaffe.messages().NetParameter(name=f"{spec.training_name}_initial")
     for tower in (first, *others):
         for name, blobs in net.params.items():
-            layer = model.layer.add(name=tower + name.removeprefix(first))
-            for blob in blobs:
-                values = layer.blobs.add()
-                values.shape.dim.extend(blob.shape)
-                values.data.extend(blob.data.ravel().tolist())
+            encoder.add_weights(
+                model, tower + name.removeprefix(first), [blob.data for blob in blobs]
+            )
     return model.SerializeToString()

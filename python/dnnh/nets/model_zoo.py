@@ -54,12 +54,11 @@ class ZooNet:
 
 def _krizhevsky(tower: Tower, normalizes_pooled: bool) -> None:
     def pool_and_normalize(number: int) -> None:
-        steps = [
-            lambda: tower.pool(f"pool{number}", "MAX", 3, 2),
-            lambda: tower.normalize_channels(f"norm{number}"),
-        ]
-        for step in steps if normalizes_pooled else reversed(steps):
-            step()
+        if not normalizes_pooled:
+            tower.normalize_channels(f"norm{number}")
+        tower.pool(f"pool{number}", "MAX", 3, 2)
+        if normalizes_pooled:
+            tower.normalize_channels(f"norm{number}")
 
     tower.channel_bias(MEAN)
     tower.convolution("conv1", 96, 11, stride=4)

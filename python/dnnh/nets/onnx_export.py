@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dnnh import files, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import encoder
+from dnnh.nets import encoder, fusion
 from dnnh.nets.towers import Message
 
 OPSET = 18  # the first whose Resize has antialias
@@ -284,33 +284,33 @@ def _pooling(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
 
 
 def _batch_norm(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
-    if layer.batch_norm_param.HasField("use_global_stats") and (
-        not layer.batch_norm_param.use_global_stats
-    ):
+    if not fusion.has_constant_statistics(layer):
         raise UserError(f"the layer '{layer.name}' normalizes by each batch; that is not exported")
-    mean, variance, batches = (blob.astype(np.float64) for blob in blobs)
-    scale = 1 / batches[0] if batches[0] else 0
-    factor = 1 / np.sqrt(variance * scale + layer.batch_norm_param.eps)
-    shape = (-1, *(1 for _ in graph.shape(layer)[2:]))
-    shift = (-mean * scale * factor).reshape(shape)
-    graph.set(layer, graph.affine(graph.value(layer), factor.reshape(shape), shift))
-
-
-def _scale(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
-    axis = layer.scale_param.axis % len(graph.shape(layer))
-    if not blobs or len(layer.bottom) > 1:
-        raise UserError(f"the layer '{layer.name}' scales by another blob; that is not exported")
-    ones = (1,) * (len(graph.shape(layer)) - axis - blobs[0].ndim)
-    factor, shift = (blob.reshape(blob.shape + ones) for blob in (*blobs, np.zeros(1))[:2])
+    factor, shift = (
+        _along(graph, layer, 1, values) for values in fusion.factor_and_shift(layer, blobs)
+    )
     graph.set(layer, graph.affine(graph.value(layer), factor, shift))
 
 
+def _along(graph: _Graph, layer: Message, axis: int, values: NDArray) -> NDArray:
+    """Values of some axes of what a layer reads, from ``axis`` on, shaped for all of them."""
+    axes = len(graph.shape(layer))
+    return values.reshape(values.shape + (1,) * (axes - axis % axes - values.ndim))
+
+
+def _scale(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
+    if not blobs or len(layer.bottom) > 1:
+        raise UserError(f"the layer '{layer.name}' scales by another blob; that is not exported")
+    axis = layer.scale_param.axis
+    factor, *shift = (_along(graph, layer, axis, blob) for blob in blobs)
+    graph.set(layer, graph.affine(graph.value(layer), factor, shift[0] if shift else 0))
+
+
 def _bias(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
-    axis = layer.bias_param.axis % len(graph.shape(layer))
     if not blobs or len(layer.bottom) > 1:
         raise UserError(f"the layer '{layer.name}' adds another blob; that is not exported")
-    ones = (1,) * (len(graph.shape(layer)) - axis - blobs[0].ndim)
-    graph.set(layer, graph.affine(graph.value(layer), 1, blobs[0].reshape(blobs[0].shape + ones)))
+    shift = _along(graph, layer, layer.bias_param.axis, blobs[0])
+    graph.set(layer, graph.affine(graph.value(layer), 1, shift))
 
 
 def _lrn(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
