@@ -90,7 +90,7 @@ endef
 	  "error: $(SYSTEM_PYTHON) is too old or missing ($$($(SYSTEM_PYTHON) --version 2>&1)); this needs Python $(OLDEST_PYTHON) or newer, for which Boost.Python is built: name it with SYSTEM_PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Making the Python environment .venv"
 	@$(SYSTEM_PYTHON) -m venv .venv || { echo "error: $(SYSTEM_PYTHON) cannot make a virtual environment; install python3-venv" >&2; exit 1; }
-	$(call install,.)
+	$(call install,.[caffe])
 	@touch $@
 
 .venv/installed-tests: .venv/installed

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dnnh import errors
 from dnnh.data import datasets, splits
 from dnnh.evaluation import metrics
-from dnnh.nets import encoder
+from dnnh.nets import caffe_encoder, encoder
 
 import harness
 
@@ -52,7 +52,7 @@ def main():
 
 def measure(method, bits, dataset, rows):
     """The figures of one net, in the order of the table's columns."""
-    net = encoder.Encoder(*harness.released(method, bits))
+    net = caffe_encoder.CaffeEncoder(*harness.released(method, bits))
     relaxed = np.concatenate(
         [
             net.unrounded_outputs(dataset.images[rows[i : i + encoder.BATCH]])

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from dnnh import errors, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import encoder, onnx_export, pretrained, prototxt
+from dnnh.nets import caffe_encoder, encoder, onnx_export, pretrained, prototxt
 
 import harness
 
@@ -132,7 +132,7 @@ def _deploy_and_weights(net):
 
 
 def _caffe(net, model):
-    return encoder.Encoder(*_deploy_and_weights(net)).outputs
+    return caffe_encoder.CaffeEncoder(*_deploy_and_weights(net)).outputs
 
 
 def _onnxruntime(net, model):

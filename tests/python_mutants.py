@@ -353,8 +353,10 @@ _EDITS = {
         "encoder: corner instead of centre": (
             "(images.shape[1] - height) // 2",
             "0",
-            "nets/test_encoder.py::test_larger_images_give_their_middle",
+            "nets/test_caffe_encoder.py::test_larger_images_give_their_middle",
         ),
+    },
+    "nets/caffe_encoder.py": {
         "encoder: threads mixed": (
             "        with self._running:\n            pycaffe.use",
             "        if True:\n            pycaffe.use",
@@ -363,7 +365,7 @@ _EDITS = {
         "encoder: weights of another net": (
             "if shapes != expected:",
             "if False:",
-            "nets/test_encoder.py::test_weights_of_another_length",
+            "nets/test_caffe_encoder.py::test_weights_of_another_length",
         ),
     },
     "nets/averaging.py": {
@@ -436,6 +438,40 @@ _EDITS = {
             "if network.sha1 and (sha1 := files.sha1(path)) != network.sha1:",
             "if (sha1 := network.sha1) is None:",
             "nets/test_model_zoo.py::test_files_of_something_else",
+        ),
+    },
+    "nets/onnx_encoder.py": {
+        "onnx: rounded codes weigh the bits": (
+            "CODES if rounded else UNROUNDED",
+            "CODES",
+            "nets/test_onnx_encoder.py::test_it_encodes_as_caffe_does",
+        ),
+        "onnx: weights in other files": (
+            "if any(tensor.external_data",
+            "if False and any(tensor.external_data",
+            "nets/test_onnx_encoder.py::test_other_models_are_refused",
+        ),
+        "onnx: any operator": (
+            "if others or",
+            "if",
+            "nets/test_onnx_encoder.py::test_other_models_are_refused",
+        ),
+        "onnx: values of any size": (
+            "if math.prod(sizes) > limits.ONNX_VALUES:",
+            "if False:",
+            "nets/test_onnx_encoder.py::test_other_models_are_refused",
+        ),
+    },
+    "nets/runtimes.py": {
+        "runtimes: weights of another training": (
+            "if is_of_net and texts == wanted and",
+            "if is_of_net and",
+            "nets/test_onnx_encoder.py::test_the_net_of_an_index",
+        ),
+        "runtimes: the database's sub-network for queries": (
+            ' and found.tower != "database"',
+            "",
+            "nets/test_onnx_encoder.py::test_the_net_of_an_index",
         ),
     },
     "nets/onnx_export.py": {

@@ -6,10 +6,14 @@
   python tools/encode.py --images photos --dataset photos --schedule short --output index.h5
   python tools/encode.py --images photos --output photos.index --engine spark --master 'local[2]'
   python tools/encode.py --images photos --output photos.index.h5 --net efficientnet_lite0
+  python tools/encode.py --images photos --output photos.index.h5 --model dnnh_plus_48.onnx
 
 --net needs no training: a shallow method (--hash) hashes features of a network that others have
 trained, and is fitted to the images themselves. `tools/get_model.py` fetches the network. Codes of
 two indexes can be compared if the second was made with --hash-of and the first.
+
+--model FILE.onnx encodes without Caffe: the model, which tools/export.py wrote, says which net it is,
+and may be one that gives features.
 
 --images is a folder, a CSV file (each row a path and labels, if any) or an LMDB. Images that
 cannot be read are counted, listed and skipped. Run the same command again after an interruption
@@ -19,6 +23,7 @@ Spark on any number of machines, a folder of Parquet files with the same codes.
 
 import argparse
 import contextlib
+import dataclasses
 import pathlib
 
 from tqdm import tqdm
@@ -28,47 +33,46 @@ from dnnh.baselines import METHODS
 from dnnh.baselines.base import Hasher
 from dnnh.data import sources
 from dnnh.errors import UserError
-from dnnh.nets import pretrained, prototxt, weights
-from dnnh.nets.encoder import Encoder
+from dnnh.nets import onnx_encoder, runtimes, specs, weights
+from dnnh.nets.runtimes import RunningNet
 from dnnh.retrieval import (
     feature_hash,
     image_groups,
     index_files,
     parquet,
-    retriever,
     spark_encoding,
     spark_session,
 )
 from dnnh.retrieval.feature_hash import HashedFeatures
-from dnnh.retrieval.image_groups import Outputs
-from dnnh.retrieval.image_index import NetInfo
-from dnnh.retrieval.index_writer import IndexWriter, Kept
+from dnnh.retrieval.index_writer import IndexWriter
 from dnnh.retrieval.spark_encoding import Counts
 
 
 def main() -> None:
     arguments = parse_arguments()
     check_places(arguments)
-    if arguments.net or arguments.hash_of:
-        encode_features(arguments)
+    if arguments.engine == "spark":
+        encode_on_spark(arguments)
         return
+    net, kept = open_net(arguments)
+    print(f"model: {net.description}")
+    atomic_files.refuse_overwriting(
+        [arguments.output], [net.path, arguments.images, arguments.hash_of]
+    )
+    counts = encode_here(arguments, net, kept)
+    report(arguments.output, counts, net.info.bits, f"{arguments.output}.skipped.txt")
+
+
+def encode_on_spark(arguments: argparse.Namespace) -> None:
     spec = cli.net_spec(arguments)
     model = weights.find_weights(spec, arguments.model)
     atomic_files.refuse_overwriting([arguments.output], [model.path, arguments.images])
     print(f"model: {model.description}")
-    output = arguments.output
-    if arguments.engine == "spark":
-        with spark_session.session(arguments.master or spark_session.MASTER) as session:
-            counts = spark_encoding.encode(
-                session, arguments.images, spec, model.path, output, arguments.gpu
-            )
-        report(output, counts, spec.bits, "its column skipped says why")
-        return
-    # The last sub-network encodes the database, where there are two (section 4.4).
-    encoder = Encoder(prototxt.deploy_text(spec, spec.config.towers[-1]), model.path, arguments.gpu)
-    net = NetInfo(spec.bits, spec.dataset, spec.method, spec.schedule, files.sha256(model.path))
-    counts = encode_here(arguments, spec.config.input, encoder.outputs, net)
-    report(output, counts, spec.bits, f"{output}.skipped.txt")
+    with spark_session.session(arguments.master or spark_session.MASTER) as session:
+        counts = spark_encoding.encode(
+            session, arguments.images, spec, model.path, arguments.output, arguments.gpu
+        )
+    report(arguments.output, counts, spec.bits, "its column skipped says why")
 
 
 def report(output: pathlib.Path, counts: Counts, bits: int, reasons: str) -> None:
@@ -91,11 +95,10 @@ def parse_arguments() -> argparse.Namespace:
         help="the index to write: an HDF5 file, or a folder by Spark",
     )
     cli.add_net_options(parser)
-    cli.add_model_option(parser)
+    cli.add_model_option(parser, takes_onnx=True)
+    cli.add_runtime_option(parser)
     cli.add_gpu_option(parser)
-    parser.add_argument(
-        "--net", choices=pretrained.NETWORKS, help="hash features of this pretrained network"
-    )
+    cli.add_pretrained_options(parser, "hash features of this pretrained network")
     parser.add_argument(
         "--hash",
         choices=feature_hash.HASHES,
@@ -109,12 +112,6 @@ def parse_arguments() -> argparse.Namespace:
         help="hash as this index of --net does, by the same network and method, without fitting",
     )
     parser.add_argument(
-        "--size",
-        type=int,
-        help="height and width at which a pretrained network sees the images (default: 225 for "
-        "efficientnet_lite0; the others take their own alone)",
-    )
-    parser.add_argument(
         "--engine",
         choices=("here", "spark"),
         default="here",
@@ -126,25 +123,25 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--force", action="store_true", help="replace the output")
     arguments = parser.parse_args()
-    if arguments.net or arguments.hash_of:
-        option = "--net" if arguments.net else "--hash-of"
-        for other in cli.given(arguments, ("dataset", "method", "schedule", "model", "master")):
-            raise UserError(
-                f"{other} is for nets that were trained here; leave it out with {option}"
-            )
-        if arguments.engine == "spark":
-            raise UserError(
-                f"--engine spark encodes with nets that were trained here, not with {option}"
-            )
+    if arguments.net:
+        for other in cli.given(
+            arguments, ("dataset", "method", "schedule", "model", "runtime", "hash_of", "master")
+        ):
+            raise UserError(f"{other} does not go with --net; leave one of them out")
+    elif arguments.size is not None:
+        raise UserError("--size goes with --net")
+    elif arguments.hash and runtimes.choose(arguments.runtime, arguments.model) == "caffe":
+        raise UserError("--hash goes with --net, or with an ONNX model that gives features")
     if arguments.hash_of:
-        for other in cli.given(arguments, ("net", "hash", "size", "bits")):
+        for other in cli.given(
+            arguments, ("hash", "bits", "dataset", "method", "schedule", "master")
+        ):
             raise UserError(f"{other} is as the index has it; leave it out with --hash-of")
-    elif arguments.net:
-        size = pretrained.NETWORKS[arguments.net].size
-        cli.fill_in(arguments, bits=cli.DEFAULTS["bits"], hash="itq", size=size)
-    else:
-        for option in cli.given(arguments, ("hash", "size")):
-            raise UserError(f"{option} goes with --net")
+    if arguments.engine == "spark":
+        for other in cli.given(arguments, ("net", "hash_of", "hash")):
+            raise UserError(f"{other} is for this process, not for --engine spark")
+        if runtimes.choose(arguments.runtime, arguments.model) != "caffe":
+            raise UserError("--engine spark encodes by Caffe; name a .caffemodel with --model")
     return arguments
 
 
@@ -169,49 +166,67 @@ def check_places(arguments: argparse.Namespace) -> None:
         raise UserError("--master is for --engine spark")
 
 
-def encode_features(arguments: argparse.Namespace) -> None:
-    """Hash features of a pretrained network."""
-    output = arguments.output
+def open_net(arguments: argparse.Namespace) -> tuple[RunningNet, HashedFeatures | None]:
+    """The net that encodes; and, where it gives features, what hashes them."""
     if arguments.hash_of:
-        atomic_files.refuse_overwriting([output], [arguments.hash_of])
         with contextlib.closing(index_files.load(arguments.hash_of)) as index:
             if index.hasher is None:
                 raise UserError(f"{arguments.hash_of} was not made with --net; name its --model")
-            net, kept = index.net, _kept(index.net.method, index.hasher, is_fitted=True)
-            net_input, encoder = retriever.feature_network(index, arguments.gpu)
+            net = runtimes.of_index(index.net, arguments.runtime, arguments.model, arguments.gpu)
+            return hashing(net, index.hasher, is_fitted=True)
+    if arguments.net:
+        net = runtimes.features_by_caffe(
+            arguments.net, cli.pretrained_size(arguments), arguments.gpu
+        )
+    elif runtimes.choose(arguments.runtime, arguments.model) == "onnx":
+        net = open_onnx(arguments)
     else:
-        name, net_input = arguments.net, pretrained.feature_input(arguments.net, arguments.size)
-        model = pretrained.path_of(name)
-        encoder = pretrained.feature_encoder(name, arguments.size, gpu=arguments.gpu)
-        size = f"{arguments.size} pixels"
-        net = NetInfo(arguments.bits, pretrained.DATASET, name, size, files.sha256(model))
-        kept = _kept(name, METHODS[arguments.hash](arguments.bits))
-    atomic_files.refuse_overwriting([output], [pretrained.path_of(net.method), arguments.images])
-    counts = encode_here(arguments, net_input, encoder.outputs, net, kept)
-    report(output, counts, net.bits, f"{output}.skipped.txt")
+        spec = cli.net_spec(arguments)
+        model = weights.find_weights(spec, arguments.model)
+        net = runtimes.by_caffe(spec, model, "database", arguments.gpu)
+    if net.gives_features:
+        bits = arguments.bits or specs.DEFAULT_BITS
+        return hashing(net, METHODS[arguments.hash or "itq"](bits))
+    if arguments.hash:
+        raise UserError(f"--hash is for features, and {net.path} gives codes; leave it out")
+    return net, None
 
 
-def _kept(name: str, hasher: Hasher, is_fitted: bool = False) -> HashedFeatures:
-    return HashedFeatures(hasher, pretrained.NETWORKS[name].features, is_fitted)
+def open_onnx(arguments: argparse.Namespace) -> RunningNet:
+    """The net of an ONNX model, which says itself what it is."""
+    if arguments.gpu is not None:
+        raise UserError("--gpu is for Caffe; leave it out with --runtime onnx")
+    if arguments.model is None:
+        return runtimes.by_onnx(runtimes.read_exported(cli.net_spec(arguments), "database"))
+    net = runtimes.by_onnx(onnx_encoder.read(arguments.model))
+    options = ("dataset", "method", "schedule", *("bits",) * (not net.gives_features))
+    for option in cli.given(arguments, options):
+        raise UserError(f"{option} is as {arguments.model} has it; leave it out")
+    return net
+
+
+def hashing(
+    net: RunningNet, hasher: Hasher, is_fitted: bool = False
+) -> tuple[RunningNet, HashedFeatures]:
+    """A net that gives features, as one whose codes have the hasher's bits; and what hashes."""
+    kept = HashedFeatures(hasher, net.encoder.bits, is_fitted)
+    info = dataclasses.replace(net.info, bits=hasher.bits)
+    return dataclasses.replace(net, info=info), kept
 
 
 def encode_here(
-    arguments: argparse.Namespace,
-    net_input: sources.InputSize,
-    outputs: Outputs,
-    net: NetInfo,
-    kept: Kept | None = None,
+    arguments: argparse.Namespace, net: RunningNet, kept: HashedFeatures | None
 ) -> Counts:
     """Encode the images of a source in this process."""
     source = arguments.images
     images = sources.items(source)
-    writer = IndexWriter(arguments.output, net, str(files.resolved(source)), kept)
+    writer = IndexWriter(arguments.output, net.info, str(files.resolved(source)), kept)
     if writer.seen:
         print(f"resuming after {writer.seen:,} images")
         writer.advance(images)
     with tqdm(initial=writer.seen, unit=" images", desc="encoding") as progress:
-        for group in image_groups.read_groups(images, net_input):
-            writer.add(group, outputs)
+        for group in image_groups.read_groups(images, net.input):
+            writer.add(group, net.encoder.outputs)
             progress.update(len(group.items))
     skipped = writer.finish()
     return Counts(writer.state.encoded, skipped)

@@ -29,7 +29,8 @@ from dnnh.evaluation import codes as codes_files
 from dnnh.evaluation import report, result_folder, results
 from dnnh.evaluation.codes import Codes
 from dnnh.evaluation.results import Result
-from dnnh.nets import encoder, prototxt, weights
+from dnnh.nets import prototxt, weights
+from dnnh.nets.caffe_encoder import CaffeEncoder
 from dnnh.nets.weights import Weights
 
 ENCODING_OPTIONS = (
@@ -178,7 +179,7 @@ def encode(arguments: argparse.Namespace) -> tuple[Codes, Dataset, Weights]:
     # One net for both, or two of which the first encodes queries (section 4.4).
     towers = spec.config.towers
     encoders = [
-        encoder.Encoder(prototxt.deploy_text(spec, tower), model.path, arguments.gpu)
+        CaffeEncoder(prototxt.deploy_text(spec, tower), model.path, arguments.gpu)
         for tower in towers
     ]
     query_codes = encoders[0].encode(dataset.images, "encoding queries", queries)

@@ -3,13 +3,16 @@
   pip install -e '.[onnx]'
   python tools/export.py --method dnnh_plus --bits 48 --output dnnh_plus_48.onnx
   python tools/export.py --method dnnh_plus --bits 48 --output dnnh_plus_48.onnx --compare 1000
+  python tools/export.py --net efficientnet_lite0 --output efficientnet_lite0.onnx
 
 Input: images, uint8 of shape (n, height, width, channels). Outputs: codes, the relaxed codes,
-float32 of shape (n, bits); and bits, the packed ones, uint8 of shape (n, ceil(bits / 8)), the least
-significant bit first. The model's metadata has the method, the data set, the number of bits and the
-SHA-256 of the weights.
+float32 of shape (n, bits); bits, the packed ones, uint8 of shape (n, ceil(bits / 8)), the least
+significant bit first; and unrounded, the relaxed codes before the piece-wise threshold. A network
+that gives features (--net) has one output, features, float32 of shape (n, d). The model's metadata
+says which net it is, and has the SHA-256 of the weights. `tools/encode.py --model` takes it.
 """
 
+import argparse
 import importlib.util
 import pathlib
 import sys
@@ -20,7 +23,8 @@ from tqdm import tqdm
 from dnnh import atomic_files, cli, errors, packed_codes
 from dnnh.data import datasets
 from dnnh.errors import UserError
-from dnnh.nets import encoder, onnx_export, prototxt, weights
+from dnnh.nets import encoder, onnx_encoder, onnx_export, pretrained, prototxt, runtimes, weights
+from dnnh.nets.caffe_encoder import CaffeEncoder
 from dnnh.nets.specs import NetSpec
 
 BATCH = 100
@@ -28,6 +32,17 @@ CLOSE = 1e-5  # what rounding may change
 
 
 def main() -> None:
+    arguments = parse_arguments()
+    for package in ("onnx", "onnxruntime")[: 1 if arguments.compare is None else 2]:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"the package {package} is not installed; pip install -e '.[onnx]'")
+    if arguments.net:
+        export_features(arguments)
+    else:
+        export_codes(arguments)
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     cli.add_net_options(parser)
     cli.add_model_option(parser)
@@ -36,8 +51,12 @@ def main() -> None:
         choices=("query", "database"),
         help="of a net with two sub-networks (default: database)",
     )
+    cli.add_pretrained_options(parser, "export this pretrained network, which gives features")
     parser.add_argument(
-        "--output", type=pathlib.Path, required=True, help="the .onnx file to write"
+        "--output",
+        type=pathlib.Path,
+        help="the .onnx file to write (default: snapshots/NAME.onnx, where encode.py --runtime "
+        "onnx finds it)",
     )
     parser.add_argument(
         "--compare",
@@ -47,38 +66,76 @@ def main() -> None:
         "count the bits that differ",
     )
     arguments = parser.parse_args()
-    spec = cli.net_spec(arguments)
     if arguments.compare is not None and arguments.compare < 1:
         raise UserError(f"--compare {arguments.compare}: it is 1 or more")
-    for package in ("onnx", "onnxruntime")[: 1 if arguments.compare is None else 2]:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"the package {package} is not installed; pip install -e '.[onnx]'")
-    tower = f"{arguments.tower}_" if arguments.tower else spec.config.towers[-1]
-    deploy = prototxt.deploy_text(spec, tower)
+    if arguments.net:
+        codes_only = ("dataset", "method", "bits", "schedule", "model", "tower", "compare")
+        for option in cli.given(arguments, codes_only):
+            raise UserError(f"{option} is for nets that give codes; leave it out with --net")
+    return arguments
+
+
+def export_features(arguments: argparse.Namespace) -> None:
+    name, size = arguments.net, cli.pretrained_size(arguments)
+    deploy = prototxt.as_text(pretrained.feature_net(name, size))
+    metadata = {
+        "dataset": pretrained.DATASET,
+        "method": name,
+        "schedule": pretrained.schedule_of(size),
+        "tower": "",
+        "stored_size": size,
+    }
+    write(arguments.output or runtimes.exported_path(name), deploy, pretrained.find(name), metadata)
+
+
+def export_codes(arguments: argparse.Namespace) -> None:
+    spec = cli.net_spec(arguments)
+    towers = spec.config.towers
+    if arguments.tower and len(towers) == 1:
+        raise UserError(f"--tower is for two sub-networks; {spec.method} has one")
+    tower = f"{arguments.tower}_" if arguments.tower else towers[-1]
+    side = tower.removesuffix("_")
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
-    atomic_files.refuse_overwriting([arguments.output], [model.path])
-    metadata = {"method": spec.method, "dataset": spec.dataset, "weights": model.path.name}
-    exported = onnx_export.export(deploy, model.path, metadata)
-    with atomic_files.write_atomically(arguments.output) as partial:
-        partial.write_bytes(exported)
-    print(f"{arguments.output}: {len(exported):,} bytes")
+    metadata = {
+        "dataset": spec.dataset,
+        "method": spec.method,
+        "schedule": spec.schedule,
+        "tower": side,
+        "stored_size": spec.config.input.stored_size,
+    }
+    deploy = prototxt.deploy_text(spec, tower)
+    output = arguments.output or runtimes.exported_path(spec.name, side)
+    exported = write(output, deploy, model.path, metadata)
     if arguments.compare is not None:
-        net = encoder.Encoder(deploy, model.path, fuse=False)
+        net = CaffeEncoder(deploy, model.path, fuse=False)
         compare(spec, exported, net, arguments.compare)
 
 
-def compare(spec: NetSpec, exported: bytes, net: encoder.Encoder, count: int) -> None:
+def write(
+    output: pathlib.Path, deploy: str, model: pathlib.Path, metadata: dict[str, object]
+) -> bytes:
+    """Export a net, and write it; the model's bytes."""
+    atomic_files.refuse_overwriting([output], [model])
+    exported = onnx_export.export(deploy, model, {**metadata, "weights": model.name})
+    with atomic_files.write_atomically(output) as partial:
+        partial.write_bytes(exported)
+    print(f"{output}: {len(exported):,} bytes")
+    return exported
+
+
+def compare(spec: NetSpec, exported: bytes, net: CaffeEncoder, count: int) -> None:
     """Print how many bits differ; exit with an error if any does that is not close to 0.5."""
     import onnxruntime
 
     images = datasets.load(spec.dataset).images[:count]
     session = onnxruntime.InferenceSession(exported)
+    wanted_outputs = [onnx_encoder.CODES, onnx_encoder.BITS]
     differing = far = jumps = 0
     for start in tqdm(range(0, len(images), BATCH), desc="comparing", unit="batch"):
         batch = encoder.centre(images[start : start + BATCH], *net.image_shape)
         wanted = net.outputs(batch)
-        codes, packed = map(np.asarray, session.run(None, {onnx_export.INPUT: batch}))
+        codes, packed = map(np.asarray, session.run(wanted_outputs, {onnx_encoder.INPUT: batch}))
         bits = packed_codes.unpack(packed, net.bits)
         differs = bits != (wanted > 0.5)
         differing += int(differs.sum())

@@ -16,7 +16,8 @@ import numpy as np
 from dnnh import cli, errors, files, paths
 from dnnh.data import datasets, image_database, pseudo_labels, splits
 from dnnh.errors import UserError
-from dnnh.nets import encoder, prototxt, specs, weights
+from dnnh.nets import prototxt, specs, weights
+from dnnh.nets.caffe_encoder import CaffeEncoder
 
 SHARE = 0.5
 
@@ -57,7 +58,7 @@ def main() -> None:
 
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
-    net = encoder.Encoder(prototxt.deploy_text(spec), model.path, arguments.gpu)
+    net = CaffeEncoder(prototxt.deploy_text(spec), model.path, arguments.gpu)
     classes, confidence = pseudo_labels.nearest_classes(
         net.relaxed_codes(dataset.images, "encoding unlabelled images", unlabelled),
         net.relaxed_codes(dataset.images, "encoding training images", labelled),

@@ -52,7 +52,7 @@ def main() -> None:
         weights = None
         if image is not None:
             names = [str(arguments.image)]
-            encoder = QueryEncoder(opened.index, arguments.model, arguments.gpu)
+            encoder = QueryEncoder(opened.index, arguments.model, arguments.runtime, arguments.gpu)
             codes, weights = encoder.encode(image)
         else:
             names, codes = read_queries(arguments.queries, opened.index)

@@ -48,7 +48,9 @@ def main() -> None:
 def open_index(arguments: argparse.Namespace) -> Iterator[OpenedIndex]:
     """Yield what is at --index now."""
     with retriever.open_index(arguments.index, arguments.engine, arguments.address) as opened:
-        yield OpenedIndex(opened, QueryEncoder(opened.index, arguments.model, arguments.gpu))
+        yield OpenedIndex(
+            opened, QueryEncoder(opened.index, arguments.model, arguments.runtime, arguments.gpu)
+        )
 
 
 def parse_arguments() -> argparse.Namespace:

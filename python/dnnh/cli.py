@@ -8,8 +8,9 @@ import argparse
 import pathlib
 from collections.abc import Iterable, Sequence
 
+from dnnh import errors
 from dnnh.data import splits
-from dnnh.nets import specs, weights
+from dnnh.nets import pretrained, runtimes, specs, weights
 from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import spark_session
 
@@ -17,7 +18,8 @@ from dnnh.retrieval import spark_session
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser that describes a tool by the docstring of its file."""
     return argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=errors.as_called(doc or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
@@ -48,13 +50,39 @@ def add_bits_option(parser: argparse.ArgumentParser, many_lengths: bool = False)
     )
 
 
-def add_model_option(parser: argparse.ArgumentParser) -> None:
+def add_model_option(parser: argparse.ArgumentParser, takes_onnx: bool = False) -> None:
     """Add --model: trained weights."""
+    or_onnx = "; or an ONNX model that tools/export.py wrote, which needs no Caffe" * takes_onnx
     parser.add_argument(
         "--model",
         type=pathlib.Path,
-        help=f"weights, a .caffemodel file (default: {weights.DEFAULT_CHOICE})",
+        help=f"weights, a .caffemodel file (default: {weights.DEFAULT_CHOICE})" + or_onnx,
     )
+
+
+def add_runtime_option(parser: argparse.ArgumentParser) -> None:
+    """Add --runtime: what runs the net."""
+    parser.add_argument(
+        "--runtime",
+        choices=runtimes.RUNTIMES,
+        help="what runs the net (default: onnx for a .onnx file and where Caffe is not built)",
+    )
+
+
+def add_pretrained_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --net and --size: a pretrained network, and for what."""
+    parser.add_argument("--net", choices=pretrained.NETWORKS, help=what)
+    parser.add_argument(
+        "--size",
+        type=int,
+        help="height and width at which a pretrained network sees the images (default: 225 for "
+        "efficientnet_lite0; the others take their own alone)",
+    )
+
+
+def pretrained_size(arguments: argparse.Namespace) -> int:
+    """--size, or by default that of --net."""
+    return arguments.size or pretrained.NETWORKS[arguments.net].size
 
 
 def add_gpu_option(parser: argparse.ArgumentParser) -> None:
@@ -113,16 +141,18 @@ def add_map_at_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_index_options(parser: argparse.ArgumentParser, engines: Sequence[str]) -> None:
-    """Add --index, --model, --engine, --address and, for Spark, --master: what is searched."""
+    """Add --index, --model, --runtime, --engine, --address and, for Spark, --master: what is
+    searched."""
     parser.add_argument(
         "--index", type=pathlib.Path, required=True, help="an index of encoded images"
     )
     parser.add_argument(
         "--model",
         type=pathlib.Path,
-        help="the weights that the index was encoded with (default: found in snapshots/ and "
-        "models/)",
+        help="the weights that the index was encoded with, or the ONNX model of them (default: "
+        "found in snapshots/ and models/)",
     )
+    add_runtime_option(parser)
     parser.add_argument(
         "--engine",
         default="numpy",

@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 import select
 import sys
 from collections.abc import Callable
 
 SHOWN_LETTERS = 150  # of a word in a message, at its start
+COMMAND = "dnnh"  # dnnh.console
 
 
 class UserError(Exception):
@@ -33,6 +35,14 @@ def printable(text: str) -> str:
     )
 
 
+def as_called(text: str) -> str:
+    """Text in which tools have the names that they are called by: ``dnnh encode`` for
+    ``python tools/encode.py`` where that command runs."""
+    if not sys.argv[0].startswith(f"{COMMAND} "):
+        return text
+    return re.sub(r"(python )?\btools/(\w+)\.py", rf"{COMMAND} \2", text)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a tool's ``main()``; print a UserError as one sentence and exit with 1.
 
@@ -53,7 +63,7 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(141)
     except (UserError, OSError) as error:
         # Messages of libraries may have several lines.
-        sys.exit("error: " + " ".join(map(_shortened, printable(str(error)).split())))
+        sys.exit("error: " + " ".join(map(_shortened, printable(as_called(str(error))).split())))
     except KeyboardInterrupt:
         sys.exit("stopped")
 

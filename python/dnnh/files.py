@@ -15,6 +15,8 @@ from typing import IO, Any
 from dnnh import limits
 from dnnh.errors import UserError
 
+DIGEST_BYTES = 1 << 20  # that are read at a time
+
 StrPath = str | os.PathLike[str]
 
 
@@ -139,5 +141,8 @@ def sha1(path: StrPath) -> str:
 
 
 def _digest(path: StrPath, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
     with open_regular_file(path) as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        while chunk := file.read(DIGEST_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,8 +1,11 @@
-"""Where things lie in the repository."""
+"""Where things lie in the repository; for a package installed from a wheel, in the current folder."""
 
 import pathlib
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+_PACKAGE = pathlib.Path(__file__).resolve().parent
+_IS_INSTALLED = _PACKAGE.parent.name != "python"
+ROOT = pathlib.Path.cwd() if _IS_INSTALLED else _PACKAGE.parents[1]
+TOOLS = _PACKAGE / "tools" if _IS_INSTALLED else ROOT / "tools"
 DATA = ROOT / "data"
 MODELS = ROOT / "models"
 PROTOTXT = ROOT / "prototxt"

@@ -34,7 +34,7 @@ from dnnh.data import (
 from dnnh.data.dataset import EncodedImages
 from dnnh.errors import UserError
 from dnnh.evaluation import codes, comparison, metrics
-from dnnh.nets import encoder, prototxt, torch_weights, training_log
+from dnnh.nets import caffe_encoder, prototxt, torch_weights, training_log
 from dnnh.retrieval import image_groups, index_files, index_writer
 from dnnh.retrieval.engines import storage
 
@@ -206,7 +206,7 @@ def _features(folder: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def _weights(folder: pathlib.Path, path: pathlib.Path) -> None:
-    net = encoder.Encoder((folder / "net.prototxt").read_text(), path)
+    net = caffe_encoder.CaffeEncoder((folder / "net.prototxt").read_text(), path)
     net.outputs(seeds.IMAGES)
 
 

@@ -27,9 +27,9 @@ from dnnh.data import datasets, datums, image_database, sources, splits, triplet
 from dnnh.data.dataset import Dataset, ImageFiles
 from dnnh.evaluation import codes, metrics, results
 from dnnh.nets import pretrained, pycaffe
+from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import feature_hash, image_groups, index_writer, parquet
 from dnnh.retrieval.engines import storage
-from dnnh.retrieval.image_index import NetInfo
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (9, 11, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from dnnh import paths
 from dnnh.errors import UserError
 from dnnh.nets import onnx_export, specs
-from dnnh.nets.encoder import Encoder
+from dnnh.nets.caffe_encoder import CaffeEncoder
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 
 sys.path.append(str(paths.ROOT / "benchmarks"))  # for what they share
@@ -69,7 +69,7 @@ def test_programs_that_encode_give_the_same_codes(program, tmp_path, monkeypatch
     model.write_bytes(onnx_export.export(deploy, weights, {}))
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     run = getattr(encoding, f"_{program}")("dnnh_plus", model)
-    wanted = Encoder(deploy, weights).outputs(images)
+    wanted = CaffeEncoder(deploy, weights).outputs(images)
     assert np.abs(run(images) - wanted).max() < 1e-5
 
 

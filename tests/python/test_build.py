@@ -95,7 +95,7 @@ def test_a_python_that_is_too_old(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     python = tmp_path / "python3"
-    python.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.10.12\nexit 1\n')
+    python.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2\nexit 1\n')
     python.chmod(0o755)
     made = subprocess.run(
         ["make", "SKIP_PACKAGES=1", f"SYSTEM_PYTHON={python}", ".venv/installed"],
@@ -103,7 +103,7 @@ def test_a_python_that_is_too_old(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert "is too old or missing (Python 3.10.12); this needs Python 3.11 or newer" in made.stderr
+    assert "is too old or missing (Python 3.9.2); this needs Python 3.10 or newer" in made.stderr
     assert made.returncode != 0 and not (tmp_path / ".venv/pyvenv.cfg").exists()
 
 

@@ -20,7 +20,7 @@ from dnnh.errors import UserError
 from dnnh.evaluation import codes as codes_files
 from dnnh.evaluation import results
 from dnnh.evaluation.codes import Codes
-from dnnh.nets import configs, encoder, net_config, prototxt
+from dnnh.nets import caffe_encoder, configs, net_config, prototxt
 from dnnh.nets.specs import net_spec
 from dnnh.paths import ROOT
 
@@ -256,7 +256,7 @@ def test_onednn_trains_as_caffe_itself_does(tmp_path, monkeypatch):
 
 
 def test_a_net_is_exported(tmp_path):
-    net = encoder.build(prototxt.deploy_net(net_spec("digits", bits=12)))
+    net = caffe_encoder.build(prototxt.deploy_net(net_spec("digits", bits=12)))
     net.save(str(tmp_path / "net.caffemodel"))
     names = ("--dataset", "digits", "--bits", 12, "--model", tmp_path / "net.caffemodel")
     output = tmp_path / "net.onnx"
@@ -267,7 +267,9 @@ def test_a_net_is_exported(tmp_path):
     said = run("export.py", *names, "--output", output, "--compare", 0, status=1)
     assert "--compare 0: it is 1 or more" in said
     said = run("export.py", *names, "--output", tmp_path / "net.caffemodel", status=1)
-    assert "net.caffemodel" in said and encoder.read_weights(tmp_path / "net.caffemodel").layer
+    assert (
+        "net.caffemodel" in said and caffe_encoder.read_weights(tmp_path / "net.caffemodel").layer
+    )
     names = ("--dataset", "digits", "--bits", 13, "--model", tmp_path / "net.caffemodel")
     assert "does not fit the net" in run("export.py", *names, "--output", output, status=1)
     assert output.stat().st_size == size  # the last one that was right
@@ -309,7 +311,7 @@ def test_variants_train_and_encode(tmp_path, monkeypatch, method):
     for bits in config.joint_lengths or (12,):
         spec = net_spec("digits", method, bits)
         for tower in config.towers:
-            net = encoder.Encoder(
+            net = caffe_encoder.CaffeEncoder(
                 prototxt.deploy_text(spec, tower), tmp_path / "net_iter_4.caffemodel"
             )
             codes[bits, tower] = net.encode(images)
@@ -334,7 +336,9 @@ def test_the_two_stages_of_cnnh(tmp_path, monkeypatch):
     image_database.write_images(tmp_path / "images", digits.images[rows], target_codes, {})
     train(tmp_path, digits_net(tmp_path / "images", "cnnh_star"), 150, rate=0.1)
     spec = net_spec("digits", "cnnh_star", 12)
-    net = encoder.Encoder(prototxt.deploy_text(spec), tmp_path / "net_iter_150.caffemodel")
+    net = caffe_encoder.CaffeEncoder(
+        prototxt.deploy_text(spec), tmp_path / "net_iter_150.caffemodel"
+    )
     codes = net.encode(digits.images[rows])
     assert (packed_codes.unpack(codes, 12) == target_codes).mean() > 0.95
 
@@ -354,7 +358,7 @@ def test_queries_are_encoded_by_the_first_tower(monkeypatch):
         def encode(self, images, description, rows):
             return np.full((len(rows), 2), self.code, np.uint8)
 
-    monkeypatch.setattr(evaluate.encoder, "Encoder", FakeEncoder)
+    monkeypatch.setattr(evaluate, "CaffeEncoder", FakeEncoder)
     command = "evaluate.py --dataset digits --method dnnh_two_towers --bits 12 --model README.md"
     monkeypatch.setattr("sys.argv", command.split())
     codes, _, _ = evaluate.encode(evaluate.parse_arguments())
@@ -437,7 +441,7 @@ def test_pseudo_labels_are_of_no_query(tmp_path, monkeypatch, capsys, split_name
             encoded.append(rows)
             return np.eye(10, dtype=np.float32)[digits.labels[rows]]
 
-    monkeypatch.setattr(command.encoder, "Encoder", FakeEncoder)
+    monkeypatch.setattr(command, "CaffeEncoder", FakeEncoder)
     words = f"make_pseudo_labels.py --dataset digits --method dnnh --split {split_name}"
     output = tmp_path / "images"
     monkeypatch.setattr(

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from dnnh import packed_codes
 from dnnh.errors import UserError
 from dnnh.evaluation import metrics
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Floats = NDArray[np.floating[Any]]  # float64, unless a comment says otherwise
 
@@ -46,7 +49,7 @@ class Hasher(abc.ABC):
         self.bits = bits
         self.seed = seed
 
-    def fit(self, features: ArrayLike, labels: ArrayLike | None = None) -> Self:
+    def fit(self, features: ArrayLike, labels: ArrayLike | None = None) -> "Self":
         """Learn from features.
 
         Parameters
@@ -92,7 +95,7 @@ class Hasher(abc.ABC):
         return parameters
 
     @classmethod
-    def restored(cls, bits: int, parameters: Mapping[str, NDArray]) -> Self:
+    def restored(cls, bits: int, parameters: Mapping[str, NDArray]) -> "Self":
         """A fitted method from its :meth:`parameters`.
 
         Raises
@@ -307,7 +310,7 @@ class Anchors:
     PARTS = ("anchors", "spread", "mean")
 
     @classmethod
-    def restored(cls, parts: Mapping[str, NDArray]) -> Self:
+    def restored(cls, parts: Mapping[str, NDArray]) -> "Self":
         """A kernel from its :meth:`parameters`."""
         kernel = cls.__new__(cls)
         kernel.anchors, kernel.mean = parts["anchors"], parts["mean"]

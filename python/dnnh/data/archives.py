@@ -17,7 +17,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Container, Iterator
-from typing import Self
 
 from dnnh import files, limits
 from dnnh.data.image_folders import is_hidden
@@ -95,7 +94,7 @@ class Archive(abc.ABC):
     def close(self) -> None:  # noqa: B027 (a folder has nothing to close)
         """Close the archive's files, if any are open."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Archive":
         return self
 
     def __exit__(self, *error: object) -> None:

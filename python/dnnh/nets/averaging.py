@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dnnh.errors import UserError
-from dnnh.nets import encoder, prototxt
+from dnnh.nets import caffe_encoder, encoder, prototxt
 from dnnh.nets.specs import NetSpec
 from dnnh.nets.towers import Message
 
@@ -43,12 +43,12 @@ def averaged(spec: NetSpec, snapshots: Sequence[pathlib.Path], images: NDArray[n
     """
     if not snapshots:
         raise UserError("there are no snapshots to be averaged; name one or more")
-    net = encoder.build(prototxt.statistics_net(spec))
-    models = [encoder.read_weights(path) for path in snapshots]
+    net = caffe_encoder.build(prototxt.statistics_net(spec))
+    models = [caffe_encoder.read_weights(path) for path in snapshots]
     for path, model in zip(snapshots, models):
-        encoder.load_weights(net, model, path)  # raises where they do not fit
+        caffe_encoder.load_weights(net, model, path)  # raises where they do not fit
     mean = _mean(models, snapshots)
-    encoder.load_weights(net, mean, snapshots[-1])
+    caffe_encoder.load_weights(net, mean, snapshots[-1])
     types = {name: layer.type for name, layer in net.layer_dict.items()}
     normalizing = [name for name in net.params if types[name] == "BatchNorm"]
     if normalizing:

@@ -1,93 +1,39 @@
-"""Images to codes with a trained net, through pycaffe."""
+"""What encodes images: a trained net, whatever runs it (dnnh.nets.runtimes)."""
 
-import os
-import pathlib
-import tempfile
-import threading
-from collections.abc import Iterable, Iterator
+import abc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dnnh import files, limits, packed_codes, prefetch
+from dnnh import packed_codes, prefetch
 from dnnh.errors import UserError
-from dnnh.nets import fusion, pycaffe
-from dnnh.nets.towers import Message
 
 BATCH = 100
 BATCHES_AHEAD = 4  # that are decoded while the net computes
 
 
-class Encoder:
-    """A trained net that encodes images. Thread-safe; calls are serialized.
+class Encoder(abc.ABC):
+    """A trained net that encodes images. Thread-safe.
 
     Bit i of an image is 1 where output i is above 0.5 (Lai et al., CVPR 2015, section 3.4).
-
-    Parameters
-    ----------
-    deploy : str
-        The text of a deploy prototxt with an input ``images`` and one output, the relaxed
-        codes; for example from dnnh.nets.prototxt.deploy_text.
-    weights : path of a .caffemodel
-    gpu : int, optional
-        The GPU to compute on; the CPU by default. A process that is forked cannot use it.
-    fuse : bool
-        Fuse the net (dnnh.nets.fusion), unless it is on a GPU, or DNNH_FUSE or DNNH_ONEDNN is 0.
 
     Attributes
     ----------
     bits : int
-        q, the length of the codes.
+        q, the length of the codes; of a net that gives features, their number.
     image_shape : tuple of int
         Channels, height and width of the images that the net sees.
     bit_weights : float32 array of shape (q,), or None
         What each bit counts in a weighted Hamming distance, of a net that learns it: the squares
         of the weights of its layer ``bit_weights`` (Zhang et al., TIP 2015).
-
-    Raises
-    ------
-    UserError
-        If the prototxt is none, the net does not have one output, or the weights are not a
-        model file or belong to another net; or if the GPU cannot be used.
     """
 
-    def __init__(
-        self,
-        deploy: str,
-        weights: pathlib.Path | str,
-        gpu: int | None = None,
-        fuse: bool = True,
-    ) -> None:
-        self._weights, self._gpu = pathlib.Path(weights), gpu
-        pycaffe.use(gpu)
-        self._running = threading.Lock()  # a Caffe net has one input and one output
-        message = parse(deploy)
-        self._net = build(message)
-        model = read_weights(self._weights)
-        load_weights(self._net, model, self._weights)
-        switches = os.environ.get("DNNH_FUSE"), os.environ.get("DNNH_ONEDNN")
-        if fuse and gpu is None and "0" not in switches:
-            self._net = _fused(message, self._net, self._weights)
-        if len(self._net.outputs) != 1:
-            raise UserError(
-                "a net that encodes images has one output, the codes; this one has "
-                + (", ".join(self._net.outputs) or "none")
-            )
-        self._output = self._net.outputs[0]
-        self._unrounded = next(
-            (
-                layer.bottom[0]
-                for layer in message.layer
-                if layer.type == "PiecewiseThreshold" and list(layer.top) == [self._output]
-            ),
-            self._output,
-        )
-        self.bits: int = self._net.blobs[self._output].shape[1]
-        _, channels, height, width = self._net.blobs["images"].shape
-        self.image_shape = channels, height, width
-        self.bit_weights = _bit_weights(model, self._weights, self._output, self.bits)
+    bits: int
+    image_shape: tuple[int, int, int]
+    bit_weights: NDArray[np.float32] | None = None
 
     def outputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The relaxed codes of a batch of images.
@@ -106,33 +52,28 @@ class Encoder:
         UserError
             If the images do not fit the net, or the outputs are not finite.
         """
-        return self._run_alone(images, self._output)
+        return self._checked(images, rounded=True)
 
     def unrounded_outputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As :meth:`outputs`, before the piece-wise threshold, which rounds values far from 0.5."""
-        return self._run_alone(images, self._unrounded)
+        return self._checked(images, rounded=False)
 
-    def _run_alone(self, images: NDArray[np.uint8], blob: str) -> NDArray[np.float32]:
-        with self._running:
-            pycaffe.use(self._gpu)  # each thread has a mode of its own
-            return self._run(images, blob)
-
-    def _run(self, images: NDArray[np.uint8], wanted: str) -> NDArray[np.float32]:
-        blob = self._net.blobs["images"]
-        images = centre(images, *self.image_shape)
-        # On a GPU cuDNN's algorithms are measured for each new size of a batch.
-        size = len(images) if self._gpu is None else max(BATCH, len(images))
-        if blob.shape[0] != size:
-            blob.reshape(size, *self.image_shape)
-        blob.data[: len(images)] = images.transpose(0, 3, 1, 2)
-        self._net.forward()
-        outputs = self._net.blobs[wanted].data[: len(images)].copy()
+    def _checked(self, images: NDArray[np.uint8], rounded: bool) -> NDArray[np.float32]:
+        outputs = self._run(centre(images, *self.image_shape), rounded)
         if not np.isfinite(outputs).all():
             raise UserError(
-                f"{self._weights} gives outputs that are not finite: its training diverged; take "
+                f"{self._name()} gives outputs that are not finite: its training diverged; take "
                 "an earlier snapshot, and train with a lower learning rate"
             )
         return outputs
+
+    @abc.abstractmethod
+    def _run(self, images: NDArray[np.uint8], rounded: bool) -> NDArray[np.float32]:
+        """The outputs for images of the net's size, after the piece-wise threshold or before it."""
+
+    @abc.abstractmethod
+    def _name(self) -> str:
+        """The file of the weights, for messages."""
 
     def encode(
         self,
@@ -204,134 +145,3 @@ def centre(images: NDArray[np.uint8], channels: int, height: int, width: int) ->
         )
     top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
     return images[:, top : top + height, left : left + width]
-
-
-def parse(deploy: str) -> Message:
-    """The NetParameter of a prototxt's text; Caffe would end the process where it cannot."""
-    from google.protobuf import text_format
-
-    try:
-        return text_format.Parse(deploy, pycaffe.messages().NetParameter())
-    except (text_format.ParseError, RecursionError) as error:
-        raise UserError(f"the deploy prototxt cannot be parsed ({error}); mend it") from error
-
-
-def build(net: Message) -> Any:
-    """The net of a NetParameter, in phase TEST."""
-    from google.protobuf import text_format
-
-    caffe = pycaffe.load()
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".prototxt") as file:
-        file.write(text_format.MessageToString(net))
-        file.flush()
-        return caffe.Net(file.name, caffe.TEST)
-
-
-def fuse(message: Message, net: Any, weights: pathlib.Path) -> tuple[Message, fusion.Weights]:
-    """The NetParameter and the weights of a net, fused: see dnnh.nets.fusion.
-
-    Parameters
-    ----------
-    message : NetParameter
-    net : the net of it, with weights
-    weights : path of their file, for messages
-
-    Raises
-    ------
-    UserError
-        If the weights are those of a training that diverged.
-    """
-    present = pycaffe.messages().NetParameter()
-    present.CopyFrom(message)
-    del present.layer[:]
-    names = set(net._layer_names)  # without those of the phase TRAIN
-    present.layer.extend(layer for layer in message.layer if layer.name in names)
-    params = {name: [blob.data for blob in blobs] for name, blobs in net.params.items()}
-    try:
-        return fusion.fuse(present, params)
-    except UserError as error:
-        raise UserError(f"{weights}: {error}") from error
-
-
-def _fused(message: Message, net: Any, weights: pathlib.Path) -> Any:
-    message, params = fuse(message, net, weights)
-    fused = build(message)
-    for name, blobs in params.items():
-        for blob, values in zip(fused.params[name], blobs, strict=True):
-            blob.data[...] = values
-    return fused
-
-
-def _bit_weights(
-    model: Any, weights: pathlib.Path, codes: str, bits: int
-) -> NDArray[np.float32] | None:
-    """The squares of the values of the layer that weighs the codes of a blob, if there is one."""
-    name = f"{codes.removesuffix('codes')}bit_weights"
-    for layer in model.layer:
-        if layer.name == name:
-            values = np.array(layer.blobs[0].data if layer.blobs else [], np.float32) ** 2
-            if values.shape != (bits,) or not np.isfinite(values).all():
-                raise UserError(
-                    f"{weights} is damaged: its layer '{name}' has {len(values)} weights, or "
-                    f"some that are not finite, for {bits} bits; take another snapshot"
-                )
-            return values
-    return None
-
-
-def read_weights(weights: pathlib.Path) -> Any:
-    """The NetParameter of a model file."""
-    from google.protobuf.message import DecodeError
-
-    message = pycaffe.messages().NetParameter()
-    try:
-        message.ParseFromString(files.read_regular_file(weights, limits.WEIGHTS_BYTES))
-    except (DecodeError, UserError) as error:
-        raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
-    return message
-
-
-def add_weights(model: Message, name: str, blobs: Iterable[NDArray]) -> None:
-    """Add a layer and its blobs to the message of a model file."""
-    layer = model.layer.add(name=name)
-    for blob in blobs:
-        stored = layer.blobs.add()
-        stored.shape.dim.extend(blob.shape)
-        stored.data.extend(blob.ravel().tolist())
-
-
-def load_weights(net: Any, model: Any, weights: pathlib.Path) -> None:
-    """Give a net the weights of a model file's message; each is checked before it is taken.
-
-    Caffe's own reading ends the whole process on a file that it cannot parse and on a
-    blob of another shape or size, and says nothing when no layer's name matches.
-    """
-    for name, blobs in net.params.items():
-        expected = [tuple(blob.shape) for blob in blobs]
-        stored = [layer.blobs for layer in model.layer if layer.name == name and layer.blobs]
-        if len(stored) > 1:
-            raise UserError(
-                f"{weights} is damaged: it has the layer '{name}' {len(stored)} times; take "
-                "another snapshot"
-            )
-        shapes = [tuple(blob.shape.dim) for blob in stored[0]] if stored else "no weights"
-        if shapes != expected:
-            raise UserError(
-                f"{weights} does not fit the net: its layer '{name}' has {shapes}, the net's has "
-                f"{expected}. Is it of another length or method? Try another --bits, --method "
-                "or --model"
-            )
-        for blob, stored_blob in zip(blobs, stored[0]):
-            values = np.array(stored_blob.double_data or stored_blob.data, np.float32)
-            if values.size != blob.data.size:
-                raise UserError(
-                    f"{weights} is damaged: layer '{name}' has {values.size} weights for the "
-                    f"shape {tuple(blob.shape)}; take another snapshot"
-                )
-            if not np.isfinite(values).all():
-                raise UserError(
-                    f"{weights} has weights that are not finite, in its layer '{name}': its "
-                    "training diverged; take an earlier snapshot, and train with a lower learning "
-                    "rate"
-                )
-            blob.data[...] = values.reshape(blob.data.shape)

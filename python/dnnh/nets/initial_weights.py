@@ -9,7 +9,7 @@ import pathlib
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import encoder, prototxt, pycaffe
+from dnnh.nets import caffe_encoder, prototxt, pycaffe
 from dnnh.nets.specs import NetSpec
 
 
@@ -35,11 +35,11 @@ def shared(spec: NetSpec) -> bytes:
     if not others:
         raise UserError(f"'{spec.method}' has one sub-network; name a net with two")
     pycaffe.load().set_random_seed(spec.train_seed)
-    net = encoder.build(encoder.parse(prototxt.deploy_text(spec, first)))
+    net = caffe_encoder.build(caffe_encoder.parse(prototxt.deploy_text(spec, first)))
     model = pycaffe.messages().NetParameter(name=f"{spec.training_name}_initial")
     for tower in (first, *others):
         for name, blobs in net.params.items():
-            encoder.add_weights(
+            caffe_encoder.add_weights(
                 model, tower + name.removeprefix(first), [blob.data for blob in blobs]
             )
     return model.SerializeToString()

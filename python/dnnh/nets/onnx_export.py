@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 
 from dnnh import files, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import encoder, fusion
+from dnnh.nets import caffe_encoder, fusion
+from dnnh.nets.onnx_encoder import BITS, CODES, FEATURES, INPUT, UNROUNDED
 from dnnh.nets.towers import Message
 
 OPSET = 18  # the first whose Resize has antialias
 IR_VERSION = 9  # which onnxruntime 1.17 and newer read
-INPUT, CODES, BITS, FEATURES = "images", "codes", "bits", "features"
 
 
 def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -> bytes:
     """A net and its weights as an ONNX model.
 
     Its input ``images`` is uint8 of shape (n, height, width, channels). Its outputs are ``codes``,
-    float32 of shape (n, q) in [0, 1], the relaxed codes; and ``bits``, uint8 of shape
-    (n, ceil(q / 8)), the packed codes (dnnh.packed_codes). A net that gives features has one output,
-    ``features``, float32 of shape (n, d).
+    float32 of shape (n, q) in [0, 1], the relaxed codes; ``bits``, uint8 of shape
+    (n, ceil(q / 8)), the packed codes (dnnh.packed_codes); and ``unrounded``, the relaxed codes before
+    the piece-wise threshold. A net that gives features has one output, ``features``, float32 of
+    shape (n, d).
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
         The text of a deploy prototxt, as dnnh.nets.encoder.Encoder takes it.
     weights : path of a .caffemodel
     metadata : dict
-        Written to the model, with ``weights_sha256`` and, of codes, the number of ``bits``.
+        Written to the model (dnnh.nets.onnx_encoder), with ``weights_sha256`` and, of codes, the
+        number of ``bits``.
 
     Raises
     ------
@@ -45,10 +47,10 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
     """
     import onnx
 
-    message = encoder.parse(deploy)
-    net = encoder.build(message)
-    encoder.load_weights(net, encoder.read_weights(weights), weights)
-    message, params = encoder.fuse(message, net, weights)
+    message = caffe_encoder.parse(deploy)
+    net = caffe_encoder.build(message)
+    caffe_encoder.load_weights(net, caffe_encoder.read_weights(weights), weights)
+    message, params = caffe_encoder.fuse(message, net, weights)
     graph = _Graph(message, params)
     proto, bits = graph.end(message.name or "net")
     model = onnx.helper.make_model(
@@ -72,12 +74,13 @@ class _Graph:
     """Nodes and constants of an ONNX graph that does what a net does."""
 
     def __init__(self, net: Message, params: Mapping[str, Sequence[NDArray[np.float32]]]) -> None:
-        built = encoder.build(net)
+        built = caffe_encoder.build(net)
         self._outputs: list[str] = list(built.outputs)
         self._shapes = {name: tuple(blob.shape) for name, blob in built.blobs.items()}
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._values: dict[str, str] = {}  # of the blobs: the last value of each, by name
+        self.unrounded: dict[str, str] = {}  # by the blob: its value before the threshold
         for layer in net.layer:
             converter = _CONVERTERS.get(layer.type)
             if converter is None:
@@ -159,9 +162,11 @@ class _Graph:
         else:
             packed_codes.check_bits(length)
             self._pack(self.node("Identity", value, output=CODES), length)
+            self.node("Identity", self.unrounded.get(self._outputs[0], value), output=UNROUNDED)
             outputs = [
                 tensor(CODES, _FLOAT, ["n", length]),
                 tensor(BITS, _UINT8, ["n", packed_codes.code_bytes(length)]),
+                tensor(UNROUNDED, _FLOAT, ["n", length]),
             ]
             about = {"bits": length}
         _, channels, height, width = self._shapes[INPUT]
@@ -409,7 +414,7 @@ def _slope_sigmoid(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
 def _piecewise_threshold(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
     param = layer.piecewise_threshold_param
     epsilon = np.float32(param.epsilon * _steps(param, blobs))
-    value = graph.value(layer)
+    value = graph.unrounded[layer.top[0]] = graph.value(layer)
     low = graph.node("Less", value, graph.constant(np.float32(0.5) - epsilon))
     high = graph.node("Greater", value, graph.constant(np.float32(0.5) + epsilon))
     raised = graph.node("Where", high, graph.constant(1), value)

@@ -12,7 +12,7 @@ from typing import Any
 from dnnh import paths
 from dnnh.errors import UserError
 from dnnh.nets import code_layers, efficientnet, model_zoo, prototxt, pycaffe, towers
-from dnnh.nets.encoder import Encoder
+from dnnh.nets.caffe_encoder import CaffeEncoder
 from dnnh.nets.net_config import InputConfig
 from dnnh.nets.towers import Architecture, Message, Tower, layer
 
@@ -97,9 +97,42 @@ NETWORKS = {
 }
 
 
+def schedule_of(size: int) -> str:
+    """What an index and an ONNX model have as the schedule of a network that sees this size."""
+    return f"{size} pixels"
+
+
+def size_of(schedule: str) -> int:
+    """The size that :func:`schedule_of` wrote.
+
+    Raises
+    ------
+    UserError
+        If it did not.
+    """
+    size, _, unit = schedule.partition(" ")
+    if unit != "pixels" or not (size.isascii() and size.isdigit() and len(size) < 5):
+        raise UserError(f"'{schedule:.40}' is not a size, as '225 pixels'")
+    return int(size)
+
+
 def path_of(name: str) -> pathlib.Path:
     """Where a network's model file lies once `tools/get_model.py` has written it."""
     return paths.MODELS / "pretrained" / f"{name}.caffemodel"
+
+
+def find(name: str) -> pathlib.Path:
+    """A network's model file.
+
+    Raises
+    ------
+    UserError
+        If there is none yet.
+    """
+    path = path_of(name)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; run 'python tools/get_model.py {name}'")
+    return path
 
 
 def feature_net(name: str, size: int, images_size: int | None = None) -> Message:
@@ -143,7 +176,7 @@ def feature_input(name: str, size: int, images_size: int | None = None) -> Input
 
 def feature_encoder(
     name: str, size: int, images_size: int | None = None, gpu: int | None = None
-) -> Encoder:
+) -> CaffeEncoder:
     """The network whose outputs are features; arguments as of :func:`feature_net`.
 
     Raises
@@ -152,7 +185,5 @@ def feature_encoder(
         If there is no model file of it yet, it does not take images of this size, or the GPU cannot
         be used.
     """
-    model = path_of(name)
-    if not model.is_file():
-        raise UserError(f"{model} does not exist; run 'python tools/get_model.py {name}'")
-    return Encoder(prototxt.as_text(feature_net(name, size, images_size)), model, gpu)
+    model = find(name)
+    return CaffeEncoder(prototxt.as_text(feature_net(name, size, images_size)), model, gpu)

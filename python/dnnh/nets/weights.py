@@ -154,6 +154,11 @@ def make_command(spec: NetSpec) -> str:
     return " ".join(["python tools/make_prototxt.py", *_net_options(spec)])
 
 
+def export_command(spec: NetSpec) -> str:
+    """The command that writes a net as an ONNX model."""
+    return " ".join(["python tools/export.py", *_net_options(spec)])
+
+
 def evaluate_command(spec: NetSpec, model: pathlib.Path) -> str:
     """The command that evaluates weights of a net."""
     name = model.relative_to(paths.ROOT) if model.is_relative_to(paths.ROOT) else model

@@ -170,11 +170,3 @@ def are_the_same(one: Hasher | None, other: Hasher | None) -> bool:
     return ours.keys() == theirs.keys() and all(
         np.array_equal(ours[part], theirs[part]) for part in ours
     )
-
-
-def pixels_of(schedule: str) -> int:
-    """The side of the images that a network saw, from its index's ``schedule``: 225 pixels."""
-    side, _, unit = schedule.partition(" ")
-    if unit != "pixels" or not (side.isascii() and side.isdigit() and len(side) < 5):
-        raise UserError(f"'{schedule:.40}' is not a size, as '225 pixels'")
-    return int(side)

@@ -12,30 +12,10 @@ from numpy.typing import NDArray
 
 from dnnh.baselines.base import Hasher
 from dnnh.errors import UserError
+from dnnh.nets.net_info import NetInfo
 
 Rows = int | slice | Sequence[int] | NDArray[np.int64]
 Labels = tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class NetInfo:
-    """Which net encoded the images.
-
-    Attributes
-    ----------
-    bits : int
-        q, the length of the codes.
-    dataset, method, schedule : str
-        As in dnnh.nets.specs.NetSpec: they say which deploy prototxt encodes queries.
-    weights : str
-        SHA-256 of the .caffemodel, in hexadecimal.
-    """
-
-    bits: int
-    dataset: str
-    method: str
-    schedule: str
-    weights: str
 
 
 class IndexChanged(UserError):

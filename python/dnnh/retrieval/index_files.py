@@ -19,8 +19,9 @@ import numpy as np
 from dnnh import hdf5_files, packed_codes
 from dnnh.errors import UserError
 from dnnh.files import StrPath
+from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import feature_hash, parquet
-from dnnh.retrieval.image_index import ImageIndex, IndexChanged, Labels, NetInfo, Rows
+from dnnh.retrieval.image_index import ImageIndex, IndexChanged, Labels, Rows
 
 ARRAYS = ("codes", "names", "labels")
 NET_TEXTS = ("dataset", "method", "schedule", "weights")

@@ -19,8 +19,8 @@ from dnnh import atomic_files, files, packed_codes
 from dnnh.data import sources
 from dnnh.errors import UserError, printable
 from dnnh.files import StrPath
+from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval.image_groups import Group, Outputs
-from dnnh.retrieval.image_index import NetInfo
 
 ROWS = 100_000  # that are copied at a time
 TEXT = h5py.string_dtype()

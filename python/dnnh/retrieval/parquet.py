@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from dnnh import files, limits, packed_codes
 from dnnh.errors import UserError
 from dnnh.files import StrPath
-from dnnh.retrieval.image_index import ImageIndex, Labels, NetInfo, Rows
+from dnnh.nets.net_info import NetInfo
+from dnnh.retrieval.image_index import ImageIndex, Labels, Rows
 
 IMAGES, ABOUT = "images", "about.json"
 ROWS_AT_ONCE = 4096

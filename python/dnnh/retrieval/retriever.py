@@ -9,20 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, packed_codes
+from dnnh import packed_codes
 from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.files import StrPath
-from dnnh.nets import pretrained, prototxt, specs
-from dnnh.nets import weights as net_weights
-from dnnh.nets.encoder import Encoder
-from dnnh.nets.net_config import InputConfig
-from dnnh.nets.specs import NetSpec
-from dnnh.retrieval import feature_hash, index_files, spark_session
+from dnnh.nets import runtimes
+from dnnh.retrieval import index_files, spark_session
 from dnnh.retrieval.engines import base, spark, storage
 from dnnh.retrieval.engines.base import Engine
 from dnnh.retrieval.engines.milvus import MilvusEngine
-from dnnh.retrieval.image_groups import Outputs
 from dnnh.retrieval.image_index import ImageIndex, Labels
 
 # Those of this process, and those that are servers or clusters.
@@ -172,10 +167,7 @@ class QueryEncoder:
     Parameters
     ----------
     index : ImageIndex
-    model : path of the net's weights; by default those in snapshots/ and models/ that the
-        index was encoded with
-    gpu : int, optional
-        The GPU to compute on; the CPU by default.
+    model, runtime, gpu : as of dnnh.nets.runtimes.of_index
 
     Raises
     ------
@@ -185,72 +177,25 @@ class QueryEncoder:
     """
 
     def __init__(
-        self, index: ImageIndex, model: pathlib.Path | None = None, gpu: int | None = None
+        self,
+        index: ImageIndex,
+        model: pathlib.Path | None = None,
+        runtime: str | None = None,
+        gpu: int | None = None,
     ) -> None:
-        self._input: sources.InputSize
-        self._values: Outputs  # above 0 where a bit is 1; farther from 0, the surer
-        if index.hasher is not None:
-            if model is not None:
-                raise UserError(
-                    f"the index of {index.source} has hashed features of {index.net.method}; "
-                    "leave out --model"
-                )
-            self._input, network = feature_network(index, gpu)
-            project = index.hasher.project
-            self._values = lambda images: project(network.outputs(images))
-            return
-        net = index.net
-        spec = specs.net_spec(net.dataset, net.method, net.bits, net.schedule)
-        weights = self._find_weights(index, spec, model)
-        # The first sub-network encodes queries, where there are two (section 4.4).
-        deploy = prototxt.deploy_text(spec, spec.config.towers[0])
-        net_encoder = Encoder(deploy, weights, gpu)
-        self._input = spec.config.input
-        self._values = lambda images: 2 * net_encoder.unrounded_outputs(images) - 1
-
-    def _find_weights(
-        self, index: ImageIndex, spec: NetSpec, model: pathlib.Path | None
-    ) -> pathlib.Path:
-        if model is None:
-            candidates = net_weights.all_weights(spec)
-        else:
-            candidates = [net_weights.find_weights(spec, model)]
-        for weights in candidates:
-            if files.sha256(weights.path) == index.net.weights:
-                return weights.path
-        net = f"{spec.method} of {spec.dataset} at {spec.bits} bits"
-        others = f"any of {net} here" if model is None else str(model)
-        raise UserError(
-            f"the index of {index.source} was encoded with other weights than {others}; name "
-            "those with --model, or encode the images again"
-        )
+        net = runtimes.of_index(index.net, runtime, model, gpu)
+        if net.gives_features != (index.hasher is not None):
+            raise UserError(f"{net.path} and the index of {index.source} are of different kinds")
+        self._input, self._encoder, self._hasher = net.input, net.encoder, index.hasher
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedQuery:
         """The query that an image is, uint8 of shape (height, width, 3)."""
-        image = sources.fitted(image, self._input)
-        values = self._values(image[np.newaxis])
+        images = sources.fitted(image, self._input)[np.newaxis]
+        if self._hasher is not None:
+            values = self._hasher.project(self._encoder.outputs(images))
+        else:
+            values = 2 * self._encoder.unrounded_outputs(images) - 1
         return EncodedQuery(packed_codes.pack(values > 0), np.abs(values).astype(np.float64))
-
-
-def feature_network(index: ImageIndex, gpu: int | None = None) -> tuple[InputConfig, Encoder]:
-    """The pretrained network whose features an index has hashed, and the images that it takes.
-
-    Raises
-    ------
-    UserError
-        If it is not here, or the GPU cannot be used.
-    """
-    net = index.net
-    if net.method not in pretrained.NETWORKS:
-        raise UserError(f"the index of {index.source} has features of '{net.method}', unknown here")
-    size = feature_hash.pixels_of(net.schedule)
-    network = pretrained.feature_encoder(net.method, size, gpu=gpu)
-    if files.sha256(pretrained.path_of(net.method)) != net.weights:
-        raise UserError(
-            f"the index of {index.source} was encoded with another {net.method} than that of "
-            f"{pretrained.path_of(net.method)}; encode the images again"
-        )
-    return pretrained.feature_input(net.method, size), network
 
 
 @contextlib.contextmanager

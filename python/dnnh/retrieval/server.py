@@ -19,6 +19,7 @@ import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Annotated, Any, Literal, TypeVar
 
+import anyio
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -202,7 +203,7 @@ async def _image_bytes(request: Request) -> AsyncIterator[bytes]:
         )
     data, state = bytearray(), request.app.state
     try:
-        async with asyncio.timeout(limits.UPLOAD_SECONDS):
+        with anyio.fail_after(limits.UPLOAD_SECONDS):
             async for chunk in request.stream():
                 data += chunk
                 state.uploads_bytes += len(chunk)
@@ -228,7 +229,7 @@ async def _in_turn(request: Request, decode: Callable[[], T]) -> T:
     """What a function that decodes an image returns: few of them run at once, in threads."""
     decoding: asyncio.Semaphore = request.app.state.decoding
     try:
-        async with asyncio.timeout(limits.WAIT_SECONDS):
+        with anyio.fail_after(limits.WAIT_SECONDS):
             await decoding.acquire()
     except TimeoutError as error:
         raise _busy("images wait to be decoded") from error
@@ -381,5 +382,5 @@ def page() -> Response:
 def static(name: str) -> Response:
     if name not in STATIC:
         raise HTTPException(404)
-    content = importlib.resources.files("dnnh.retrieval").joinpath("static", name).read_bytes()
+    content = (importlib.resources.files("dnnh.retrieval") / "static" / name).read_bytes()
     return Response(content, media_type=STATIC[name])

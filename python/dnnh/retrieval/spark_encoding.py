@@ -20,7 +20,7 @@ from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.nets import prototxt
-from dnnh.nets.encoder import Encoder
+from dnnh.nets.caffe_encoder import CaffeEncoder
 from dnnh.nets.net_config import InputConfig
 from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import image_groups, index_writer, parquet, spark_session
@@ -238,7 +238,7 @@ def _listed_items(job: Job, tables: Iterable[Any]) -> Iterator[tuple[int, source
 
 
 @functools.cache
-def _net(job: Job) -> Encoder:
+def _net(job: Job) -> CaffeEncoder:
     """A worker's net, opened when it is first needed: nets cannot be sent to it."""
     if not os.path.exists(job.source):
         raise UserError(
@@ -249,4 +249,4 @@ def _net(job: Job) -> Encoder:
             f"{job.weights} is another file on {socket.gethostname()} than where "
             "this was started; all machines need the same weights"
         )
-    return Encoder(job.deploy, job.weights, job.gpu)
+    return CaffeEncoder(job.deploy, job.weights, job.gpu)

@@ -7,7 +7,7 @@ from caffe.proto import caffe_pb2
 
 from dnnh.data import datasets
 from dnnh.errors import UserError
-from dnnh.nets import averaging, encoder, prototxt, weights
+from dnnh.nets import averaging, caffe_encoder, prototxt, weights
 from dnnh.nets.specs import net_spec
 
 SPEC = net_spec("digits", "dnnh", 12)
@@ -20,7 +20,7 @@ def snapshots(tmp_path):
     paths = [tmp_path / "net_iter_1.caffemodel", tmp_path / "net_iter_2.caffemodel"]
     for i, path in enumerate(paths):
         caffe.set_random_seed(i + 1)
-        net = encoder.build(prototxt.deploy_net(SPEC))
+        net = caffe_encoder.build(prototxt.deploy_net(SPEC))
         for name, blobs in net.params.items():
             if name.startswith("bn_") or name == "normalize":
                 for blob in blobs:
@@ -55,8 +55,8 @@ def test_statistics_are_those_of_the_images(snapshots, monkeypatch):
     model = averaging.averaged(SPEC, snapshots[-1:], IMAGES)
     mean, variance, count = blobs_of(model)["bn_conv1"]
     assert count.tolist() == [1]
-    net = encoder.build(prototxt.deploy_net(SPEC))
-    encoder.load_weights(net, encoder.read_weights(snapshots[-1]), snapshots[-1])
+    net = caffe_encoder.build(prototxt.deploy_net(SPEC))
+    caffe_encoder.load_weights(net, caffe_encoder.read_weights(snapshots[-1]), snapshots[-1])
     net.blobs["images"].reshape(len(IMAGES), 1, 8, 8)
     net.blobs["images"].data[...] = IMAGES.transpose(0, 3, 1, 2)
     # The layer works in place: its inputs are those of the next convolution's name before it.
@@ -72,8 +72,8 @@ def test_images_then_have_centred_bits(snapshots, tmp_path):
     assert blobs_of(model)["bn_conv1"][2].tolist() == [2]  # batches
     (tmp_path / "new.caffemodel").write_bytes(model)
     deploy = prototxt.deploy_text(SPEC)
-    old = encoder.Encoder(deploy, snapshots[-1]).outputs(IMAGES)
-    new = encoder.Encoder(deploy, tmp_path / "new.caffemodel").outputs(IMAGES)
+    old = caffe_encoder.CaffeEncoder(deploy, snapshots[-1]).outputs(IMAGES)
+    new = caffe_encoder.CaffeEncoder(deploy, tmp_path / "new.caffemodel").outputs(IMAGES)
     assert (old > 0.5).mean(axis=0).max() < 0.05 or (old > 0.5).mean(axis=0).min() > 0.95
     assert (new > 0.5).mean(axis=0).min() > 0.3 and (new > 0.5).mean(axis=0).max() < 0.7
 
@@ -82,7 +82,7 @@ def test_layers_that_only_a_training_has(tmp_path):
     """Bit weights and classifiers are no part of the net that encodes."""
     models = []
     for path, value in ((tmp_path / "a.caffemodel", 1.0), (tmp_path / "b.caffemodel", 4.0)):
-        net = encoder.build(prototxt.deploy_net(SPEC))
+        net = caffe_encoder.build(prototxt.deploy_net(SPEC))
         net.save(str(path))
         model = caffe_pb2.NetParameter.FromString(path.read_bytes())
         weights_of_bits = model.layer.add(name="bit_weights", type="Scale").blobs.add()

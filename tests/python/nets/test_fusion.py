@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from random_nets import random_weights
 
 from dnnh.errors import UserError
-from dnnh.nets import encoder, fusion, pretrained, prototxt
+from dnnh.nets import caffe_encoder, fusion, pretrained, prototxt
 from dnnh.nets.specs import net_spec
 
 INPUT = "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: [2, 3, 9, 8] } } }"
@@ -38,9 +38,9 @@ def parse(text):
 
 def fused_types(message, **options):
     """The types of a fused net's layers, once its outputs are seen to be those of the net."""
-    net = encoder.build(message)
+    net = caffe_encoder.build(message)
     random_weights(net, **options)
-    fused = encoder._fused(message, net, pathlib.Path("net.caffemodel"))
+    fused = caffe_encoder._fused(message, net, pathlib.Path("net.caffemodel"))
     (name,) = net.inputs or ["x"]
     pixels = np.random.default_rng(4).normal(0, 1, net.blobs[name].data.shape)
     for other in (net, fused):
@@ -137,19 +137,21 @@ def test_a_pretrained_net():
 def test_switched_off(monkeypatch, tmp_path):
     """As Caffe's own layers would compute it, layer by layer."""
     message = prototxt.deploy_net(net_spec("digits", bits=12))
-    net = encoder.build(message)
+    net = caffe_encoder.build(message)
     path = tmp_path / "net.caffemodel"
     net.save(str(path))
     deploy = prototxt.as_text(message)
     kinds = []
-    build = encoder.build
-    monkeypatch.setattr(encoder, "build", lambda message: kinds.append(message) or build(message))
+    build = caffe_encoder.build
+    monkeypatch.setattr(
+        caffe_encoder, "build", lambda message: kinds.append(message) or build(message)
+    )
     for variable in (None, "DNNH_FUSE", "DNNH_ONEDNN"):
         with monkeypatch.context() as patch:
             if variable:
                 patch.setenv(variable, "0")
             kinds.clear()
-            encoder.Encoder(deploy, path)
+            caffe_encoder.CaffeEncoder(deploy, path)
             types = {layer.type for layer in kinds[-1].layer}
             assert ("FusedConvolution" in types) == (variable is None)
 
@@ -157,11 +159,11 @@ def test_switched_off(monkeypatch, tmp_path):
 def test_weights_that_are_not_finite(tmp_path):
     """Clipping would turn them into codes like any other."""
     message = prototxt.deploy_net(net_spec("digits", bits=12))
-    net = encoder.build(message)
+    net = caffe_encoder.build(message)
     net.params["conv1"][0].data[0] = np.nan
     net.save(str(tmp_path / "nan.caffemodel"))
     with pytest.raises(UserError, match="nan.caffemodel has weights that are not finite.*'conv1'"):
-        encoder.Encoder(prototxt.as_text(message), tmp_path / "nan.caffemodel")
+        caffe_encoder.CaffeEncoder(prototxt.as_text(message), tmp_path / "nan.caffemodel")
 
 
 @pytest.mark.parametrize("damage", ["huge weights", "a negative variance", "a huge scale"])
@@ -171,7 +173,7 @@ def test_weights_that_would_overflow(damage, tmp_path):
         (INPUT + convolution() + NORMALIZED + SCALED).replace("'x'", "'images'")
         + "layer { name: 'f' type: 'Flatten' bottom: 'c' top: 'f' }"
     )
-    net = encoder.build(message)
+    net = caffe_encoder.build(message)
     random_weights(net)
     name, blob, value = {
         "huge weights": ("c", 0, 3e38),
@@ -183,13 +185,13 @@ def test_weights_that_would_overflow(damage, tmp_path):
     with pytest.raises(
         UserError, match=r"diverged.caffemodel: .* 'c', .* up to 1e\+12: its training"
     ):
-        encoder.Encoder(prototxt.as_text(message), tmp_path / "diverged.caffemodel")
+        caffe_encoder.CaffeEncoder(prototxt.as_text(message), tmp_path / "diverged.caffemodel")
 
 
 def test_the_net_that_is_given_stays():
     message = parse(INPUT + convolution() + NORMALIZED)
     before = message.SerializeToString()
-    net = encoder.build(message)
+    net = caffe_encoder.build(message)
     random_weights(net)
     params = {name: [blob.data.copy() for blob in blobs] for name, blobs in net.params.items()}
     fusion.fuse(message, params)

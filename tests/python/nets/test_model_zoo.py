@@ -11,7 +11,7 @@ from caffe.proto import caffe_pb2
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import encoder, model_zoo, onnx_export, pretrained, prototxt
+from dnnh.nets import caffe_encoder, model_zoo, onnx_export, pretrained, prototxt
 from dnnh.nets.model_zoo import ZOO
 
 # Caffe's own prototxts, and the blob of the features.
@@ -72,7 +72,7 @@ def test_features_are_those_of_caffes_own_prototxt(name, any_sha1, tmp_path, mon
     """BGR images less the mean color there, RGB images here. One file has the old format."""
     folder, blob = PROTOTXTS[name]
     text = (paths.ROOT / "build/caffe/models" / folder / "deploy.prototxt").read_text()
-    theirs = encoder.build(encoder.parse(text))
+    theirs = caffe_encoder.build(caffe_encoder.parse(text))
     weights = random_blobs(theirs)
     for layer, blobs in weights.items():
         for stored, values in zip(theirs.params[layer], blobs):
@@ -108,7 +108,7 @@ def test_features_are_those_of_caffes_own_prototxt(name, any_sha1, tmp_path, mon
 
 @pytest.mark.parametrize("name", VALUES)
 def test_sizes_of_published_networks(name):
-    net = encoder.build(feature_net(name))
+    net = caffe_encoder.build(feature_net(name))
     counts = {
         layer: sum(blob.data.size for blob in blobs)
         for layer, blobs in net.params.items()
@@ -121,7 +121,7 @@ def test_sizes_of_published_networks(name):
 
 def test_names_of_resnets_normalizations(any_sha1, tmp_path):
     """As its authors call them: bn2a_branch1 and scale2a_branch1 for bn_res2a_branch1."""
-    net = encoder.build(feature_net("resnet50"))
+    net = caffe_encoder.build(feature_net("resnet50"))
     weights = random_blobs(net)
     del weights[model_zoo.MEAN]
     theirs = {re.sub("^(bn|scale)_res", r"\1", name): blobs for name, blobs in weights.items()}
@@ -129,7 +129,7 @@ def test_names_of_resnets_normalizations(any_sha1, tmp_path):
     path = zoo_file(theirs, tmp_path / "resnet.caffemodel")
     converted = tmp_path / "converted.caffemodel"
     converted.write_bytes(pretrained.NETWORKS["resnet50"].model(path))
-    encoder.load_weights(net, encoder.read_weights(converted), converted)
+    caffe_encoder.load_weights(net, caffe_encoder.read_weights(converted), converted)
     for name, blobs in weights.items():
         for stored, values in zip(net.params[name], blobs):
             assert (stored.data == (values[:, ::-1] if values.shape[1:2] == (3,) else values)).all()
@@ -137,7 +137,7 @@ def test_names_of_resnets_normalizations(any_sha1, tmp_path):
 
 
 def test_files_of_something_else(tmp_path, monkeypatch, capsys):
-    net = encoder.build(feature_net("caffenet"))
+    net = caffe_encoder.build(feature_net("caffenet"))
     weights = {name: [blob.data for blob in blobs] for name, blobs in net.params.items()}
     path = zoo_file({"conv1": weights["conv1"]}, tmp_path / "a.caffemodel")
     with pytest.raises(UserError, match="a.caffemodel has sha1 .*, not 4c8d77.* fetch it again"):

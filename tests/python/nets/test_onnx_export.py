@@ -10,7 +10,7 @@ from random_nets import random_weights
 
 from dnnh import files, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import encoder, onnx_export, pretrained, prototxt
+from dnnh.nets import caffe_encoder, onnx_encoder, onnx_export, pretrained, prototxt
 from dnnh.nets.specs import net_spec
 
 INPUT = "layer { name: 'images' type: 'Input' top: 'images' input_param { shape { dim: [%s] } } }"
@@ -18,7 +18,7 @@ INPUT = "layer { name: 'images' type: 'Input' top: 'images' input_param { shape 
 
 def random_model(deploy, path):
     """A net with random weights, saved; centred, so that about half of the bits are 1."""
-    net = encoder.build(encoder.parse(deploy))
+    net = caffe_encoder.build(caffe_encoder.parse(deploy))
     random_weights(net)
     for blobs in net.params.values():
         if blobs[0].data.shape == (1,):
@@ -38,15 +38,18 @@ def compare(deploy, path, count=7, tolerance=5e-6):
     """Both outputs of the exported net, on random images."""
     weights = random_model(deploy, path / "net.caffemodel")
     exported = onnx_export.export(deploy, weights, {"method": "m", "dataset": "d"})
-    net = encoder.Encoder(deploy, weights)
+    net = caffe_encoder.CaffeEncoder(deploy, weights)
     channels, height, width = net.image_shape
     images = coarse_images(count, height, width, channels)
     session = onnxruntime.InferenceSession(exported)
-    codes, packed = session.run(None, {"images": images})
+    codes, packed, unrounded = session.run(None, {"images": images})
     wanted = net.outputs(images)
     assert wanted.std(axis=0).max() > 100 * tolerance
     assert np.abs(codes - wanted).max() <= tolerance
+    assert np.abs(unrounded - net.unrounded_outputs(images)).max() <= tolerance
     assert (packed == packed_codes.pack(codes > 0.5)).all()
+    operators = {node.op_type for node in onnx.load_model_from_string(exported).graph.node}
+    assert operators <= onnx_encoder.OPERATORS
     return exported
 
 
@@ -164,7 +167,7 @@ def test_features(tmp_path):
     session = onnxruntime.InferenceSession(onnx_export.export(deploy, weights, {}))
     images = coarse_images(3, 32, 32, 3)
     (features,) = session.run(None, {"images": images})
-    wanted = encoder.Encoder(deploy, weights).outputs(images)
+    wanted = caffe_encoder.CaffeEncoder(deploy, weights).outputs(images)
     assert features.shape == (3, 1280)
     assert np.abs(features - wanted).max() < 1e-3 * wanted.max()
 

@@ -10,7 +10,7 @@ from skimage import data
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import efficientnet, encoder, pretrained, prototxt, torch_weights
+from dnnh.nets import caffe_encoder, efficientnet, pretrained, prototxt, torch_weights
 
 WEIGHTS = efficientnet.find_weights()
 TENSORS = torch_weights.read(WEIGHTS)
@@ -76,7 +76,7 @@ def features(image):
 
 @pytest.mark.parametrize("size", [65, 97])
 def test_features_are_those_of_an_independent_forward_pass(model, size):
-    net = encoder.Encoder(
+    net = caffe_encoder.CaffeEncoder(
         prototxt.as_text(pretrained.feature_net("efficientnet_lite0", size)), model
     )
     images = np.stack([photograph(name, size) for name in TOP_1])
@@ -87,7 +87,7 @@ def test_features_are_those_of_an_independent_forward_pass(model, size):
 
 
 def test_photographs_are_classified(model):
-    net = encoder.Encoder(
+    net = caffe_encoder.CaffeEncoder(
         prototxt.as_text(pretrained.feature_net("efficientnet_lite0", 225)), model
     )
     images = np.stack([photograph(name, 225) for name in TOP_1])

@@ -9,7 +9,7 @@ import caffe
 import numpy as np
 import pytest
 
-from dnnh.nets import encoder, prototxt
+from dnnh.nets import caffe_encoder, prototxt
 from dnnh.nets.specs import net_spec
 
 DEPLOY = prototxt.deploy_text(net_spec("digits", bits=12))
@@ -19,18 +19,18 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8
 PROGRAM = """
 import multiprocessing, sys
 import numpy as np
-from dnnh.nets.encoder import Encoder
+from dnnh.nets.caffe_encoder import CaffeEncoder
 
 deploy, weights, method = sys.argv[1:]
 images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
 shared = None
 
 def encode(i):
-    net = shared or Encoder(open(deploy).read(), weights)
+    net = shared or CaffeEncoder(open(deploy).read(), weights)
     return net.encode(images[i : i + 10]).tolist()
 
 if __name__ == "__main__":
-    shared = Encoder(open(deploy).read(), weights)
+    shared = CaffeEncoder(open(deploy).read(), weights)
     expected = [shared.encode(images[i : i + 10]).tolist() for i in range(8)]
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(encode, range(8)) == expected
@@ -67,7 +67,7 @@ def test_processes(weights, method, tmp_path):
 
 def test_threads_get_their_own_images(weights):
     """A Caffe net has one input: another thread's images were encoded at times."""
-    net = encoder.Encoder(DEPLOY, weights)
+    net = caffe_encoder.CaffeEncoder(DEPLOY, weights)
     expected = [net.outputs(IMAGES[i : i + 1]) for i in range(len(IMAGES))]
     wrong = []
 

@@ -11,9 +11,9 @@ from PIL import Image
 from dnnh import packed_codes
 from dnnh.baselines import METHODS
 from dnnh.errors import UserError
-from dnnh.nets import efficientnet, encoder, pretrained, prototxt
+from dnnh.nets import caffe_encoder, efficientnet, encoder, pretrained, prototxt
+from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import feature_hash, image_groups, index_files
-from dnnh.retrieval.image_index import NetInfo
 from dnnh.retrieval.retriever import QueryEncoder
 
 SIZE = 65
@@ -63,7 +63,7 @@ def test_images_are_hashed_and_found(pictures, tmp_path, encode, monkeypatch, na
     printed = encode(pictures, tmp_path / "i.h5", "--hash", name, "--bits", 8)
     assert "36 images, 8 bits each; 1 skipped" in printed
     index = index_files.load(tmp_path / "i.h5")
-    net = encoder.Encoder(
+    net = caffe_encoder.CaffeEncoder(
         prototxt.as_text(pretrained.feature_net("efficientnet_lite0", SIZE)), pretrained.path_of("")
     )
     paths = [pictures / image for image in index.names(slice(None))]
@@ -130,8 +130,8 @@ def test_many_queries_need_the_hash_of_the_index(pictures, tmp_path, encode, mon
     "words, message",
     [
         (["--bits", "8"], "--bits is as the index has it"),
-        (["--net", "efficientnet_lite0"], "--net is as the index has it"),
-        (["--method", "dnnh"], "--method is for nets that were trained here.*--hash-of"),
+        (["--net", "efficientnet_lite0"], "--hash-of does not go with --net"),
+        (["--method", "dnnh"], "--method is as the index has it"),
     ],
 )
 def test_options_beside_hash_of(monkeypatch, words, message):
@@ -186,8 +186,8 @@ def test_methods_that_need_labels(pictures, tmp_path, encode):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--method", "dnnh"], "--method is for nets that were trained here"),
-        (["--engine", "spark"], "--engine spark encodes with nets that were trained here"),
+        (["--method", "dnnh"], "--method does not go with --net"),
+        (["--engine", "spark"], "--net is for this process, not for --engine spark"),
         (["--size", "224"], "images of 224 pixels a side"),
         (["--size", "3201"], r"images of 3201 pixels a side: .* up to 513"),
         (["--bits", "64"], "itq: 36 samples are too few for 64 bits"),
@@ -254,7 +254,10 @@ def test_a_damaged_method(pictures, tmp_path, encode, change, message):
 @pytest.mark.parametrize(
     "net, message",
     [
-        (NetInfo(8, "imagenet", "efficientnet_lite0", "65 pixels", "0" * 64), "with another eff"),
+        (
+            NetInfo(8, "imagenet", "efficientnet_lite0", "65 pixels", "0" * 64),
+            "other weights than .*efficientnet_lite0",
+        ),
         (NetInfo(8, "imagenet", "vgg", "65 pixels", "0" * 64), "features of 'vgg', unknown here"),
         (NetInfo(8, "imagenet", "efficientnet_lite0", "short", "0" * 64), "'short' is not a size"),
     ],

@@ -12,9 +12,9 @@ import pytest
 from dnnh import atomic_files, files
 from dnnh.data import datasets, image_database, sources
 from dnnh.errors import UserError
-from dnnh.nets import encoder, prototxt, specs
+from dnnh.nets import caffe_encoder, encoder, prototxt, specs
+from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import image_groups, index_files, index_writer
-from dnnh.retrieval.image_index import NetInfo
 
 SPEC = specs.net_spec("digits", bits=12)
 DIGITS = datasets.load("digits").images
@@ -29,7 +29,7 @@ def test_a_folder_becomes_an_index(photos, tmp_path, run, weights):
     printed = run.encode(photos, tmp_path / "c.h5")
     assert "37 images, 12 bits each; 2 skipped, which could not be read" in printed
     index = index_files.load(tmp_path / "c.h5")
-    net = encoder.Encoder(prototxt.deploy_text(SPEC), weights)
+    net = caffe_encoder.CaffeEncoder(prototxt.deploy_text(SPEC), weights)
     assert np.array_equal(index.codes, net.encode(DIGITS[order()]))
     assert index.names(slice(0, 2)) == ["class0/00.png", "class0/03.png"]
     assert index.labels(36) == [("class2",)] and index.skipped == 2

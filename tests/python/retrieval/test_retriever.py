@@ -15,7 +15,7 @@ import pytest
 from dnnh import packed_codes, paths
 from dnnh.data import image_files
 from dnnh.errors import UserError
-from dnnh.nets import encoder
+from dnnh.nets import caffe_encoder
 from dnnh.nets import weights as net_weights
 from dnnh.retrieval import index_files, retriever
 
@@ -76,7 +76,8 @@ def test_hits_are_ordered_by_asymmetric_distance(photos, tmp_path, run, weights,
         index = opened.index
         query_encoder = retriever.QueryEncoder(index, weights)
         s = np.random.default_rng(1).random(12)
-        monkeypatch.setattr(query_encoder, "_values", lambda images: 2 * s[np.newaxis] - 1)
+        net = query_encoder._encoder
+        monkeypatch.setattr(net, "unrounded_outputs", lambda images: s[np.newaxis])
         code, costs = query_encoder.encode(digit(photos / "class1/16.png"))
         assert (packed_codes.unpack(code, 12)[0] == (s > 0.5)).all()
         b = packed_codes.unpack(index.codes, 12).astype(float)
@@ -102,16 +103,16 @@ def test_hits_are_ordered_by_asymmetric_distance(photos, tmp_path, run, weights,
 def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, weights, monkeypatch):
     """Caffe's nets are for one thread at a time."""
     run.encode(photos, tmp_path / "c.h5")
-    run_net, inside = encoder.Encoder._run, []
+    use, inside = caffe_encoder.pycaffe.use, []
 
-    def alone(net, images, blob):
+    def alone(gpu):
         inside.append(1)
         time.sleep(0.001)  # let others in, if they can come
         assert len(inside) == 1
         inside.clear()
-        return run_net(net, images, blob)
+        return use(gpu)
 
-    monkeypatch.setattr(encoder.Encoder, "_run", alone)
+    monkeypatch.setattr(caffe_encoder.pycaffe, "use", alone)
     index = index_files.load(tmp_path / "c.h5")
     query_encoder = retriever.QueryEncoder(index, weights)
     names = index.names(slice(0, 37))

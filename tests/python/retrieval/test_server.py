@@ -9,8 +9,9 @@ from PIL import Image
 
 from dnnh import limits, packed_codes
 from dnnh.errors import UserError
+from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
-from dnnh.retrieval.image_index import ImageIndex, NetInfo
+from dnnh.retrieval.image_index import ImageIndex
 from dnnh.retrieval.retriever import EncodedQuery, Retriever
 from dnnh.retrieval.served_index import OpenedIndex
 

@@ -9,7 +9,7 @@ from caffe.proto import caffe_pb2
 
 from dnnh import packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import encoder, prototxt
+from dnnh.nets import caffe_encoder, encoder, prototxt
 from dnnh.nets.specs import net_spec
 
 SPEC = net_spec("digits", bits=12)
@@ -39,7 +39,7 @@ def weights(tmp_path_factory, deploy_file):
 
 
 def test_codes_are_the_outputs_above_one_half(weights):
-    net = encoder.Encoder(DEPLOY, weights)
+    net = caffe_encoder.CaffeEncoder(DEPLOY, weights)
     outputs = net.outputs(IMAGES)
     assert outputs.shape == (230, 12)
     bits = outputs > 0.5
@@ -49,19 +49,19 @@ def test_codes_are_the_outputs_above_one_half(weights):
 
 def test_outputs_before_the_threshold(weights):
     """At the start of training it passes everything on."""
-    sigmoids = encoder.Encoder(DEPLOY, weights).outputs(IMAGES)
-    net = encoder.Encoder(DEPLOY.replace("epsilon: 0.5", "epsilon: 0.01"), weights)
+    sigmoids = caffe_encoder.CaffeEncoder(DEPLOY, weights).outputs(IMAGES)
+    net = caffe_encoder.CaffeEncoder(DEPLOY.replace("epsilon: 0.5", "epsilon: 0.01"), weights)
     assert np.array_equal(net.unrounded_outputs(IMAGES), sigmoids)
     far = np.abs(sigmoids - 0.5) > 0.01
     assert far.mean() > 0.1 and np.array_equal(net.outputs(IMAGES)[far], sigmoids[far] > 0.5)
     other = DEPLOY.replace('top: "codes"', 'top: "values"')
     other += 'layer { name: "codes" type: "Power" bottom: "values" top: "codes" }'
-    net = encoder.Encoder(other, weights)
+    net = caffe_encoder.CaffeEncoder(other, weights)
     assert np.array_equal(net.unrounded_outputs(IMAGES), net.outputs(IMAGES))
 
 
 def test_batches_do_not_change_codes(weights, monkeypatch):
-    net = encoder.Encoder(DEPLOY, weights)
+    net = caffe_encoder.CaffeEncoder(DEPLOY, weights)
     whole = net.outputs(IMAGES)
     monkeypatch.setattr(encoder, "BATCH", 7)
     assert (net.encode(IMAGES) == packed_codes.pack(whole > 0.5)).all()
@@ -71,13 +71,13 @@ def test_batches_do_not_change_codes(weights, monkeypatch):
 
 
 def test_larger_images_give_their_middle(weights):
-    net = encoder.Encoder(DEPLOY, weights)
+    net = caffe_encoder.CaffeEncoder(DEPLOY, weights)
     larger = np.pad(IMAGES[:9], ((0, 0), (2, 2), (1, 1), (0, 0)), mode="edge")
     assert np.allclose(net.outputs(larger), net.outputs(IMAGES[:9]))
 
 
 def test_images_that_do_not_fit(weights):
-    net = encoder.Encoder(DEPLOY, weights)
+    net = caffe_encoder.CaffeEncoder(DEPLOY, weights)
     with pytest.raises(UserError, match="do not fit a net for"):
         net.outputs(np.zeros((1, 32, 32, 3), np.uint8))
 
@@ -85,7 +85,7 @@ def test_images_that_do_not_fit(weights):
 def test_weights_of_another_length(weights):
     deploy = prototxt.deploy_text(net_spec("digits", bits=48))
     with pytest.raises(UserError, match="does not fit the net: its layer 'cccp2'.*--bits"):
-        encoder.Encoder(deploy, weights)
+        caffe_encoder.CaffeEncoder(deploy, weights)
 
 
 def test_a_diverged_net(weights, deploy_file, tmp_path):
@@ -93,7 +93,7 @@ def test_a_diverged_net(weights, deploy_file, tmp_path):
     net.params["encode"][0].data[...] = 3e38 * (-1) ** np.arange(600)  # inf - inf
     net.save(str(tmp_path / "huge.caffemodel"))
     with pytest.raises(UserError, match="huge.caffemodel gives outputs that are not finite"):
-        encoder.Encoder(DEPLOY, tmp_path / "huge.caffemodel").encode(IMAGES)
+        caffe_encoder.CaffeEncoder(DEPLOY, tmp_path / "huge.caffemodel").encode(IMAGES)
 
 
 def test_a_damaged_model(weights, tmp_path):
@@ -102,17 +102,17 @@ def test_a_damaged_model(weights, tmp_path):
     del blobs[0].data[5:]
     (tmp_path / "cut.caffemodel").write_bytes(model.SerializeToString())
     with pytest.raises(UserError, match="'conv1' has 5 weights for the shape"):
-        encoder.Encoder(DEPLOY, tmp_path / "cut.caffemodel")
+        caffe_encoder.CaffeEncoder(DEPLOY, tmp_path / "cut.caffemodel")
 
 
 def test_weights_of_bits(weights, tmp_path):
     """The squares of what the layer that weighs codes multiplies them by."""
-    assert encoder.Encoder(DEPLOY, weights).bit_weights is None
+    assert caffe_encoder.CaffeEncoder(DEPLOY, weights).bit_weights is None
     model = caffe_pb2.NetParameter.FromString(weights.read_bytes())
     layer = model.layer.add(name="bit_weights")
     layer.blobs.add(data=[-3, *[0.5] * 11]).shape.dim.append(12)
     (tmp_path / "weighted.caffemodel").write_bytes(model.SerializeToString())
-    found = encoder.Encoder(DEPLOY, tmp_path / "weighted.caffemodel").bit_weights
+    found = caffe_encoder.CaffeEncoder(DEPLOY, tmp_path / "weighted.caffemodel").bit_weights
     assert found.dtype == np.float32 and found.tolist() == [9, *[0.25] * 11]
     for values in ([1] * 11, [1] * 11 + [np.nan], None):
         del layer.blobs[:]
@@ -120,17 +120,17 @@ def test_weights_of_bits(weights, tmp_path):
             layer.blobs.add(data=values)
         (tmp_path / "weighted.caffemodel").write_bytes(model.SerializeToString())
         with pytest.raises(UserError, match="'bit_weights' has .* for 12 bits; take another"):
-            encoder.Encoder(DEPLOY, tmp_path / "weighted.caffemodel")
+            caffe_encoder.CaffeEncoder(DEPLOY, tmp_path / "weighted.caffemodel")
 
 
 def test_weights_that_are_none(tmp_path):
     (tmp_path / "x.caffemodel").write_bytes(b"\xff nonsense")
     with pytest.raises(UserError, match="x.caffemodel is not a .caffemodel file"):
-        encoder.Encoder(DEPLOY, tmp_path / "x.caffemodel")
+        caffe_encoder.CaffeEncoder(DEPLOY, tmp_path / "x.caffemodel")
 
 
 def test_quiet_stays_inside(weights):
-    encoder.Encoder(DEPLOY, weights)
+    caffe_encoder.CaffeEncoder(DEPLOY, weights)
     assert "GLOG_minloglevel" not in os.environ
 
 
@@ -176,10 +176,10 @@ def test_what_caffe_would_end_the_process_on(weights, tmp_path, change, message)
     hostile.write_bytes(model.SerializeToString())
     if message:
         with pytest.raises(UserError, match=message):
-            encoder.Encoder(DEPLOY, hostile)
+            caffe_encoder.CaffeEncoder(DEPLOY, hostile)
     else:
-        wanted = encoder.Encoder(DEPLOY, weights).outputs(IMAGES)
-        assert (encoder.Encoder(DEPLOY, hostile).outputs(IMAGES) == wanted).all()
+        wanted = caffe_encoder.CaffeEncoder(DEPLOY, weights).outputs(IMAGES)
+        assert (caffe_encoder.CaffeEncoder(DEPLOY, hostile).outputs(IMAGES) == wanted).all()
 
 
 def test_weights_are_taken_as_caffe_takes_them(weights, deploy_file):
@@ -187,9 +187,9 @@ def test_weights_are_taken_as_caffe_takes_them(weights, deploy_file):
     net.blobs["images"].reshape(len(IMAGES), 1, 8, 8)
     net.blobs["images"].data[...] = IMAGES.transpose(0, 3, 1, 2)
     wanted = net.forward()["codes"]
-    assert (encoder.Encoder(DEPLOY, weights).outputs(IMAGES) == wanted).all()
+    assert (caffe_encoder.CaffeEncoder(DEPLOY, weights).outputs(IMAGES) == wanted).all()
 
 
 def test_a_deploy_prototxt_that_cannot_be_parsed(weights):
     with pytest.raises(UserError, match="the deploy prototxt cannot be parsed"):
-        encoder.Encoder("layer {", weights)
+        caffe_encoder.CaffeEncoder("layer {", weights)

@@ -1,0 +1,215 @@
+"""Encoding by onnxruntime, without Caffe: models that tools/export.py wrote.
+
+Such a model's metadata says what it is. ``dataset``, ``method`` and ``schedule`` are those of the
+net (dnnh.nets.specs), ``bits`` is the length of its codes (a net that gives features has none),
+``tower`` is empty, ``query`` or ``database``, ``stored_size`` is the side of its data set's images,
+``weights`` and ``weights_sha256`` are the name and the SHA-256 of its .caffemodel.
+"""
+
+import math
+import os
+import pathlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh import files, limits
+from dnnh.errors import UserError
+from dnnh.nets.encoder import Encoder
+from dnnh.nets.net_info import NetInfo
+
+INPUT, CODES, UNROUNDED, BITS, FEATURES = "images", "codes", "unrounded", "bits", "features"
+TEXTS = ("dataset", "method", "schedule", "weights_sha256")
+TOWERS = ("", "query", "database")
+# Those that tools/export.py writes.
+OPERATORS = frozenset(
+    [
+        "Add",
+        "AveragePool",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Conv",
+        "Flatten",
+        "Gemm",
+        "Greater",
+        "Identity",
+        "LRN",
+        "LeakyRelu",
+        "Less",
+        "MatMul",
+        "Max",
+        "MaxPool",
+        "Mul",
+        "Pad",
+        "Pow",
+        "Relu",
+        "Resize",
+        "Sigmoid",
+        "Sub",
+        "Transpose",
+        "Where",
+    ]
+)
+REMEDY = "write one with 'python tools/export.py'"
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A checked model file.
+
+    Attributes
+    ----------
+    path : path of the file
+    content : bytes
+    info : NetInfo
+        ``bits`` is the number of features where it gives features.
+    gives_features : bool
+    tower : str
+        One of TOWERS.
+    stored_size, channels : int
+        Side and channels of the images that are resized for it.
+    image_shape : tuple of int
+        Channels, height and width of its input.
+    """
+
+    path: pathlib.Path
+    content: bytes
+    info: NetInfo
+    gives_features: bool
+    tower: str
+    stored_size: int
+    channels: int
+    image_shape: tuple[int, int, int]
+
+
+def read(path: pathlib.Path) -> OnnxModel:
+    """Read and check a model file.
+
+    Raises
+    ------
+    UserError
+        If it is not a model that tools/export.py wrote, or the package onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise UserError(f"{path} needs the packages of the extra onnx ({error})") from error
+    content = files.read_regular_file(path, limits.WEIGHTS_BYTES)
+    try:
+        model = onnx.load_model_from_string(content)
+        _check_graph(model)
+        return _read(path, content, onnx.shape_inference.infer_shapes(model, strict_mode=True))
+    except UserError as error:
+        raise UserError(f"{path} {error}; {REMEDY}") from error
+    except Exception as error:  # protobuf's, of shape inference, of values that are no numbers
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} is not an ONNX model of a net ({reason}); {REMEDY}") from error
+
+
+def _check_graph(model: Any) -> None:
+    """Raise UserError where a model has what those of tools/export.py do not have."""
+    graph = model.graph
+    nodes = {
+        node.op_type if not node.domain else f"{node.domain}.{node.op_type}" for node in graph.node
+    }
+    others = sorted(nodes - OPERATORS)
+    if others or model.functions or graph.sparse_initializer:
+        raise UserError(f"has operators that no net here has: {', '.join(others) or 'functions'}")
+    if any(tensor.external_data for tensor in _tensors(graph)):
+        raise UserError("has weights in another file")
+
+
+def _tensors(graph: Any) -> Iterable[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        yield from (attribute.t for attribute in node.attribute)
+
+
+def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    missing = [name for name in (*TEXTS, "tower", "stored_size") if name not in about]
+    if missing:
+        raise UserError(f"is not one that tools/export.py wrote: it does not say its {missing[0]}")
+    if about["tower"] not in TOWERS or not re.fullmatch(r"[0-9a-f]{64}", about["weights_sha256"]):
+        raise UserError("has metadata that tools/export.py does not write")
+    graph = model.graph
+    for value in graph.value_info:
+        sizes = [max(1, dim.dim_value) for dim in value.type.tensor_type.shape.dim]
+        if math.prod(sizes) > limits.ONNX_VALUES:
+            raise UserError(f"computes {math.prod(sizes):,} values of an image in one step")
+    outputs = {output.name: _sizes(output) for output in graph.output}
+    gives_features = FEATURES in outputs
+    wanted = {FEATURES} if gives_features else {CODES, UNROUNDED, BITS}
+    inputs = [value for value in graph.input if value.name == INPUT]
+    if set(outputs) != wanted or len(graph.input) != 1 or not inputs:
+        raise UserError(f"has the outputs {', '.join(outputs) or 'none'}")
+    _, height, width, channels = _sizes(inputs[0])
+    _, bits = outputs[FEATURES if gives_features else CODES]
+    stored_size = int(about["stored_size"])
+    if channels not in (1, 3) or not max(height, width) <= stored_size <= limits.NET_SIDE:
+        raise UserError(f"takes images of {height}x{width}x{channels}, resized to {stored_size}")
+    info = NetInfo(bits, *(about[name] for name in TEXTS))
+    shape = channels, height, width
+    return OnnxModel(
+        path, content, info, gives_features, about["tower"], stored_size, channels, shape
+    )
+
+
+def _sizes(value: Any) -> list[int]:
+    """The axes of an input or an output, 0 where any number is."""
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+class OnnxEncoder(Encoder):
+    """A net that onnxruntime runs on the CPU, with as many threads as OMP_NUM_THREADS says.
+
+    Parameters
+    ----------
+    model : OnnxModel
+
+    Raises
+    ------
+    UserError
+        If onnxruntime is not installed, or does not take the model.
+    """
+
+    def __init__(self, model: OnnxModel) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError(
+                f"{model.path} needs the packages of the extra onnx ({error})"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
+        options.log_severity_level = 4  # what goes wrong is raised
+        self._model = model
+        try:
+            self._session = onnxruntime.InferenceSession(model.content, options)
+        except Exception as error:  # onnxruntime's have no class in common
+            raise self._unusable(error) from error
+        self.bits, self.image_shape = model.info.bits, model.image_shape
+
+    def _run(self, images: NDArray[np.uint8], rounded: bool) -> NDArray[np.float32]:
+        output = FEATURES if self._model.gives_features else CODES if rounded else UNROUNDED
+        try:
+            (values,) = self._session.run([output], {INPUT: np.ascontiguousarray(images)})
+        except Exception as error:
+            raise self._unusable(error) from error
+        values = np.asarray(values)
+        if values.shape != (len(images), self.bits) or values.dtype != np.float32:
+            raise self._unusable(f"its outputs are {values.dtype} of shape {values.shape}")
+        return values
+
+    def _name(self) -> str:
+        return str(self._model.path)
+
+    def _unusable(self, reason: object) -> UserError:
+        text = " ".join(str(reason).split())[:120]
+        return UserError(f"{self._model.path} cannot be run by onnxruntime ({text}); {REMEDY}")
