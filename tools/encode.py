@@ -7,6 +7,8 @@
   python tools/encode.py --images photos --output photos.index --engine spark --master 'local[2]'
   python tools/encode.py --images photos --output photos.index.h5 --net efficientnet_lite0
   python tools/encode.py --images photos --output photos.index.h5 --model dnnh_plus_48.onnx
+  python tools/encode.py --update --output photos.index.h5       what is new or has changed
+  python tools/encode.py --remove 2024/cat.jpg --output photos.index.h5
 
 --net needs no training: a shallow method (--hash) hashes features of a network that others have
 trained, and is fitted to the images themselves. `tools/get_model.py` fetches the network. Codes of
@@ -25,6 +27,7 @@ import argparse
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
@@ -32,6 +35,7 @@ from dnnh import atomic_files, cli, errors, files
 from dnnh.baselines import METHODS
 from dnnh.baselines.base import Hasher
 from dnnh.data import sources
+from dnnh.data.sources import Item
 from dnnh.errors import UserError
 from dnnh.nets import onnx_encoder, runtimes, specs, weights
 from dnnh.nets.runtimes import RunningNet
@@ -39,17 +43,26 @@ from dnnh.retrieval import (
     feature_hash,
     image_groups,
     index_files,
+    index_writer,
     parquet,
     spark_encoding,
     spark_session,
 )
 from dnnh.retrieval.feature_hash import HashedFeatures
+from dnnh.retrieval.index_update import Update
 from dnnh.retrieval.index_writer import IndexWriter
 from dnnh.retrieval.spark_encoding import Counts
 
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.remove:
+        left = index_writer.remove(arguments.output, arguments.remove)
+        print(f"{arguments.output}: {left:,} images; {len(arguments.remove):,} removed")
+        return
+    if arguments.update:
+        update_index(arguments)
+        return
     check_places(arguments)
     if arguments.engine == "spark":
         encode_on_spark(arguments)
@@ -59,8 +72,41 @@ def main() -> None:
     atomic_files.refuse_overwriting(
         [arguments.output], [net.path, arguments.images, arguments.hash_of]
     )
-    counts = encode_here(arguments, net, kept)
+    source = files.resolved(arguments.images)
+    writer = IndexWriter(arguments.output, net.info, str(source), kept, arguments.stamp)
+    encode_here(writer, sources.items(arguments.images), net)
+    counts = Counts(writer.state.encoded, writer.finish())
     report(arguments.output, counts, net.info.bits, f"{arguments.output}.skipped.txt")
+
+
+def update_index(arguments: argparse.Namespace) -> None:
+    """Encode what is new or changed in the source of an index."""
+    path = arguments.output
+    with contextlib.closing(index_files.load(path)) as index:
+        update = Update(index, path)
+        if arguments.images and str(files.resolved(arguments.images)) != index.source:
+            raise UserError(
+                f"{path} is of {index.source}; leave --images out, or write another index"
+            )
+        net = runtimes.of_index(
+            index.net, arguments.runtime, arguments.model, arguments.gpu, side="database"
+        )
+        kept = None
+        if index.hasher is not None:
+            net, kept = hashing(net, index.hasher, is_fitted=True)
+        stamp = str(index.stamp_kind)
+        images = update.to_encode(sources.items(index.source), stamp)
+        writer = IndexWriter(path, net.info, index.source, kept, stamp, update)
+        encode_here(writer, images, net)
+        skipped = writer.state.skipped
+        if writer.state.encoded or (update.states != index.states).any():
+            print(f"{path}: {update.summary(*writer.rows())}")
+            writer.finish()
+        else:
+            print(f"{path}: nothing is new, changed or gone")
+            writer.discard()
+        if skipped:
+            print(f"{skipped:,} skipped, which could not be read: {path}.skipped.txt")
 
 
 def encode_on_spark(arguments: argparse.Namespace) -> None:
@@ -85,9 +131,7 @@ def report(output: pathlib.Path, counts: Counts, bits: int, reasons: str) -> Non
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--images", type=pathlib.Path, required=True, help="a folder, a CSV file or an LMDB"
-    )
+    parser.add_argument("--images", type=pathlib.Path, help="a folder, a CSV file or an LMDB")
     parser.add_argument(
         "--output",
         type=pathlib.Path,
@@ -122,7 +166,27 @@ def parse_arguments() -> argparse.Namespace:
         help=f"of Spark (default: {spark_session.MASTER}; spark://host:port is a cluster)",
     )
     parser.add_argument("--force", action="store_true", help="replace the output")
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="encode what is new or changed in the source of the index --output",
+    )
+    parser.add_argument(
+        "--remove", nargs="+", metavar="NAME", help="take these images out of the index --output"
+    )
+    parser.add_argument(
+        "--stamp",
+        choices=sources.STAMPS,
+        help="how --update will see that an image has changed: by size and time of its file "
+        "(default), or by its content, for which every file is read",
+    )
     arguments = parser.parse_args()
+    if arguments.update or arguments.remove:
+        check_update_options(arguments)
+        return arguments
+    if arguments.images is None:
+        raise UserError("name the images with --images")
+    cli.fill_in(arguments, stamp=sources.STAMPS[0])
     if arguments.net:
         for other in cli.given(
             arguments, ("dataset", "method", "schedule", "model", "runtime", "hash_of", "master")
@@ -143,6 +207,19 @@ def parse_arguments() -> argparse.Namespace:
         if runtimes.choose(arguments.runtime, arguments.model) != "caffe":
             raise UserError("--engine spark encodes by Caffe; name a .caffemodel with --model")
     return arguments
+
+
+def check_update_options(arguments: argparse.Namespace) -> None:
+    """Raise UserError where an option says what the index says itself."""
+    option = "--update" if arguments.update else "--remove"
+    others = ["dataset", "method", "bits", "schedule", "net", "size", "hash", "hash_of", "stamp"]
+    others += ["master", "force"]
+    if arguments.remove:
+        others += ["images", "model", "runtime", "gpu", "update"]
+    for other in cli.given(arguments, others):
+        raise UserError(f"{other} does not go with {option}: the index has it; leave it out")
+    if arguments.engine == "spark" or arguments.output.is_dir():
+        raise UserError(f"{option} is for an HDF5 index; encode the images on Spark again")
 
 
 def check_places(arguments: argparse.Namespace) -> None:
@@ -214,22 +291,15 @@ def hashing(
     return dataclasses.replace(net, info=info), kept
 
 
-def encode_here(
-    arguments: argparse.Namespace, net: RunningNet, kept: HashedFeatures | None
-) -> Counts:
-    """Encode the images of a source in this process."""
-    source = arguments.images
-    images = sources.items(source)
-    writer = IndexWriter(arguments.output, net.info, str(files.resolved(source)), kept)
+def encode_here(writer: IndexWriter, images: Iterator[Item], net: RunningNet) -> None:
+    """Encode images in this process, but for those that the writer has already."""
     if writer.seen:
         print(f"resuming after {writer.seen:,} images")
         writer.advance(images)
     with tqdm(initial=writer.seen, unit=" images", desc="encoding") as progress:
-        for group in image_groups.read_groups(images, net.input):
+        for group in image_groups.read_groups(images, net.input, writer.stamp):
             writer.add(group, net.encoder.outputs)
             progress.update(len(group.items))
-    skipped = writer.finish()
-    return Counts(writer.state.encoded, skipped)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,8 @@ def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDAr
             "codes cannot be compared; encode the queries with --hash-of and the index"
         )
     assert queries.codes is not None
-    return queries.names(slice(None)), queries.codes
+    present, names = queries.present(), queries.names(slice(None))
+    return [names[row] for row in present.tolist()], queries.codes[present]
 
 
 def write_results(arguments: argparse.Namespace, results: list[Results], bits: int) -> None:

@@ -39,6 +39,9 @@ LONG = "<!-- long -->"
 TESTS = {
     r"tools/get_data.py": ("data/test_folder.py", '"get_data"'),
     r"get_model.py": ("nets/test_pretrained.py::test_the_tool_writes_a_model", '"get_model"'),
+    r"encode.py .*--update": ("retrieval/test_index_update.py", '"--update"'),
+    r"encode.py .*--remove": ("retrieval/test_index_update.py", '"--remove"'),
+    r"(encode|search).py .*--model .*onnx": ("test_wheel.py", '"--model"'),
     r"encode.py .*--net": (
         "retrieval/test_feature_hash.py::test_images_are_hashed_and_found",
         "encode(",

@@ -5,6 +5,7 @@ A folder, a CSV file (each row a path and labels, if any), or an LMDB of Caffe's
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import pathlib
 import re
@@ -22,6 +23,7 @@ from dnnh import files, limits
 from dnnh.data import datums, image_files, image_folders, lmdb_pages, tables
 from dnnh.errors import UserError
 
+STAMPS = ("time", "content")
 HEXADECIMAL = "0x"  # begins the names of keys that are not text
 CONVERT_IMAGESET_KEY = re.compile(r"\d{8}_.")  # and the path of the image
 
@@ -37,15 +39,16 @@ class Item:
     labels : tuple of str
     read : function
         Returns the image, uint8 of shape (height, width, 3); raises UserError if there is none.
-    stamp : function
-        Returns text that changes with the image: of a file its size and time, of a record of
-        an LMDB its checksum.
+    stamp : function of one of STAMPS
+        Returns text that changes with the image. By ``time``, it is the size and the time of a
+        file, or the checksum of an LMDB's record; by ``content``, a SHA-256, for which the file is
+        read. It is empty where there is no such file.
     """
 
     name: str
     labels: tuple[str, ...]
     read: Callable[[], NDArray[np.uint8]]
-    stamp: Callable[[], str] = str
+    stamp: Callable[[str], str] = lambda kind: ""
 
 
 class InputSize(Protocol):
@@ -129,8 +132,10 @@ def _file_item(path: pathlib.Path, name: str, labels: tuple[str, ...]) -> Item:
             raise UserError(f"{path.parent} has a name that is not text: '{text}'; rename it")
         return image_files.decode_image(files.read_regular_file(path, limits.IMAGE_BYTES), path)
 
-    def stamp() -> str:
+    def stamp(kind: str) -> str:
         try:
+            if kind == "content":
+                return files.sha256(path)
             status = path.stat()
         except OSError:
             return ""
@@ -164,7 +169,7 @@ def _of_lmdb(folder: pathlib.Path) -> Iterator[Item]:
             for key, record in transaction.cursor():
                 name, datum = _key_name(key), datums.parse(record)
                 read = functools.partial(_pixels, datum, name, f"{folder}: image '{name}'")
-                stamp = functools.partial(_checksum, record)
+                stamp = functools.partial(_record_stamp, record)
                 yield Item(name, datums.labels_of(datum), read, stamp)
     except lmdb.Error as error:
         raise UserError(f"{folder} is no LMDB that can be read ({error})") from error
@@ -177,7 +182,9 @@ def _pixels(datum: Any, name: str, where: str) -> NDArray[np.uint8]:
     return image[:, :, ::-1] if is_blue_first else image
 
 
-def _checksum(record: bytes) -> str:
+def _record_stamp(record: bytes, kind: str) -> str:
+    if kind == "content":
+        return hashlib.sha256(record).hexdigest()
     return str(zlib.crc32(record))
 
 

@@ -148,8 +148,9 @@ def of_index(
     runtime: str | None = None,
     model: pathlib.Path | None = None,
     gpu: int | None = None,
+    side: Side = "query",
 ) -> RunningNet:
-    """The net of an index, for queries.
+    """The net of an index.
 
     Parameters
     ----------
@@ -162,6 +163,8 @@ def of_index(
         encoded with.
     gpu : int, optional
         The GPU to compute on; the CPU by default.
+    side : str
+        What it encodes.
 
     Raises
     ------
@@ -172,14 +175,14 @@ def of_index(
     if choose(runtime, model) == "onnx":
         if gpu is not None:
             raise UserError("--gpu is for Caffe; leave it out with --runtime onnx")
-        return by_onnx(_exported_of(info, model))
+        return by_onnx(_exported_of(info, model, side))
     if info.dataset == pretrained.DATASET:
         return _features_of(info, model, gpu)
     spec = specs.net_spec(info.dataset, info.method, info.bits, info.schedule)
     candidates = weights.all_weights(spec) if model is None else [weights.find_weights(spec, model)]
     for candidate in candidates:
         if files.sha256(candidate.path) == info.weights:
-            return by_caffe(spec, candidate, "query", gpu)
+            return by_caffe(spec, candidate, side, gpu)
     of_net = f"{spec.method} of {spec.dataset} at {spec.bits} bits"
     raise _other_weights(f"any of {of_net} here" if model is None else str(model))
 
@@ -195,7 +198,7 @@ def _features_of(info: NetInfo, model: pathlib.Path | None, gpu: int | None) -> 
     return net
 
 
-def _exported_of(info: NetInfo, model: pathlib.Path | None) -> OnnxModel:
+def _exported_of(info: NetInfo, model: pathlib.Path | None, side: Side) -> OnnxModel:
     if model is not None:
         candidates = [model]
     else:
@@ -211,7 +214,7 @@ def _exported_of(info: NetInfo, model: pathlib.Path | None) -> OnnxModel:
         is_of_net = found.gives_features or found.info.bits == info.bits
         texts = found.info.dataset, found.info.method, found.info.schedule, found.info.weights
         wanted = info.dataset, info.method, info.schedule, info.weights
-        if is_of_net and texts == wanted and found.tower != "database":
+        if is_of_net and texts == wanted and found.tower in ("", side):
             return found
     raise _other_weights("any *.onnx in snapshots/ and models/" if model is None else str(model))
 

@@ -51,8 +51,10 @@ class HashedFeatures:
             features.append(outputs(images).astype(np.float32))
         return np.concatenate(features)
 
-    def write(self, file: Any, rows: NDArray[np.uint8], labels: Iterable[tuple[str, ...]]) -> None:
-        """Fit the method unless it is fitted, and write codes and method into an index.
+    def finish(
+        self, file: Any, rows: NDArray[np.uint8], labels: Iterable[tuple[str, ...]]
+    ) -> NDArray[np.uint8]:
+        """Fit the method unless it is fitted, write it into an index, and return the packed codes.
 
         Parameters
         ----------
@@ -75,11 +77,11 @@ class HashedFeatures:
                     f"{error}. The features are kept: the same command with another --hash needs no "
                     "network"
                 ) from error
-        file["codes"] = self.hasher.encode(features)
         group = file.create_group(GROUP)
         group.attrs[METHOD] = self.hasher.name
         for name, array in self.hasher.parameters().items():
             group[name] = array
+        return self.hasher.encode(features)
 
     def _fit(self, features: NDArray[np.float32], labels: Iterable[tuple[str, ...]]) -> None:
         if self.hasher.supervised:

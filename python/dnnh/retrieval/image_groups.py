@@ -24,12 +24,15 @@ class Group:
     Attributes
     ----------
     items : list of dnnh.data.sources.Item
+    stamps : list of str
+        Of the items, from before each was read.
     images : list of uint8 arrays of shape (height, width, channels)
         Those that can be read, as large as a net's.
     reasons : list with None for each of these, and why it is skipped for each of the others
     """
 
     items: list[sources.Item]
+    stamps: list[str]
     images: list[NDArray[np.uint8]]
     reasons: list[str | None]
 
@@ -40,25 +43,32 @@ class Group:
         return packed_codes.pack(outputs(np.stack(self.images)) > 0.5)
 
 
-def read_groups(items: Iterable[sources.Item], net_input: sources.InputSize) -> Iterator[Group]:
+def read_groups(
+    items: Iterable[sources.Item], net_input: sources.InputSize, stamp: str = sources.STAMPS[0]
+) -> Iterator[Group]:
     """Yield groups of GROUP images, the last may be smaller; the next is read meanwhile.
 
     Parameters
     ----------
     items : iterable of dnnh.data.sources.Item
     net_input : InputConfig of the net: how large its images are
+    stamp : str
+        One of dnnh.data.sources.STAMPS.
     """
 
-    def read(item: sources.Item) -> tuple[sources.Item, NDArray[np.uint8] | None, str | None]:
+    def read(item: sources.Item) -> tuple[sources.Item, str, NDArray[np.uint8] | None, str | None]:
+        # The stamp first: if the file is written to now, the next update sees that.
         try:
-            return item, sources.fitted(item.read(), net_input), None
+            stamped = item.stamp(stamp)
+            return item, stamped, sources.fitted(item.read(), net_input), None
         except UserError as error:
-            return item, None, " ".join(str(error).split())
+            return item, "", None, " ".join(str(error).split())
 
     readings = prefetch.in_order(read, items, 2 * GROUP)
     while group := list(itertools.islice(readings, GROUP)):
         yield Group(
-            [item for item, _, _ in group],
-            [image for _, image, _ in group if image is not None],
-            [reason for _, _, reason in group],
+            [item for item, _, _, _ in group],
+            [stamped for _, stamped, _, _ in group],
+            [image for _, _, image, _ in group if image is not None],
+            [reason for _, _, _, reason in group],
         )

@@ -6,6 +6,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,18 @@ from dnnh.nets.net_info import NetInfo
 
 Rows = int | slice | Sequence[int] | NDArray[np.int64]
 Labels = tuple[str, ...]
+
+# What becomes of a row: a search finds it; its image is no longer in the source; it was removed
+# by hand.
+PRESENT, GONE, REMOVED = STATES = range(3)
+
+
+class Entry(NamedTuple):
+    """A row but for its code. The stamp changes with the image (dnnh.data.sources.Item)."""
+
+    name: str
+    labels: Labels
+    stamp: str
 
 
 class IndexChanged(UserError):
@@ -37,6 +50,11 @@ class ImageIndex:
     codes : uint8 array of shape (n, ceil(q / 8)), or None where they are in Spark
     names : function of a row, a slice or an array of rows, returns a list of str
     labels : likewise, returns a list of tuples of str
+    states : uint8 array of shape (n,), or None where all are PRESENT
+        One of STATES for each row.
+    stamps : function as ``names``, or None where there are none
+    stamp_kind : str, or None
+        One of dnnh.data.sources.STAMPS.
     hasher : Hasher, or None
         The shallow method that hashes the net's outputs, where these are features of a pretrained
         network.
@@ -50,5 +68,15 @@ class ImageIndex:
     codes: NDArray[np.uint8] | None
     names: Callable[[Rows], list[str]]
     labels: Callable[[Rows], list[Labels]]
+    states: NDArray[np.uint8] | None = None
+    stamps: Callable[[Rows], list[str]] | None = None
+    stamp_kind: str | None = None
     hasher: Hasher | None = None
     close: Callable[[], None] = lambda: None
+
+    def present(self) -> NDArray[np.int64]:
+        """The rows that a search finds, of an index whose codes are here."""
+        assert self.codes is not None
+        if self.states is None:
+            return np.arange(len(self.codes))
+        return np.flatnonzero(self.states == PRESENT)

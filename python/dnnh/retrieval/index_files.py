@@ -2,9 +2,10 @@
 
 Two kinds of files hold one. tools/encode.py writes an HDF5 file with ``codes`` (uint8,
 (n, ceil(q / 8)), packed as dnnh.packed_codes says), ``names`` (text, (n,)) and ``labels``
-(text, (n,): a JSON list each), and the attributes ``bits``, ``dataset``, ``method`` and ``schedule``
+(text, (n,): a JSON list each), ``stamps`` (text, (n,): dnnh.data.sources.Item) and ``states``
+(uint8, (n,): image_index.STATES), and the attributes ``stamp_kind`` (of dnnh.data.sources.STAMPS), ``bits``, ``dataset``, ``method`` and ``schedule``
 (of the net), ``weights`` (SHA-256 of its .caffemodel), ``source`` and ``skipped`` (how many images
-could not be read); with codes of features, also a group ``hash`` (dnnh.retrieval.feature_hash).
+could not be read). Stamps and states are missing in files of older versions. With codes of features, also a group ``hash`` (dnnh.retrieval.feature_hash).
 On Spark it writes a folder of Parquet files: see dnnh.retrieval.parquet.
 """
 
@@ -15,13 +16,15 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from dnnh import hdf5_files, packed_codes
+from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import feature_hash, parquet
-from dnnh.retrieval.image_index import ImageIndex, IndexChanged, Labels, Rows
+from dnnh.retrieval.image_index import STATES, ImageIndex, IndexChanged, Labels, Rows
 
 ARRAYS = ("codes", "names", "labels")
 NET_TEXTS = ("dataset", "method", "schedule", "weights")
@@ -66,7 +69,8 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
         codes = packed_codes.check(file["codes"][:], bits, "codes")
     except UserError as error:  # which does not name the file
         raise ValueError(str(error)) from error
-    for name in ("names", "labels"):
+    texts_of_rows = [name for name in ("names", "labels", "stamps") if name in file]
+    for name in texts_of_rows:
         if file[name].shape != (len(codes),) or h5py.check_string_dtype(file[name].dtype) is None:
             raise ValueError(
                 f"{name} is {file[name].dtype} of shape {file[name].shape} for {len(codes)} codes"
@@ -80,8 +84,32 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
         codes=codes,
         names=text.names,
         labels=text.labels,
+        states=_states(file, len(codes)),
+        stamps=text.stamps if "stamps" in file else None,
+        stamp_kind=_stamp_kind(file),
         hasher=feature_hash.read(file, bits, texts["method"]),
     )
+
+
+def _states(file: Any, count: int) -> NDArray[np.uint8]:
+    if "states" not in file:
+        return np.zeros(count, np.uint8)
+    stored = file["states"]
+    if stored.shape != (count,) or stored.dtype != np.uint8:
+        raise ValueError(f"states is {stored.dtype} of shape {stored.shape} for {count} codes")
+    states = stored[:]
+    if count and states.max() not in STATES:
+        raise ValueError(f"it has a state {states.max()}")
+    return states
+
+
+def _stamp_kind(file: Any) -> str | None:
+    if "stamps" not in file:
+        return None
+    kind = str(file.attrs["stamp_kind"])
+    if kind not in sources.STAMPS:
+        raise ValueError(f"its stamps are by '{kind:.40}'")
+    return kind
 
 
 class _StoredText:
@@ -93,6 +121,9 @@ class _StoredText:
 
     def names(self, rows: Rows) -> list[str]:
         return self._read("names", rows)
+
+    def stamps(self, rows: Rows) -> list[str]:
+        return self._read("stamps", rows)
 
     def labels(self, rows: Rows) -> list[Labels]:
         return [_labels(text, self._path) for text in self._read("labels", rows)]

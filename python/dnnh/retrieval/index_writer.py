@@ -7,7 +7,7 @@ import itertools
 import json
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -20,14 +20,18 @@ from dnnh.data import sources
 from dnnh.errors import UserError, printable
 from dnnh.files import StrPath
 from dnnh.nets.net_info import NetInfo
+from dnnh.retrieval import index_files
 from dnnh.retrieval.image_groups import Group, Outputs
+from dnnh.retrieval.image_index import PRESENT, REMOVED, Entry
+from dnnh.retrieval.index_update import Update
 
 ROWS = 100_000  # that are copied at a time
 TEXT = h5py.string_dtype()
-STRING_BYTES = 80  # that HDF5 adds to the texts of an image, two
+STRING_BYTES = 120  # that HDF5 adds to the texts of an image
+TEXTS = ("names", "labels", "stamps")
 
-# What an index is made from, in the folder beside it: codes, names and labels (a JSON list a
-# line), and why images were skipped (a sentence a line).
+# What an index is made from, in the folder beside it: codes; names, labels and stamps (a JSON list
+# a line); and why images were skipped (a sentence a line).
 FILES = ("codes", "entries", "skipped")
 
 
@@ -38,7 +42,7 @@ class State:
     Attributes
     ----------
     about : dict
-        The net and the source; others cannot go on here.
+        The net, the source and, of an update, the SHA-256 of the index; others cannot go on here.
     seen : int
         Images of the source that are done, encoded or skipped.
     digest : str
@@ -64,7 +68,7 @@ class State:
 
 def _next_digest(digest: str, item: sources.Item) -> str:
     """The digest of the images up to this one, from that of the images before it."""
-    text = json.dumps([digest, item.name, item.labels, item.stamp()])
+    text = json.dumps([digest, item.name, item.labels, item.stamp("time")])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -86,10 +90,10 @@ class Kept(Protocol):
         """What is kept of a group's images, a row each."""
         ...
 
-    def write(
+    def finish(
         self, file: h5py.File, rows: NDArray[np.uint8], labels: Iterable[tuple[str, ...]]
-    ) -> None:
-        """Write ``codes``, and all else that encodes queries, into an index."""
+    ) -> NDArray[np.uint8]:
+        """Write what else encodes queries into an index, and return the packed codes."""
         ...
 
 
@@ -102,10 +106,10 @@ class PackedCodes:
     def rows(self, group: Group, outputs: Outputs) -> NDArray[np.uint8]:
         return group.encode(outputs)
 
-    def write(
+    def finish(
         self, file: h5py.File, rows: NDArray[np.uint8], labels: Iterable[tuple[str, ...]]
-    ) -> None:
-        file["codes"] = rows
+    ) -> NDArray[np.uint8]:
+        return rows
 
 
 class IndexWriter:
@@ -124,6 +128,10 @@ class IndexWriter:
         Path of the images; likewise.
     kept : Kept, optional
         What is kept of each image until the index is written: by default its packed code.
+    stamp : str
+        One of dnnh.data.sources.STAMPS: the kind of stamps that the index gets.
+    update : Update, optional
+        The index at ``path``, which gets images that are new or have changed.
 
     Raises
     ------
@@ -131,9 +139,18 @@ class IndexWriter:
         If another process writes there, or the files there are damaged or belong to another net or source.
     """
 
-    def __init__(self, path: StrPath, net: NetInfo, source: str, kept: Kept | None = None) -> None:
+    def __init__(
+        self,
+        path: StrPath,
+        net: NetInfo,
+        source: str,
+        kept: Kept | None = None,
+        stamp: str = sources.STAMPS[0],
+        update: Update | None = None,
+    ) -> None:
         self.path, self.net, self.source = pathlib.Path(path), net, source
         self.kept = kept or PackedCodes(net.bits)
+        self.stamp, self.update = stamp, update
         check_is_text(source)
         self.folder = self.path.with_name(f"{self.path.name}.partial")
         with self._naming():
@@ -168,7 +185,9 @@ class IndexWriter:
     def _read_state(self) -> State:
         """The state in the folder, checked; a new one if there is none."""
         path = self._state_path
-        start = State({**asdict(self.net), "source": self.source})
+        start = State({**asdict(self.net), "source": self.source, "stamp_kind": self.stamp})
+        if self.update is not None:
+            start.about["update_of"] = files.sha256(self.path)
         if not path.exists():
             return start
         try:
@@ -187,6 +206,9 @@ class IndexWriter:
             raise UserError(
                 f"{path} cannot be read ({error}); delete {self.folder} to start again"
             ) from error
+        updates = "update_of" in state.about and "update_of" in start.about
+        if updates and state.about["update_of"] != start.about["update_of"]:
+            return start  # that update was finished, or the index replaced
         if state.about != start.about:
             raise UserError(
                 f"{self.folder} is of another net or other images ({state.about}); delete it to "
@@ -235,9 +257,9 @@ class IndexWriter:
         """
         rows = self.kept.rows(group, outputs)
         entries, skipped = [], []
-        for item, reason in zip(group.items, group.reasons):
+        for item, stamp, reason in zip(group.items, group.stamps, group.reasons):
             if reason is None:
-                entries.append(json.dumps([item.name, item.labels]) + "\n")
+                entries.append(json.dumps([item.name, item.labels, stamp]) + "\n")
             else:
                 skipped.append(f"{reason}\n")
         self._append("codes", rows.tobytes())
@@ -258,6 +280,14 @@ class IndexWriter:
                 data = data[file.write(data) :]
         setattr(self.state, f"{name}_bytes", file.tell())
 
+    def discard(self) -> None:
+        """Delete what was begun, and leave the index as it is; write why images were skipped."""
+        for file in self._files.values():
+            file.close()
+        self._write_reasons()
+        shutil.rmtree(self.folder)
+        self._claim.close()
+
     def finish(self) -> int:
         """Write the index, and delete what it was made from.
 
@@ -271,25 +301,39 @@ class IndexWriter:
         """
         for file in self._files.values():
             file.close()
-        if not self.state.encoded:
+        if not self.state.encoded and self.update is None:
             first_reason = (self.folder / "skipped").read_text(encoding="utf-8").partition("\n")[0]
             shutil.rmtree(self.folder)
             raise UserError(
                 f"{self.source} has no image that can be read"
                 + (f"; the first: {first_reason}" if first_reason else "")
             )
-        text_bytes = self.state.entries_bytes + STRING_BYTES * self.state.encoded
-        size = self.state.codes_bytes + text_bytes
+        rows, count = self.rows()
+        size = self.state.codes_bytes + self.state.entries_bytes + STRING_BYTES * count
+        if self.update is not None:
+            size += self.path.stat().st_size
         with atomic_files.write_hdf5_atomically(self.path, size) as file:
-            self._write_codes(file)
-            self._write_text(file)
+            self._write_codes(file, rows, count)
+            self._write_text(file, rows, count)
             for name, value in self.state.about.items():
-                file.attrs[name] = value
+                if name != "update_of":
+                    file.attrs[name] = value
             file.attrs["skipped"] = self.state.skipped
             self._write_reasons()
         shutil.rmtree(self.folder)
         self._claim.close()
         return self.state.skipped
+
+    def rows(self) -> tuple[NDArray[np.int64], int]:
+        """The row of each image that was encoded, and how many rows the index has."""
+        if self.update is None:
+            return np.arange(self.state.encoded), self.state.encoded
+        count, rows = len(self.update.states), []
+        for entry in self._entries():
+            row = self.update.row(entry.name)
+            rows.append(count if row is None else row)
+            count += row is None
+        return np.array(rows, np.int64), count
 
     def _write_reasons(self) -> None:
         reasons = self.path.with_name(f"{self.path.name}.skipped.txt")
@@ -299,33 +343,90 @@ class IndexWriter:
         else:
             reasons.unlink(missing_ok=True)
 
-    def _write_codes(self, file: h5py.File) -> None:
-        shape = self.state.encoded, self.kept.row_bytes
-        rows = np.memmap(self.folder / "codes", np.uint8, "r", shape=shape)
-        self.kept.write(file, rows, (labels for _, labels in self._entries()))
+    def _write_codes(self, file: h5py.File, rows: NDArray[np.int64], count: int) -> None:
+        kept = np.zeros((0, self.kept.row_bytes), np.uint8)
+        if self.state.encoded:  # nothing cannot be mapped
+            shape = self.state.encoded, self.kept.row_bytes
+            kept = np.memmap(self.folder / "codes", np.uint8, "r", shape=shape)
+        codes = self.kept.finish(file, kept, (entry.labels for entry in self._entries()))
+        states = np.full(count, PRESENT, np.uint8)
+        if self.update is not None:
+            merged = np.zeros((count, codes.shape[1]), np.uint8)
+            old = self.update.index.codes
+            assert old is not None
+            merged[: len(old)] = old
+            merged[rows] = codes
+            codes, states = merged, self.update.merged(rows, count)
+        file["codes"], file["states"] = codes, states
 
-    def _write_text(self, file: h5py.File) -> None:
-        count = self.state.encoded
-        names = file.create_dataset("names", (count,), TEXT)
-        labels = file.create_dataset("labels", (count,), TEXT)
-        entries = self._entries()
+    def _write_text(self, file: h5py.File, rows: NDArray[np.int64], count: int) -> None:
+        stored = {name: file.create_dataset(name, (count,), TEXT) for name in TEXTS}
+        entries = self._merged(rows)
         for start in range(0, count, ROWS):
             part = list(itertools.islice(entries, ROWS))
-            names[start : start + len(part)] = [name for name, _ in part]
-            labels[start : start + len(part)] = [json.dumps(of_image) for _, of_image in part]
+            some = slice(start, start + len(part))
+            stored["names"][some] = [entry.name for entry in part]
+            stored["labels"][some] = [json.dumps(entry.labels) for entry in part]
+            stored["stamps"][some] = [entry.stamp for entry in part]
 
-    def _entries(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Name and labels of each image."""
+    def _merged(self, rows: NDArray[np.int64]) -> Iterator[Entry]:
+        """The entries of all rows."""
+        if self.update is None:
+            yield from self._entries()
+            return
+        old = len(self.update.states)
+        changed = {row: entry for row, entry in zip(rows.tolist(), self._entries()) if row < old}
+        for row, entry in enumerate(self.update.entries()):
+            yield changed.get(row, entry)
+        for row, entry in zip(rows.tolist(), self._entries()):
+            if row >= old:
+                yield entry
+
+    def _entries(self) -> Iterator[Entry]:
+        """The entry of each image that was encoded."""
         path = self.folder / "entries"
         with path.open(encoding="utf-8") as lines:
-            for row in range(self.state.encoded):
+            for line in range(self.state.encoded):
                 try:
-                    name, labels = json.loads(next(lines))
-                    if not all(isinstance(text, str) for text in (name, *labels)):
+                    name, labels, stamp = json.loads(next(lines))
+                    if not all(isinstance(text, str) for text in (name, *labels, stamp)):
                         raise ValueError("not text")
                 except (ValueError, TypeError, StopIteration, RecursionError) as error:
                     raise UserError(
-                        f"{path} is damaged in line {row + 1:,} ({error}); delete {self.folder} "
+                        f"{path} is damaged in line {line + 1:,} ({error}); delete {self.folder} "
                         "to start again"
                     ) from error
-                yield name, tuple(labels)
+                yield Entry(name, tuple(labels), stamp)
+
+
+def remove(path: pathlib.Path, names: Sequence[str]) -> int:
+    """Mark images of an index as removed: no search finds them.
+
+    Returns the number of images that are left.
+
+    Raises
+    ------
+    UserError
+        If the index has no such image, or cannot be updated; then none is removed.
+    """
+    with contextlib.closing(index_files.load(path)) as index:
+        update = Update(index, path)
+        for name in names:
+            row = update.row(name)
+            if row is None or update.states[row] != PRESENT:
+                raise UserError(
+                    f"{path} has no image '{name}'; names are paths in {index.source}, as a "
+                    "search shows them"
+                )
+            update.states[row] = REMOVED
+        with (
+            h5py.File(path) as old,
+            atomic_files.write_hdf5_atomically(path, path.stat().st_size) as file,
+        ):
+            for part in old:
+                if part != "states":
+                    old.copy(part, file)
+            file["states"] = update.states
+            for name, value in old.attrs.items():
+                file.attrs[name] = value
+        return int((update.states == PRESENT).sum())

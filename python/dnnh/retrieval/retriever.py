@@ -62,11 +62,20 @@ class Retriever:
     ----------
     index : ImageIndex
     engine : Engine
-        With the codes of the index: ids are rows.
+        With the codes of the index, or those of its rows ``present``, in their order.
+    present : int64 array, optional
+        By default all rows.
+
+    Attributes
+    ----------
+    index, engine, present : as given
     """
 
-    def __init__(self, index: ImageIndex, engine: Engine) -> None:
+    def __init__(
+        self, index: ImageIndex, engine: Engine, present: NDArray[np.int64] | None = None
+    ) -> None:
         self.index, self.engine = index, engine
+        self.present = np.arange(len(engine)) if present is None else present
 
     def nearest(
         self, codes: NDArray[np.uint8], k: int, weights: NDArray[np.float64] | None = None
@@ -93,8 +102,8 @@ class Retriever:
         """
         base.check_request(codes, k, self.engine.bits, len(self.engine))
         if weights is None or self.index.codes is None:
-            return self._hits(*self.engine.search(codes, k))
-        found = self.engine.search(codes, max(k, CANDIDATES))
+            return self._hits(*self._search(codes, k))
+        found = self._search(codes, max(k, CANDIDATES))
         return [
             hits
             for code, of_query, distances, rows in zip(codes, weights, *found)
@@ -110,12 +119,20 @@ class Retriever:
     ) -> list[Hit]:
         """Up to k images within a Hamming radius of a code, (bytes,), nearest first; weights, (q,),
         as of :meth:`nearest`."""
-        distances, rows = self.engine.within(code, radius)
+        distances, ids = self.engine.within(code, radius)
+        rows = self.present[ids]
         candidates = slice(max(k, CANDIDATES))
         distances, rows = distances[candidates], rows[candidates]
         if weights is not None and self.index.codes is not None:
             return self._hits(*self._reordered(code, weights, distances, rows, k))[0]
         return self._hits(distances[np.newaxis, :k], rows[np.newaxis, :k])[0]
+
+    def _search(
+        self, codes: NDArray[np.uint8], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Distances and rows of the nearest images; row -1 stands for none."""
+        distances, ids = self.engine.search(codes, k)
+        return distances, np.where(ids < 0, -1, self.present[ids])
 
     def _reordered(
         self,
@@ -233,11 +250,15 @@ def open_index(
         )
     with contextlib.closing(index_files.load(path)) as index:
         assert index.codes is not None
+        present = index.present()
+        if not len(present):
+            raise UserError(f"{path} has no images: all of them are gone or removed")
+        codes = index.codes if len(present) == len(index.codes) else index.codes[present]
         if engine == "milvus":
-            milvus = MilvusEngine(index.codes, index.net.bits, str(address))
+            milvus = MilvusEngine(codes, index.net.bits, str(address))
             with contextlib.closing(milvus):
-                yield Retriever(index, milvus)
+                yield Retriever(index, milvus, present)
             return
         local = storage.make_engine(engine, index.net.bits)
-        local.add(index.codes)
-        yield Retriever(index, local)
+        local.add(codes)
+        yield Retriever(index, local, present)

@@ -183,9 +183,12 @@ async def _row(
     retriever: TheRetriever,
 ) -> int:
     """A row of the index, checked."""
-    count = len(retriever.engine)
-    if not 0 <= row < count:
-        raise HTTPException(404, f"there is no image {row}; there are {count:,}, from 0 on")
+    present = retriever.present
+    place = np.searchsorted(present, row)
+    if place == len(present) or present[place] != row:
+        raise HTTPException(
+            404, f"there is no image {row}; there are {len(present):,}, up to {present[-1]}"
+        )
     return row
 
 
@@ -333,8 +336,9 @@ def random_images(
     count: Annotated[int, Query(ge=1, le=limits.HITS, description="number of images")] = 24,
     seed: Annotated[int, Query(description="of the draw")] = 0,
 ) -> list[dict[str, Any]]:
-    size = len(retriever.engine)
-    rows = np.random.default_rng(abs(seed)).choice(size, min(size, count), replace=False)
+    present = retriever.present
+    random = np.random.default_rng(abs(seed))
+    rows = random.choice(present, min(len(present), count), replace=False)
     index = retriever.index
     return [
         {"row": row, "name": index.names(row)[0], "labels": index.labels(row)[0]}

@@ -44,19 +44,20 @@ def photos(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(monkeypatch, capsys, weights):
-    """Runs a tool with the net; returns what it prints."""
+    """Runs a tool with the net (or, as run.plain, without); returns what it prints."""
 
-    def run(tool, *arguments):
+    def plain(tool, *arguments):
         command = importlib.import_module(tool)
-        monkeypatch.setattr(
-            "sys.argv", [f"{tool}.py", *map(str, arguments), "--model", str(weights)]
-        )
+        monkeypatch.setattr("sys.argv", [f"{tool}.py", *map(str, arguments)])
         command.main()
         return capsys.readouterr().out
+
+    def run(tool, *arguments):
+        return plain(tool, *arguments, "--model", weights)
 
     def encode(photos, output, *arguments):
         options = ["--images", photos, "--output", output, "--dataset", "digits", "--bits", 12]
         return run("encode", *options, *arguments)
 
-    run.encode = encode
+    run.encode, run.plain = encode, plain
     return run

@@ -94,6 +94,7 @@ def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
         "schedule": SPEC.schedule,
         "weights": files.sha256(weights),
         "source": str(photos.resolve()),
+        "stamp_kind": "time",
     }
     begun(about=about, codes_bytes=20)
     with pytest.raises(UserError, match="'codes' has 0 bytes, not 20.; delete"):

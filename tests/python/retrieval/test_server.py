@@ -112,7 +112,7 @@ def test_hits_are_ordered_by_what_differs(client):
         ("/search?top=501", b"x", 422, "less than or equal to 500"),
         ("/search?radius=13", b"x", 422, "less than or equal to 12"),
         ("/search?top=x", b"x", 422, "valid integer"),
-        ("/like/40", None, 404, "there is no image 40; there are 40, from 0 on"),
+        ("/like/40", None, 404, "there is no image 40; there are 40, up to 39"),
         ("/like/-1", None, 404, "no image -1"),
         ("/like/x", None, 422, "valid integer"),
         ("/image/40", None, 404, "no image 40"),

@@ -1,0 +1,130 @@
+"""What has changed in the source of an index since it was encoded, and which images are removed.
+
+An image keeps its row for as long as the index is updated. New images get new rows, behind the
+others. A row whose image is no longer in the source, or was removed by hand, stays, but no search
+finds it.
+"""
+
+import pathlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh.data.sources import Item
+from dnnh.errors import UserError
+from dnnh.retrieval.image_index import GONE, PRESENT, Entry, ImageIndex
+
+ROWS = 100_000  # that are read at a time
+
+
+class Update:
+    """An index and the images of its source now: which of them are to be encoded.
+
+    Parameters
+    ----------
+    index : ImageIndex
+        With stamps.
+    path : path of the index, for messages
+
+    Attributes
+    ----------
+    index : ImageIndex
+    states : uint8 array of shape (n,)
+        Of the index's rows, once all of :meth:`to_encode` has been taken: GONE where an image is to
+        be encoded again, until :meth:`merged` is told that it was.
+
+    Raises
+    ------
+    UserError
+        If the index has no stamps.
+    """
+
+    def __init__(self, index: ImageIndex, path: pathlib.Path) -> None:
+        if index.stamps is None or index.states is None:
+            raise UserError(
+                f"{path} does not say when its images changed: an older version wrote it, or "
+                "Spark; encode the images again, with --force"
+            )
+        self.index, self.states = index, index.states.copy()
+        self._rows = {}
+        for row, entry in enumerate(self.entries()):
+            self._rows.setdefault(entry.name, row)
+
+    def entries(self) -> Iterator[Entry]:
+        """Name, labels and stamp of each row."""
+        index = self.index
+        assert index.stamps is not None
+        for start in range(0, len(self.states), ROWS):
+            some = slice(start, start + ROWS)
+            yield from map(Entry, index.names(some), index.labels(some), index.stamps(some))
+
+    def row(self, name: str) -> int | None:
+        """Where the index has an image; None if nowhere."""
+        return self._rows.get(name)
+
+    def to_encode(self, items: Iterable[Item], stamp: str) -> Iterator[Item]:
+        """Yield the images that are new or changed; a second image of a name is passed over.
+
+        An image that was removed by hand stays so until its file changes.
+
+        Parameters
+        ----------
+        items : the images of the source
+        stamp : str
+            One of dnnh.data.sources.STAMPS.
+        """
+        old = _Stamps(self)
+        seen = np.zeros(len(self.states), bool)
+        new = set()
+        for item in items:
+            row = self.row(item.name)
+            if row is None:
+                if item.name not in new:
+                    new.add(item.name)
+                    yield item
+            elif not seen[row]:
+                seen[row] = True
+                if not old.are(row, item, stamp):
+                    self.states[row] = GONE
+                    yield item
+                elif self.states[row] == GONE:
+                    self.states[row] = PRESENT
+        self.states[~seen & (self.states == PRESENT)] = GONE
+
+    def merged(self, rows: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
+        """The states of all rows, of which some have been encoded."""
+        states = np.full(count, PRESENT, np.uint8)
+        states[: len(self.states)] = self.states
+        states[rows] = PRESENT
+        return states
+
+    def summary(self, rows: NDArray[np.int64], count: int) -> str:
+        """What becomes of the index; arguments as of :meth:`merged`."""
+        assert self.index.states is not None
+        before = self.index.states
+        was, states = before == PRESENT, self.merged(rows, count)
+        now = states[: len(was)] == PRESENT
+        known = rows[rows < len(was)]
+        return (
+            f"{(states == PRESENT).sum():,} images; {count - len(was):,} new, "
+            f"{was[known].sum():,} changed, {(was & ~now).sum():,} gone, "
+            f"{(now & ~was).sum():,} back"
+        )
+
+
+class _Stamps:
+    """Labels and stamps of an index's rows, read a part at a time."""
+
+    def __init__(self, update: Update) -> None:
+        self._index = update.index
+        self._first, self._entries = 0, []
+
+    def are(self, row: int, item: Item, stamp: str) -> bool:
+        """Whether a row has the labels and the stamp of an image."""
+        if not 0 <= row - self._first < len(self._entries):
+            self._first = row - row % ROWS
+            some = slice(self._first, self._first + ROWS)
+            assert self._index.stamps is not None
+            self._entries = list(zip(self._index.labels(some), self._index.stamps(some)))
+        return self._entries[row - self._first] == (item.labels, item.stamp(stamp))
