@@ -433,6 +433,23 @@ _EDITS = {
             "retrieval/test_index_update.py::test_a_file_that_vanishes_or_breaks_meanwhile",
         ),
     },
+    "retrieval/duplicates.py": {
+        "duplicates: one part too few": (
+            "np.array_split(np.arange(bits), radius + 1)",
+            "np.array_split(np.arange(bits), radius)",
+            "retrieval/test_duplicates.py::test_groups_are_those_of_all_pairs",
+        ),
+        "duplicates: neighbors in a part alone": (
+            "            step += 1\n",
+            "            step += len(codes)\n",
+            "retrieval/test_duplicates.py::test_groups_are_those_of_all_pairs",
+        ),
+        "duplicates: pairs so far forgotten": (
+            "[_first_of_label(labels)], 0",
+            "[np.arange(len(codes))], 0",
+            "retrieval/test_duplicates.py::test_groups_are_those_of_all_pairs",
+        ),
+    },
     "retrieval/image_groups.py": {
         "groups: stamps not kept": (
             "[stamped for _, stamped, _, _ in group]",

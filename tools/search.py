@@ -25,14 +25,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, cli, errors, files, limits, pages
+from dnnh import atomic_files, cli, errors, files, limits
 from dnnh.data import image_files
 from dnnh.errors import UserError
-from dnnh.retrieval import feature_hash, index_files, retriever
+from dnnh.retrieval import feature_hash, index_files, result_pages, retriever
 from dnnh.retrieval.image_index import ImageIndex
-from dnnh.retrieval.retriever import Hit, QueryEncoder, Retriever
-
-THUMBNAIL = 160  # pixels, the larger side of an image on the page
+from dnnh.retrieval.retriever import Hit, QueryEncoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +59,9 @@ def main() -> None:
     results = [Results(name, of_query) for name, of_query in zip(names, hits)]
     write_results(arguments, results, opened.index.net.bits)
     if arguments.html and image is not None:
-        page = results_page(opened, arguments.image.name, image, results[0].hits, asymmetric)
+        page = result_pages.hits_page(
+            opened, arguments.image.name, image, results[0].hits, asymmetric
+        )
         with atomic_files.write_atomically(arguments.html) as partial:
             partial.write_text(page, encoding="utf-8")
         print(arguments.html, file=sys.stderr)
@@ -153,40 +153,6 @@ def write_results(arguments: argparse.Namespace, results: list[Results], bits: i
     if arguments.json:
         with atomic_files.write_atomically(arguments.json) as partial:
             partial.write_text(text, encoding="utf-8")
-
-
-def results_page(
-    opened: Retriever, name: str, image: NDArray[np.uint8], hits: list[Hit], asymmetric: bool
-) -> str:
-    """One self-contained HTML page: the query, and its hits, ordered by asymmetric distance or not."""
-    results = []
-    for hit in hits:
-        labels = ", ".join(hit.labels)
-        result = {"name": hit.name, "labels": labels, "distance": hit.distance, "uri": None}
-        result["alt"] = f"{labels}, {hit.name}" if labels else hit.name
-        try:
-            result |= thumbnail(opened.image(hit.name))
-        except UserError as error:
-            result["problem"] = str(error)
-        results.append(result)
-    return pages.render(
-        "search_results.html",
-        name=name,
-        count=len(opened.engine),
-        source=opened.index.source,
-        bits=opened.index.net.bits,
-        query=thumbnail(image),
-        results=results,
-        asymmetric=asymmetric,
-    )
-
-
-def thumbnail(image: NDArray[np.uint8]) -> dict[str, Any]:
-    """An image for the page, and whether it is smaller than it is shown."""
-    return {
-        "uri": pages.image_uri(image, THUMBNAIL),
-        "small": max(image.shape[:2]) < THUMBNAIL // 2,
-    }
 
 
 if __name__ == "__main__":

@@ -167,6 +167,12 @@ class Retriever:
             hits.append(hits_of_query)
         return hits
 
+    def hits(self, rows: NDArray[np.int64], code: NDArray[np.uint8]) -> list[Hit]:
+        """Images of the index by their rows, with their distances to a code, (bytes,)."""
+        assert self.index.codes is not None
+        distances = np.bitwise_count(self.index.codes[rows] ^ code).sum(axis=1, dtype=np.int64)
+        return self._hits(distances[np.newaxis], rows[np.newaxis])[0]
+
     def image(self, name: str) -> NDArray[np.uint8]:
         """An image of the index, uint8 (height, width, 3), read from the source.
 
