@@ -324,6 +324,11 @@ _EDITS = {
         ),
     },
     "retrieval/server.py": {
+        "server: every page is the first": (
+            "for hit in hits[places]]",
+            "for hit in hits[: places.stop - places.start]]",
+            "retrieval/test_server.py::test_pages_of_hits",
+        ),
         "server: waiting bytes forgotten": (
             "state.uploads_bytes -= len(data)",
             "pass",

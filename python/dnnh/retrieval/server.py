@@ -17,24 +17,28 @@ import io
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import anyio
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
 from dnnh import limits, packed_codes, pages
 from dnnh.data import image_files
 from dnnh.errors import UserError
+from dnnh.retrieval import responses
 from dnnh.retrieval.image_index import IndexChanged
+from dnnh.retrieval.responses import FoundImage, Health, IndexedImage, Milliseconds, Results
 from dnnh.retrieval.retriever import EncodedQuery, QueryEncoder, Retriever
 from dnnh.retrieval.served_index import OpenedIndex, ServedIndex
+from dnnh.retrieval.server_metrics import ServerMetrics
 
 THUMBNAIL = 192  # pixels, the larger side of an image that is shown
 PIXELATED = THUMBNAIL // 3  # narrower images are enlarged, pixel by pixel
@@ -62,7 +66,7 @@ T = TypeVar("T")
 # Names of this machine to itself.
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
-router = APIRouter()
+router = APIRouter(responses=responses.problems(421, 503))
 
 
 def make_app(index: ServedIndex, hosts: Collection[str] | None = None) -> FastAPI:
@@ -80,6 +84,7 @@ def make_app(index: ServedIndex, hosts: Collection[str] | None = None) -> FastAP
     app.state.index = index
     app.state.hosts = hosts
     app.state.uploads_bytes = 0
+    app.state.metrics = ServerMetrics()
     app.state.decoding = asyncio.Semaphore(limits.DECODED_AT_ONCE)
     app.middleware("http")(_guard)
     app.add_exception_handler(UserError, _bad_request)
@@ -94,8 +99,9 @@ def make_app(index: ServedIndex, hosts: Collection[str] | None = None) -> FastAP
 
 
 async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse requests for other hosts; add the headers that keep a browser from elsewhere."""
-    hosts = request.app.state.hosts
+    """Refuse requests for other hosts; add the headers that keep a browser from elsewhere; count
+    requests."""
+    hosts, start = request.app.state.hosts, time.perf_counter()
     if hosts is None or _host(request) in hosts:
         response = await call_next(request)
     else:
@@ -104,6 +110,11 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
         )
         response = JSONResponse({"detail": message}, status_code=421)
     response.headers.update(HEADERS)
+    route = request.scope.get("route")
+    path = route.path if isinstance(route, Route) else "other"
+    method = request.method if path != "other" else "other"
+    seconds = time.perf_counter() - start
+    request.app.state.metrics.count(method, path, response.status_code, seconds)
     return response
 
 
@@ -147,6 +158,9 @@ async def _encoder(opened: Annotated[OpenedIndex, Depends(_opened)]) -> QueryEnc
 TheRetriever = Annotated[Retriever, Depends(_retriever)]
 TheEncoder = Annotated[QueryEncoder, Depends(_encoder)]
 Top = Annotated[int, Query(ge=1, le=limits.HITS, description="how many images at most")]
+Offset = Annotated[
+    int, Query(ge=0, le=limits.HITS, description="position of the first hit, for paging")
+]
 Rank = Annotated[
     Literal["asymmetric", "hamming"], Query(description="how the nearest images are ordered")
 ]
@@ -178,11 +192,10 @@ async def _radius(
 Radius = Annotated[int | None, Depends(_radius)]
 
 
-async def _row(
-    row: Annotated[int, Path(description="position in the index, from 0 on")],
-    retriever: TheRetriever,
-) -> int:
-    """A row of the index, checked."""
+ROW = "row of an image of the index"
+
+
+def _check_row(row: int, retriever: Retriever) -> int:
     present = retriever.present
     place = np.searchsorted(present, row)
     if place == len(present) or present[place] != row:
@@ -192,7 +205,14 @@ async def _row(
     return row
 
 
-Row = Annotated[int, Depends(_row)]
+async def _row_in_path(row: Annotated[int, Path(description=ROW)], retriever: TheRetriever) -> int:
+    return _check_row(row, retriever)
+
+
+async def _row_in_query(
+    row: Annotated[int, Query(description=ROW)], retriever: TheRetriever
+) -> int:
+    return _check_row(row, retriever)
 
 
 @contextlib.asynccontextmanager
@@ -249,10 +269,21 @@ def _busy(what: str) -> HTTPException:
 # --- requests -----------------------------------------------------------------------------
 
 
+BODY = {
+    "requestBody": {
+        "required": True,
+        "description": f"an image file, at most {limits.UPLOAD_BYTES // 1_000_000} MB; not a form",
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
 @router.post(
     "/search",
     summary="The images nearest to the image in the request's body: "
     "curl --data-binary @query.jpg 127.0.0.1:8000/search",
+    openapi_extra=BODY,
+    responses=responses.problems(400, 408, 413, 415),
 )
 async def search(
     request: Request,
@@ -260,8 +291,9 @@ async def search(
     encoder: TheEncoder,
     radius: Radius,
     top: Top = 20,
+    offset: Offset = 0,
     rank: Rank = "asymmetric",
-) -> dict[str, Any]:
+) -> Results:
     async with _image_bytes(request) as data:
 
         def encode() -> tuple[EncodedQuery, float]:
@@ -271,44 +303,63 @@ async def search(
 
         (codes, weights), seconds = await _in_turn(request, encode)
     ranked_by = weights if rank == "asymmetric" else None
-    return await run_in_threadpool(_hits, retriever, codes, ranked_by, top, radius, seconds)
+    places = slice(offset, offset + top)
+    return await run_in_threadpool(_results, retriever, codes, ranked_by, places, radius, seconds)
 
 
-@router.get("/like/{row}", summary="The images nearest to an image of the index")
-def like(row: Row, retriever: TheRetriever, radius: Radius, top: Top = 20) -> dict[str, Any]:
+@router.get(
+    "/search",
+    summary="The images nearest to an image of the index",
+    responses=responses.problems(404),
+)
+def search_by_row(
+    row: Annotated[int, Depends(_row_in_query)],
+    retriever: TheRetriever,
+    radius: Radius,
+    top: Top = 20,
+    offset: Offset = 0,
+) -> Results:
     codes = retriever.index.codes
     assert codes is not None  # no server searches with Spark
-    return _hits(retriever, codes[row : row + 1], None, top, radius, encode_seconds=0)
+    places = slice(offset, offset + top)
+    return _results(retriever, codes[row : row + 1], None, places, radius, encode_seconds=0)
 
 
-def _hits(
+def _results(
     retriever: Retriever,
     code: NDArray[np.uint8],
     weights: NDArray[np.float64] | None,
-    top: int,
+    places: slice,
     radius: int | None,
     encode_seconds: float,
-) -> dict[str, Any]:
+) -> Results:
+    """The hits at some places of the ranking."""
     start = time.perf_counter()
     if radius is None:
-        hits = retriever.nearest(code, top, weights)[0]
+        hits = retriever.nearest(code, places.stop, weights)[0]
     else:
-        hits = retriever.within(code[0], radius, top, None if weights is None else weights[0])
+        hits = retriever.within(
+            code[0], radius, places.stop, None if weights is None else weights[0]
+        )
     search_seconds = time.perf_counter() - start
     bits = packed_codes.unpack(code, retriever.index.net.bits)[0]
-    return {
-        "bits": "".join(str(bit) for bit in bits),
-        "milliseconds": {"encode": 1000 * encode_seconds, "search": 1000 * search_seconds},
-        "hits": [dataclasses.asdict(hit) for hit in hits],
-    }
+    return Results(
+        bits="".join(str(bit) for bit in bits),
+        milliseconds=Milliseconds(encode=1000 * encode_seconds, search=1000 * search_seconds),
+        offset=places.start,
+        hits=[FoundImage(**dataclasses.asdict(hit)) for hit in hits[places]],
+    )
 
 
 @router.get(
     "/image/{row}",
     summary="A small copy of an image of the index",
     response_class=Response,
+    responses={**responses.problems(404), 200: {"content": {"image/png": {}}}},
 )
-async def image(request: Request, row: Row, retriever: TheRetriever) -> Response:
+async def image(
+    request: Request, row: Annotated[int, Depends(_row_in_path)], retriever: TheRetriever
+) -> Response:
     return await _in_turn(request, functools.partial(_thumbnail, row, retriever))
 
 
@@ -335,24 +386,31 @@ def random_images(
     retriever: TheRetriever,
     count: Annotated[int, Query(ge=1, le=limits.HITS, description="number of images")] = 24,
     seed: Annotated[int, Query(description="of the draw")] = 0,
-) -> list[dict[str, Any]]:
+) -> list[IndexedImage]:
     present = retriever.present
     random = np.random.default_rng(abs(seed))
     rows = random.choice(present, min(len(present), count), replace=False)
     index = retriever.index
     return [
-        {"row": row, "name": index.names(row)[0], "labels": index.labels(row)[0]}
+        IndexedImage(row=row, name=index.names(row)[0], labels=list(index.labels(row)[0]))
         for row in sorted(rows.tolist())
     ]
 
 
 @router.get("/health", summary="Whether the server works")
-async def health(retriever: TheRetriever) -> dict[str, Any]:
-    return {
-        "status": "ok",
-        "images": len(retriever.engine),
-        "bits": retriever.index.net.bits,
-    }
+async def health(retriever: TheRetriever) -> Health:
+    return Health(status="ok", images=len(retriever.engine), bits=retriever.index.net.bits)
+
+
+@router.get(
+    "/metrics",
+    summary="Counts and times of requests, for Prometheus",
+    response_class=PlainTextResponse,
+)
+async def metrics(request: Request, retriever: TheRetriever) -> Response:
+    state = request.app.state
+    text = state.metrics.text(len(retriever.engine), retriever.index.net.bits, state.uploads_bytes)
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
 @router.get("/docs", summary="This page", response_class=HTMLResponse)

@@ -85,11 +85,73 @@ def test_an_image_finds_similar_images(client):
     assert [hit["distance"] for hit in results["hits"]] == neighbors.distances[0].tolist()
     assert results["hits"][0]["labels"] == ["odd" if rows[0] % 2 else "even"]
     assert set(results["milliseconds"]) == {"encode", "search"}
-    assert client.get("/like/7?top=5").json()["hits"] == results["hits"]
-    near = client.get(f"/like/7?top=500&radius={BITS // 3}").json()["hits"]
+    assert client.get("/search?row=7&top=5").json()["hits"] == results["hits"]
+    near = client.get(f"/search?row=7&top=500&radius={BITS // 3}").json()["hits"]
     assert 0 < len(near) < COUNT
     assert max(hit["distance"] for hit in near) <= BITS // 3
-    assert len(client.get("/like/7?top=500").json()["hits"]) == COUNT
+    assert len(client.get("/search?row=7&top=500").json()["hits"]) == COUNT
+
+
+@pytest.mark.parametrize("rank", ["hamming", "asymmetric"])
+@pytest.mark.parametrize("radius", ["", f"&radius={BITS // 2}"])
+def test_pages_of_hits(client, rank, radius):
+    """Pages one after the other are the whole ranking."""
+    path = f"/search?rank={rank}{radius}"
+    whole = client.post(f"{path}&top=500", content=png(7)).json()["hits"]
+    assert len(whole) > 14
+    pages = []
+    for offset in range(0, len(whole) + 7, 7):
+        results = client.post(f"{path}&top=7&offset={offset}", content=png(7)).json()
+        assert results["offset"] == offset
+        pages += results["hits"]
+    assert pages == whole
+    by_row = client.get(f"/search?row=7&top=3&offset=4{radius}").json()["hits"]
+    ranked = client.post(f"/search?rank=hamming&top=7{radius}", content=png(7)).json()["hits"]
+    assert by_row == ranked[4:]
+
+
+def test_metrics(client):
+    client.get("/search?row=7")
+    client.get("/search?row=99")
+    client.post("/search", content=b"x")
+    client.get("/nowhere")
+    client.get("/image/5")
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = response.text.splitlines()
+    for line in (
+        'dnnh_requests_total{method="GET",path="/search",status="200"} 1.0',
+        'dnnh_requests_total{method="GET",path="/search",status="404"} 1.0',
+        'dnnh_requests_total{method="POST",path="/search",status="400"} 1.0',
+        'dnnh_requests_total{method="GET",path="/image/{row}",status="200"} 1.0',
+        'dnnh_requests_total{method="other",path="other",status="404"} 1.0',
+        'dnnh_request_seconds_count{method="GET",path="/search"} 2.0',
+        f"dnnh_index_images {COUNT}.0",
+        f"dnnh_index_bits {BITS}.0",
+        "dnnh_uploads_bytes 0.0",
+    ):
+        assert line in lines, line
+    other = testing.TestClient(server.make_app(Fixed(Fake())))
+    assert "dnnh_requests_total{" not in other.get("/metrics").text
+
+
+def test_the_description_has_schemas_and_examples(client):
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    for path, methods in document["paths"].items():
+        for method, about in methods.items():
+            content = about["responses"]["200"]["content"]
+            assert content, (method, path)
+            for problem in about["responses"].keys() - {"200", "422"}:
+                (schema,) = about["responses"][problem]["content"].values()
+                assert schema["schema"]["$ref"].endswith("/Problem")
+    for name in ("Results", "FoundImage", "IndexedImage", "Health", "Problem"):
+        (example,) = schemas[name]["examples"]
+        assert set(example) == set(schemas[name]["required"])
+    body = document["paths"]["/search"]["post"]["requestBody"]["content"]
+    assert body["image/*"]["schema"] == {"type": "string", "format": "binary"}
+    radius = [p for p in document["paths"]["/search"]["get"]["parameters"] if p["name"] == "offset"]
+    assert radius[0]["schema"]["maximum"] == limits.HITS
 
 
 def test_hits_are_ordered_by_what_differs(client):
@@ -112,9 +174,9 @@ def test_hits_are_ordered_by_what_differs(client):
         ("/search?top=501", b"x", 422, "less than or equal to 500"),
         ("/search?radius=13", b"x", 422, "less than or equal to 12"),
         ("/search?top=x", b"x", 422, "valid integer"),
-        ("/like/40", None, 404, "there is no image 40; there are 40, up to 39"),
-        ("/like/-1", None, 404, "no image -1"),
-        ("/like/x", None, 422, "valid integer"),
+        ("/search?row=40", None, 404, "there is no image 40; there are 40, up to 39"),
+        ("/search?row=-1", None, 404, "no image -1"),
+        ("/search?row=x", None, 422, "valid integer"),
         ("/image/40", None, 404, "no image 40"),
         ("/image/3", None, 404, "is no longer there"),
         ("/random?count=0", None, 422, "greater than"),
@@ -129,7 +191,7 @@ def test_bad_requests(client, monkeypatch, path, content, status, message):
 
 
 def test_a_radius_beyond_the_bits_is_refused_as_fastapi_does(client):
-    detail = client.get("/like/7?radius=13").json()["detail"]
+    detail = client.get("/search?row=7&radius=13").json()["detail"]
     expected = {
         "type": "less_than_equal",
         "loc": ["query", "radius"],
@@ -138,7 +200,7 @@ def test_a_radius_beyond_the_bits_is_refused_as_fastapi_does(client):
         "ctx": {"le": 12},
     }
     assert detail == [expected]
-    assert client.get("/like/7?radius=12").status_code == 200
+    assert client.get("/search?row=7&radius=12").status_code == 200
 
 
 def test_a_form_is_refused_with_what_to_send(client):
@@ -153,7 +215,7 @@ def test_an_engine_that_is_gone(monkeypatch):
         raise ConnectionError("Milvus at http://host:19530: no answer")
 
     monkeypatch.setattr(fake.engine, "search", search)
-    response = testing.TestClient(server.make_app(Fixed(fake))).get("/like/7")
+    response = testing.TestClient(server.make_app(Fixed(fake))).get("/search?row=7")
     assert response.status_code == 503
     assert response.json()["detail"] == "Milvus at http://host:19530: no answer"
 
@@ -201,7 +263,7 @@ def test_no_page_makes_outbound_requests(client):
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
     page = client.get("/docs").text
-    assert "GET /like/{row}" in page and "top: how many images at most (default: 20)" in page
+    assert "GET /search" in page and "top: how many images at most (default: 20)" in page
     assert "<style" not in page  # which the policy forbids
     assert f'max="{limits.HITS}"' in client.get("/").text  # as far as "More" goes
     assert client.get("/health").json() == {"status": "ok", "images": COUNT, "bits": BITS}

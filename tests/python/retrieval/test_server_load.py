@@ -244,13 +244,13 @@ def test_a_replaced_index_is_served(process, photos, run):
     whole = index.read_bytes()
     with index.open("r+b") as file:
         file.truncate(len(whole) // 2)
-    for path in ("/health", "/random", "/like/3"):
+    for path in ("/health", "/random", "/search?row=3"):
         status, answer = request(port, "GET", path)
         assert status == 503 and "the index is being replaced, try again: " in answer["detail"]
     index.write_bytes(whole)
     assert request(port, "GET", "/health")[1]["images"] == 36
     index.unlink()  # it stays open
-    assert len(request(port, "GET", "/like/3?top=5")[1]["hits"]) == 5
+    assert len(request(port, "GET", "/search?row=3&top=5")[1]["hits"]) == 5
     assert started.poll() is None
 
 
@@ -268,7 +268,7 @@ def test_an_index_that_changes_between_two_reads(process):
 
     def ask():
         while not stop.is_set():
-            status, answer = request(port, "GET", "/like/3?top=37")
+            status, answer = request(port, "GET", "/search?row=3&top=37")
             if status not in (200, 503):
                 wrong.append(answer)
             if status == 200:
@@ -307,7 +307,7 @@ def test_requests_without_growth(process):
     halfway = 0.0
     for i in range(count):
         method, path, body = (
-            ("GET", f"/like/{i % 37}?top=3", None),
+            ("GET", f"/search?row={i % 37}&top=3", None),
             ("POST", "/search?top=3", png),
             ("GET", f"/image/{i % 37}", None),
             ("GET", f"/random?count=3&seed={i}", None),
@@ -316,7 +316,7 @@ def test_requests_without_growth(process):
         response = connection.getresponse()
         content = response.read()
         assert response.status == 200, content
-        if path.startswith("/like"):
+        if path.startswith("/search?row"):
             assert json.loads(content)["hits"][0]["distance"] == 0
         if i == count // 2:
             halfway, _ = memory_of(started.pid)
@@ -343,6 +343,14 @@ def test_every_request_of_the_openapi_document(port):
         def answers(case):
             response = case.call()
             assert response.status_code < 500, response.text
+            case.validate_response(
+                response,
+                checks=[
+                    schemathesis.checks.response_schema_conformance,
+                    schemathesis.checks.status_code_conformance,
+                    schemathesis.checks.content_type_conformance,
+                ],
+            )
             tried.add(operation.label)
 
         answers()
@@ -352,7 +360,8 @@ def test_every_request_of_the_openapi_document(port):
     assert tried == {
         "GET /health",
         "GET /image/{row}",
-        "GET /like/{row}",
+        "GET /metrics",
+        "GET /search",
         "GET /random",
         "POST /search",
     } | {"GET /docs"}

@@ -9,8 +9,13 @@ let shownRows = [];        // rows of the images on the page
 let seed = 0;
 let indexed = Infinity;    // number of images in the index
 
-function settings() {
+/** The parameters of a query: for all hits, or for those beyond the ones on the page. */
+function settings(more = false) {
   const parameters = new URLSearchParams({ top: at("top").value || "20" });
+  if (more) {
+    parameters.set("offset", shownRows.length);
+    parameters.set("top", Math.min(STEP, limit() - shownRows.length));
+  }
   if (at("radius").value !== "") parameters.set("radius", at("radius").value);
   return parameters;
 }
@@ -75,12 +80,9 @@ function showImages(images) {
 /** Add further hits behind those on the page; the first of them gets the focus. */
 function addImages(images) {
   const count = shownRows.length;
-  if (shownRows.every((row, i) => images[i]?.row === row)) {
-    at("hits").append(...images.slice(count).map(imageItem));
-    shownRows = images.map((image) => image.row);
-  } else {                     // an approximate engine may order ties otherwise
-    showImages(images);
-  }
+  at("hits").append(...images.map(imageItem));
+  shownRows.push(...images.map((image) => image.row));
+  at("top").value = shownRows.length;
   at("hits").children[count]?.firstChild.focus();
 }
 
@@ -97,13 +99,13 @@ function showCode(bits) {
 /** Send a query and show its hits, or those beyond the ones on the page. */
 async function query(title, request, more = false) {
   const number = ++queries;
-  const wanted = Number(settings().get("top"));
+  const wanted = Number(settings(more).get("top"));
   showStatus("Searching …");
   try {
     const results = await readResponse(await request());
     if (number !== queries) return;
     const { encode, search } = results.milliseconds;
-    const count = results.hits.length;
+    const count = results.offset + results.hits.length;
     const encoded = encode > 0 ? `Encoded in ${milliseconds(encode)}, searched` : "Searched";
     showStatus(`${count} ${count === 1 ? "hit" : "hits"}. ${encoded} in ${milliseconds(search)}.`);
     at("title").textContent = title;
@@ -113,7 +115,7 @@ async function query(title, request, more = false) {
     } else {
       showImages(results.hits);
     }
-    at("more").hidden = count < wanted || wanted >= limit();
+    at("more").hidden = results.hits.length < wanted || count >= limit();
   } catch (error) {
     if (number !== queries) return;
     showStatus(error.message, true);
@@ -135,20 +137,19 @@ function searchFile(file) {
   if (!file) return;
   showQuery(URL.createObjectURL(file), file.name);
   repeatQuery = (more) => query(`Most similar to ${file.name}`, () =>
-    fetch(`/search?${settings()}`, { method: "POST", body: file }), more);
+    fetch(`/search?${settings(more)}`, { method: "POST", body: file }), more);
   repeatQuery();
 }
 
 function searchLike(image) {
   showQuery(`/image/${image.row}`, image.name);
   repeatQuery = (more) => query(`Most similar to ${image.name}`, () =>
-    fetch(`/like/${image.row}?${settings()}`), more);
+    fetch(`/search?row=${image.row}&${settings(more)}`), more);
   repeatQuery();
   window.scrollTo({ top: 0 });
 }
 
 function showMore() {
-  at("top").value = Math.min(shownRows.length + STEP, limit());
   repeatQuery(true);
 }
 
