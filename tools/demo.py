@@ -7,22 +7,14 @@
 """
 
 import pathlib
-import re
-import shlex
-import subprocess
-import sys
 
-from tqdm import tqdm
-
-from dnnh import cli, errors, paths
+from dnnh import cli, errors, paths, pipeline
 from dnnh.data import datasets
-from dnnh.errors import UserError
 from dnnh.nets import prototxt, specs
 
 BITS = 48
 # Iterations to train; None for the schedule's own. CIFAR-10's are far more.
 ITERATIONS = {"digits": None, "cifar10": 200}
-LOGGED_ITERATION = re.compile(r"Iteration (\d+).*, loss = (\S+)")
 
 
 def main() -> None:
@@ -37,13 +29,13 @@ def main() -> None:
     database, snapshots = folder / "images", folder / "snapshots"
     snapshots.mkdir(exist_ok=True)
 
-    say(f"1. Data: {datasets.load(dataset).source}")
-    say("2. Training images; triplets are drawn from them while training")
-    run_tool("make_triplets.py", "--dataset", dataset, "--output", database)
-    say("3. Training with `caffe train`")
+    pipeline.say(f"1. Data: {datasets.load(dataset).source}")
+    pipeline.say("2. Training images; triplets are drawn from them while training")
+    pipeline.run_tool("make_triplets.py", "--dataset", dataset, "--output", database)
+    pipeline.say("3. Training with `caffe train`")
     model = train(dataset, iterations, folder, database, snapshots / "net")
-    run_tool("plot_log.py", folder / "training.log", "--output", folder / "training.png")
-    say("4. Codes, Hamming ranking, report")
+    pipeline.run_tool("plot_log.py", folder / "training.log", "--output", folder / "training.png")
+    pipeline.say("4. Codes, Hamming ranking, report")
     note = (
         f"A shortened training: {iterations} iterations where the schedule has many more; its "
         "figures show that everything works, not how well."
@@ -51,23 +43,10 @@ def main() -> None:
         else ""
     )
     evaluate = ["--dataset", dataset, "--bits", BITS, "--model", model, "--output", folder]
-    run_tool("evaluate.py", *evaluate, "--note", note)
+    pipeline.run_tool("evaluate.py", *evaluate, "--note", note)
     if note:
-        say(note)
-    say(f"Look at {folder / 'report.html'} and {folder / 'training.png'}")
-
-
-def say(text: str) -> None:
-    print(f"\n{text}", flush=True)
-
-
-def run_tool(name: str, *arguments: object) -> None:
-    """Run one of our tools, as a user would."""
-    command = ["python", f"tools/{name}", *map(str, arguments)]
-    print("$ " + shlex.join(command), flush=True)
-    command[0] = sys.executable
-    if subprocess.run(command, cwd=paths.ROOT).returncode:
-        raise UserError(f"tools/{name} failed; its message is above")
+        pipeline.say(note)
+    pipeline.say(f"Look at {folder / 'report.html'} and {folder / 'training.png'}")
 
 
 def train(
@@ -90,35 +69,10 @@ def train(
     prototxt.write(folder / "train_test.prototxt", net)
     prototxt.write(folder / "solver.prototxt", solver)
 
-    command = ["caffe", "train", "-solver", str(folder / "solver.prototxt")]
-    print("$ " + shlex.join(command), flush=True)
-    # The environment's own caffe, whether or not the environment is active.
-    command[0] = str(paths.CAFFE)
-    run_with_progress(command, folder / "training.log", solver.max_iter)
+    log = folder / "training.log"
+    log.unlink(missing_ok=True)
+    pipeline.train(folder / "solver.prototxt", log)
     return prefix.with_name(f"{prefix.name}_iter_{solver.max_iter}.caffemodel")
-
-
-def run_with_progress(command: list[str], log: pathlib.Path, iterations: int) -> None:
-    """Run `caffe train`, with its output in a log and its progress on the terminal."""
-    with (
-        log.open("w", encoding="utf-8") as file,
-        tqdm(total=iterations, unit=" iterations", desc="training") as progress,
-        subprocess.Popen(
-            command,
-            cwd=paths.ROOT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            file.write(line)
-            if match := LOGGED_ITERATION.search(line):
-                progress.n = int(match[1])
-                progress.set_postfix(loss=match[2])
-        if process.wait():
-            raise UserError(f"caffe train failed; {log} says why")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ Each part knows only those before it:
     retrieval           indexes of encoded images, search engines, results, a server
 
     cli                 options that the commands in tools/ share
+    pipeline            tools and `caffe train`, one after the other
     console             the command `dnnh`, which runs them
 
 docs/architecture.md has the drawing and two walks through the code.

@@ -69,6 +69,7 @@ TESTS = {
     r"encode.py": ("retrieval/test_index_writer.py", "run.encode("),
     r"search.py .*--engine spark": ("retrieval/engines/test_spark.py", '"search"'),
     r"search.py .*--engine milvus": ("retrieval/engines/test_milvus.py", '"search"'),
+    r"fit.py": ("test_fit.py", "tools/fit.py"),
     r"duplicates.py": ("retrieval/test_duplicates.py", '"duplicates"'),
     r"tools/search.py": ("retrieval/test_retriever.py", '"search"'),
     r"serve.py": ("retrieval/test_retriever.py", "tools/serve.py"),

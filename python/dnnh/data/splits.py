@@ -117,10 +117,15 @@ def class_sizes(dataset: Dataset) -> NDArray[np.int64]:
     return labels.sum(axis=0, dtype=int)
 
 
-def _per_class(dataset: Dataset) -> tuple[int, int]:
+def per_class(dataset: Dataset) -> tuple[int, int]:
     """How many queries and how many training images are drawn from each class.
 
     Of a user's own data set a tenth and a half of the smallest class, up to the paper's numbers.
+
+    Raises
+    ------
+    UserError
+        If that class has too few images.
     """
     if dataset.name in PER_CLASS:
         return PER_CLASS[dataset.name]
@@ -145,7 +150,7 @@ def _draw(
     two classes, as long as a class has images enough for that. Where it has not, because its
     images were drawn for other classes, these count for it, too.
     """
-    query_count, training_count = _per_class(dataset)
+    query_count, training_count = per_class(dataset)
     if dataset.labels.ndim == 1:
         multi_hot = dataset.labels[:, np.newaxis] == np.arange(len(dataset.classes))
         order = np.arange(len(dataset.classes))

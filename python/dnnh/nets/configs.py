@@ -7,7 +7,8 @@ and decays by a fifth every 20,000 iterations. The other hyperparameters are our
 
 from dataclasses import replace
 
-from dnnh.data import datasets
+from dnnh.data import datasets, splits
+from dnnh.data.dataset import Dataset, Images
 from dnnh.errors import UserError
 from dnnh.nets import towers
 from dnnh.nets.net_config import (
@@ -33,6 +34,7 @@ from dnnh.nets.net_config import (
 # training of the same net, in which it decays four times, to 0.2.
 _PAPER = Schedule(linear_decay(0.03, 70_000))
 _SHORT = Schedule(linear_decay(0.03, 9_000), epsilon_stepsize=1_800)
+_BATCH_CLASSES = 10  # of a batch whose loss is over all of its triplets, at most
 _PAPER_AND_SHORT = {"paper": _PAPER, "short": _SHORT}
 
 _MINIMAL = NetConfig(
@@ -176,9 +178,38 @@ CONFIGS: dict[str, dict[str, NetConfig]] = {
 }
 
 # A user's own data set takes the methods below with the configuration of one of these, by the
-# side of its images.
+# side of its images; and dnnh_pretrained where each image has one label.
 OWN_DATASETS = {32: "cifar10", 256: "nuswide"}
 OWN_METHODS = ("dnnh", "dnnh_fc", "dnnh_two_towers")
+
+
+def _own_methods(dataset: str) -> dict[str, NetConfig]:
+    """The nets of a user's own data set, by their methods."""
+    side = datasets.image_side(dataset)  # raises where there is no such data set
+    if side not in OWN_DATASETS:
+        return {}
+    methods = {name: CONFIGS[OWN_DATASETS[side]][name] for name in OWN_METHODS}
+    own = datasets.load(dataset)
+    if own.labels.ndim == 1:
+        methods["dnnh_pretrained"] = _own_pretrained(own, side)
+    return methods
+
+
+def _own_pretrained(own: Dataset[Images], side: int) -> NetConfig:
+    """As for CIFAR-10, whose images of 32x32 are enlarged; those of 256x256 become smaller."""
+    config, classes = _PRETRAINED, len(own.classes)
+    in_batch = min(classes, _BATCH_CLASSES)
+    _, training = splits.per_class(own)
+    # Of the validation split, too, which trains on fewer.
+    images = min(config.batch.images // in_batch, training - training // splits.VALIDATION_SHARE)
+    config = replace(config, batch=ImagesPerClass(in_batch, images), classes=classes)
+    if side == 256:
+        config = replace(
+            config,
+            input=replace(config.input, size=224, stored_size=side),
+            augmentation=replace(config.augmentation, pad=0, cutout=56),
+        )
+    return config
 
 
 def net_config(dataset: str, method: str) -> NetConfig:
@@ -191,11 +222,7 @@ def net_config(dataset: str, method: str) -> NetConfig:
     """
     methods = CONFIGS.get(dataset)
     if methods is None:
-        # Own images of other sizes have no nets: image_side names unknown data sets.
-        of_same_size = OWN_DATASETS.get(datasets.image_side(dataset))
-        methods = (
-            {name: CONFIGS[of_same_size][name] for name in OWN_METHODS} if of_same_size else {}
-        )
+        methods = _own_methods(dataset)
     if method not in methods:
         raise UserError(
             f"data set '{dataset}' has no net of the method '{method}'; its methods: "

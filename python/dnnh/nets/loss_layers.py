@@ -27,13 +27,13 @@ def losses(spec: NetSpec) -> list[Message]:
     match spec.config.batch:
         case ImagesWithTargetCodes():
             return [_target_code_loss()]
-        case ImagesPerClass(classes):
+        case ImagesPerClass():
             layers = []
             for head, bits in spec.lengths.items():
                 if isinstance(loss, RankingListLoss):
                     layers.append(_ranking_list_loss(loss, head, bits))
                 else:
-                    layers += _batch_losses(spec, loss, head, bits, classes)
+                    layers += _batch_losses(spec, loss, head, bits)
             return layers
         case batch:
             assert isinstance(loss, TripletLoss)
@@ -80,9 +80,7 @@ def _triplet_loss(spec: NetSpec, loss: TripletLoss) -> Message:
     )
 
 
-def _batch_losses(
-    spec: NetSpec, loss: TripletLoss, head: str, bits: int, num_classes: int
-) -> list[Message]:
+def _batch_losses(spec: NetSpec, loss: TripletLoss, head: str, bits: int) -> list[Message]:
     """The losses of one length over all triplets of a batch of labelled images."""
     codes, classes = f"{head}codes", f"{head}classes"
     batch_triplet_loss_param = {
@@ -107,7 +105,10 @@ def _batch_losses(
         )
     ]
     if loss.classification_weight:
-        inner_product_param = {"num_output": num_classes, "weight_filler": {"type": "xavier"}}
+        inner_product_param = {
+            "num_output": spec.config.classes,
+            "weight_filler": {"type": "xavier"},
+        }
         layers += [
             layer(
                 classes,

@@ -224,6 +224,7 @@ class NetConfig:
     batch_norm: bool = False  # behind convolutions and before the sigmoid of the bits
     towers: tuple[str, ...] = ONE_TOWER
     joint_lengths: tuple[int, ...] = ()  # bits of codes that are trained together, on one tower
+    classes: int = 10  # of the data set, for the classification loss
     pseudo_labels: bool = False  # trains on unlabelled images, too, by pseudo-labels
 
     @property

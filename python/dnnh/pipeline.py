@@ -1,0 +1,99 @@
+"""Commands that run one after the other, each printed: our tools and `caffe train`."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from dnnh import paths
+from dnnh.errors import UserError
+from dnnh.nets import prototxt
+
+_ITERATION = re.compile(r"Iteration (\d+).*, loss = (\S+)")
+_OUTPUT = re.compile(r"Train net output #\d+: (?:(\d+)bit_)?(distinct_codes|clipped) = (\S+)")
+
+
+def say(text: str) -> None:
+    """Print what begins now."""
+    print(f"\n{text}", flush=True)
+
+
+def run_tool(name: str, *arguments: object) -> None:
+    """Run one of our tools, as a user would.
+
+    Raises
+    ------
+    UserError
+        If it fails.
+    """
+    command = ["python", f"tools/{name}", *map(str, arguments)]
+    print("$ " + shlex.join(command), flush=True)
+    command[:2] = [sys.executable, str(paths.TOOLS / name)]
+    if subprocess.run(command, cwd=paths.ROOT).returncode:
+        raise UserError(f"tools/{name} failed; its message is above")
+
+
+def train(solver: pathlib.Path, log: pathlib.Path, options: Sequence[str] = ()) -> float:
+    """Run `caffe train` with its output in a log, and its progress on the terminal: the loss,
+    different codes in a batch, the share of outputs that the threshold rounds, and the time left.
+
+    Where Ctrl-C ends it, it writes a snapshot first. A log that is there is continued.
+
+    Parameters
+    ----------
+    solver : path of the solver prototxt
+    log : path
+    options : further options of `caffe train`, for example -snapshot and its file
+
+    Returns
+    -------
+    float : seconds an iteration, without the first that is logged
+
+    Raises
+    ------
+    UserError
+        If it fails.
+    """
+    command = ["caffe", "train", "-solver", str(solver), *options]
+    print("$ " + shlex.join(command), flush=True)
+    # The environment's own caffe, whether or not the environment is active.
+    command[0] = str(paths.CAFFE)
+    iterations = prototxt.read_solver(solver).max_iter
+    began: tuple[int, float] | None = None
+    shown: dict[str, str] = {}
+    with (
+        log.open("a", buffering=1, encoding="utf-8") as file,
+        tqdm(total=iterations, unit=" iterations", desc="training") as progress,
+        subprocess.Popen(
+            command,
+            cwd=paths.ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                if match := _ITERATION.search(line):
+                    began = began or (int(match[1]), time.monotonic())
+                    progress.initial = progress.initial or began[0]
+                    progress.n, shown["loss"] = int(match[1]), match[2]
+                    progress.set_postfix(shown)
+                elif match := _OUTPUT.search(line):
+                    shown[match[2]] = match[3]
+        except KeyboardInterrupt:
+            file.writelines(process.stdout)  # until the snapshot is written
+            raise
+        if process.wait():
+            raise UserError(f"caffe train failed; {log} says why")
+        progress.n = iterations
+        progress.refresh()
+    first, start = began or (0, time.monotonic())
+    return (time.monotonic() - start) / max(1, iterations - first)
