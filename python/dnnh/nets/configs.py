@@ -75,9 +75,9 @@ _PRETRAINED = replace(
     input=replace(_PLUS.input, **towers.EFFICIENTNET_PIXELS, resize=129),
     architecture=towers.pretrained,
     batch=ImagesPerClass(classes=10, images_per_class=6),
-    augmentation=Augmentation(mirror=True, pad=4, color_jitter=0.1, cutout=8, off_for=100),
+    augmentation=Augmentation(mirror=True, pad=4, trivial_augment=0.5, cutout=12, off_for=100),
     head=replace(_PLUS.head, fully_connected=True),
-    loss=replace(_PLUS.loss, weight=0.1),
+    loss=replace(_PLUS.loss, weight=0.1, label_smoothing=0.1),
     schedules={"1500": Schedule(linear_decay(0.05, 1_500), epsilon_stepsize=500)},
 )
 # What the paper calls CNNH* has a tower "comparable" to its own, so ours has our tower.
@@ -207,7 +207,7 @@ def _own_pretrained(own: Dataset[Images], side: int) -> NetConfig:
         config = replace(
             config,
             input=replace(config.input, size=224, stored_size=side),
-            augmentation=replace(config.augmentation, pad=0, cutout=56),
+            augmentation=replace(config.augmentation, pad=0, cutout=84),
         )
     return config
 
