@@ -182,9 +182,9 @@ def encode(arguments: argparse.Namespace, net: list[object], model: pathlib.Path
     output = arguments.output
     if output.exists():
         index = index_files.load(output)
-        is_ours = index.net.weights == files.sha256(model)
+        is_of_model = index.net.weights == files.sha256(model)
         index.close()
-        if is_ours:
+        if is_of_model:
             pipeline.run_tool("encode.py", "--update", "--output", output, "--model", model)
             return
     words = ["--images", arguments.images, "--output", output, *net, "--model", model]
