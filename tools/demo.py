@@ -70,7 +70,6 @@ def train(
     prototxt.write(folder / "solver.prototxt", solver)
 
     log = folder / "training.log"
-    log.unlink(missing_ok=True)
     pipeline.train(folder / "solver.prototxt", log)
     return prefix.with_name(f"{prefix.name}_iter_{solver.max_iter}.caffemodel")
 

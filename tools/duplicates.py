@@ -36,7 +36,16 @@ def main() -> None:
         groups = [opened.hits(group, codes[group[0]]) for group in rows[: arguments.groups]]
         write(arguments, opened, groups, len(rows))
         images = sum(map(len, rows))
-        report(arguments, len(opened.engine), images, max(map(len, rows), default=0), len(rows))
+        report(arguments, len(opened.engine), images, len(rows))
+        if rows and (
+            opened.index.hasher is None or len(rows[0]) > MOST_IN_A_GROUP * len(opened.engine)
+        ):
+            print(
+                f"{len(rows[0]):,} of {len(opened.engine):,} images are in the largest group. If "
+                "they are not copies, these codes do not tell images apart: take a smaller "
+                "--radius, or an index of a network's features with more bits",
+                file=sys.stderr,
+            )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -92,9 +101,7 @@ def write(
             partial.write_text(page, encoding="utf-8")
 
 
-def report(
-    arguments: argparse.Namespace, count: int, images: int, largest: int, found: int
-) -> None:
+def report(arguments: argparse.Namespace, count: int, images: int, found: int) -> None:
     """Say how much was found; not among JSON that is printed."""
     output = sys.stderr if arguments.json == pathlib.Path("-") else sys.stdout
     if not found:
@@ -104,12 +111,6 @@ def report(
         return
     shown = f"{arguments.groups:,} of " if arguments.groups < found else ""
     print(f"{shown}{found:,} groups with {images:,} of {count:,} images", file=output)
-    if largest > max(2, MOST_IN_A_GROUP * count):
-        print(
-            f"{largest:,} of {count:,} images are in one group: these codes do not tell images "
-            "apart; take a smaller --radius, or an index with more bits",
-            file=output,
-        )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ from dnnh.retrieval import (
 )
 from dnnh.retrieval.feature_hash import HashedFeatures
 from dnnh.retrieval.index_update import Update
-from dnnh.retrieval.index_writer import IndexWriter
+from dnnh.retrieval.index_writer import IndexWriter, SourceChanged
 from dnnh.retrieval.spark_encoding import Counts
 
 
@@ -73,16 +73,19 @@ def main() -> None:
         [arguments.output], [net.path, arguments.images, arguments.hash_of]
     )
     source = files.resolved(arguments.images)
-    writer = IndexWriter(arguments.output, net.info, str(source), kept, arguments.stamp)
-    encode_here(writer, sources.items(arguments.images), net)
-    counts = Counts(writer.state.encoded, writer.finish())
+    with index_writer.claimed(arguments.output):
+        writer = IndexWriter(
+            arguments.output, net.info, str(source), kept, arguments.stamp or sources.STAMPS[0]
+        )
+        encode_here(writer, sources.items(arguments.images), net)
+        counts = Counts(writer.state.encoded, writer.finish())
     report(arguments.output, counts, net.info.bits, f"{arguments.output}.skipped.txt")
 
 
 def update_index(arguments: argparse.Namespace) -> None:
     """Encode what is new or changed in the source of an index."""
     path = arguments.output
-    with contextlib.closing(index_files.load(path)) as index:
+    with index_writer.claimed(path), contextlib.closing(index_files.load(path)) as index:
         update = Update(index, path)
         if arguments.images and str(files.resolved(arguments.images)) != index.source:
             raise UserError(
@@ -95,13 +98,20 @@ def update_index(arguments: argparse.Namespace) -> None:
         if index.hasher is not None:
             net, kept = hashing(net, index.hasher, is_fitted=True)
         stamp = str(index.stamp_kind)
-        images = update.to_encode(sources.items(index.source), stamp)
         writer = IndexWriter(path, net.info, index.source, kept, stamp, update)
-        encode_here(writer, images, net)
+        try:
+            encode_here(writer, update.to_encode(sources.items(index.source), stamp), net)
+        except SourceChanged:
+            print("the images have changed since the update was interrupted; it starts again")
+            writer.reset()
+            update = Update(index, path)
+            writer = IndexWriter(path, net.info, index.source, kept, stamp, update)
+            encode_here(writer, update.to_encode(sources.items(index.source), stamp), net)
         skipped = writer.state.skipped
         if writer.state.encoded or (update.states != index.states).any():
-            print(f"{path}: {update.summary(*writer.rows())}")
+            summary = update.summary(*writer.rows())
             writer.finish()
+            print(f"{path}: {summary}")
         else:
             print(f"{path}: nothing is new, changed or gone")
             writer.discard()
@@ -186,7 +196,6 @@ def parse_arguments() -> argparse.Namespace:
         return arguments
     if arguments.images is None:
         raise UserError("name the images with --images")
-    cli.fill_in(arguments, stamp=sources.STAMPS[0])
     if arguments.net:
         for other in cli.given(
             arguments, ("dataset", "method", "schedule", "model", "runtime", "hash_of", "master")
@@ -202,7 +211,7 @@ def parse_arguments() -> argparse.Namespace:
         ):
             raise UserError(f"{other} is as the index has it; leave it out with --hash-of")
     if arguments.engine == "spark":
-        for other in cli.given(arguments, ("net", "hash_of", "hash")):
+        for other in cli.given(arguments, ("net", "hash_of", "hash", "stamp")):
             raise UserError(f"{other} is for this process, not for --engine spark")
         if runtimes.choose(arguments.runtime, arguments.model) != "caffe":
             raise UserError("--engine spark encodes by Caffe; name a .caffemodel with --model")
@@ -275,7 +284,12 @@ def open_onnx(arguments: argparse.Namespace) -> RunningNet:
         raise UserError("--gpu is for Caffe; leave it out with --runtime onnx")
     if arguments.model is None:
         return runtimes.by_onnx(runtimes.read_exported(cli.net_spec(arguments), "database"))
-    net = runtimes.by_onnx(onnx_encoder.read(arguments.model))
+    model = onnx_encoder.read(arguments.model)
+    if model.tower == "query":
+        raise UserError(
+            f"{model.path} is the sub-network that encodes queries; name that of the database"
+        )
+    net = runtimes.by_onnx(model)
     options = ("dataset", "method", "schedule", *("bits",) * (not net.gives_features))
     for option in cli.given(arguments, options):
         raise UserError(f"{option} is as {arguments.model} has it; leave it out")

@@ -68,6 +68,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.compare is not None and arguments.compare < 1:
         raise UserError(f"--compare {arguments.compare}: it is 1 or more")
+    if arguments.size is not None and not arguments.net:
+        raise UserError("--size goes with --net")
     if arguments.net:
         codes_only = ("dataset", "method", "bits", "schedule", "model", "tower", "compare")
         for option in cli.given(arguments, codes_only):
@@ -85,7 +87,8 @@ def export_features(arguments: argparse.Namespace) -> None:
         "tower": "",
         "stored_size": size,
     }
-    write(arguments.output or runtimes.exported_path(name), deploy, pretrained.find(name), metadata)
+    output = arguments.output or runtimes.exported_path(f"{name}_{size}")
+    write(output, deploy, pretrained.find(name), metadata)
 
 
 def export_codes(arguments: argparse.Namespace) -> None:

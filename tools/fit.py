@@ -15,6 +15,7 @@ dnnh_two_towers start from scratch, and need far more images and time.
 """
 
 import argparse
+import json
 import pathlib
 import shlex
 import tempfile
@@ -90,8 +91,25 @@ def parse_arguments() -> argparse.Namespace:
     output = pathlib.Path.cwd() / f"{arguments.name}.index.h5"
     cli.fill_in(arguments, bits=specs.DEFAULT_BITS, method=METHOD, size=256, output=output)
     arguments.output, arguments.images = map(files.resolved, (arguments.output, arguments.images))
+    check_places(arguments)
     pycaffe.load()  # raises where Caffe is not built
     return arguments
+
+
+def check_places(arguments: argparse.Namespace) -> None:
+    """Raise UserError, before hours of training, where the output could not be written after them."""
+    output = arguments.output
+    if output.is_relative_to(arguments.images):
+        raise UserError(f"--output {output} lies in --images; name a place outside")
+    if output.exists():
+        index = index_files.load(output)
+        index.close()
+        net, source = index.net, pathlib.Path(index.source)
+        if (net.dataset, source) != (arguments.name, arguments.images):
+            raise UserError(
+                f"{output} is an index of {source} by {net.method} of {net.dataset}, not of "
+                "--name and --images; name another --output"
+            )
 
 
 def prepare(arguments: argparse.Namespace) -> pathlib.Path:
@@ -101,9 +119,17 @@ def prepare(arguments: argparse.Namespace) -> pathlib.Path:
         pipeline.say("Data set")
         words = ["folder", "--from", arguments.images, "--name", arguments.name]
         pipeline.run_tool("get_data.py", *words, "--size", arguments.size)
+        with atomic_files.write_atomically(images_file(path)) as partial:
+            partial.write_text(json.dumps(str(arguments.images)), encoding="utf-8")
         return path
     source = datasets.load(arguments.name).source
     wanted = f"{arguments.images.name}, resized to {arguments.size}x{arguments.size}"
+    known = images_file(path)
+    if known.exists() and files.read_json(known) != str(arguments.images):
+        raise UserError(
+            f"{path} was made from {files.read_json(known)}, not from {arguments.images}; give "
+            "another --name, or delete it"
+        )
     if source != wanted:
         raise UserError(
             f"{path} is there already and has {source}, not {wanted}; give another --name, or "
@@ -111,6 +137,11 @@ def prepare(arguments: argparse.Namespace) -> pathlib.Path:
         )
     pipeline.say(f"Data set: {path} is there already; delete it to read the images again")
     return path
+
+
+def images_file(data_set: pathlib.Path) -> pathlib.Path:
+    """Where it is written which images a data set was made from."""
+    return data_set.with_suffix(".images.json")
 
 
 def write_images(spec: NetSpec, data_set: pathlib.Path) -> None:
@@ -185,7 +216,8 @@ def encode(arguments: argparse.Namespace, net: list[object], model: pathlib.Path
         is_of_model = index.net.weights == files.sha256(model)
         index.close()
         if is_of_model:
-            pipeline.run_tool("encode.py", "--update", "--output", output, "--model", model)
+            words = ["--update", "--images", arguments.images, "--output", output]
+            pipeline.run_tool("encode.py", *words, "--model", model)
             return
     words = ["--images", arguments.images, "--output", output, *net, "--model", model]
     pipeline.run_tool("encode.py", *words, *["--force"] * output.exists())

@@ -97,9 +97,12 @@ def _check_in_another_process(path: StrPath) -> None:
                 os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     else:  # a fork could wait forever for what another thread holds
-        program = "import sys; from dnnh import hdf5_files; hdf5_files._read_text(sys.argv[1])"
-        # -P: no module is taken from the current folder.
-        command = [sys.executable, "-P", "-c", program, path]
+        # No module is taken from the current folder. (Python 3.11 has -P for that.)
+        program = (
+            "import sys; sys.path.remove(''); from dnnh import hdf5_files; "
+            "hdf5_files._read_text(sys.argv[1])"
+        )
+        command = [sys.executable, "-c", program, path]
         status = subprocess.run(command, stderr=subprocess.DEVNULL).returncode
         if status == 1:  # Python's own: it could not begin
             status = 0

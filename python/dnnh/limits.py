@@ -77,7 +77,12 @@ REQUEST_SECONDS = 60  # from the first byte of a request until its answer is sen
 CONNECTIONS = 200
 SHUTDOWN_SECONDS = 3  # that requests have to end
 HITS = 500
-# Groups of duplicates that are shown, and images of each on a page.
+# Number of a row.
+ROWS = 2**53
+
+# --- duplicates --------------------------------------------------------------------------
+
+# Groups that are shown, and images of each on a page.
 GROUPS, GROUP_IMAGES = 100, 30
 
 

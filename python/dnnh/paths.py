@@ -3,7 +3,7 @@
 import pathlib
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
-_IS_INSTALLED = _PACKAGE.parent.name != "python"
+_IS_INSTALLED = (_PACKAGE / "tools").is_dir()
 ROOT = pathlib.Path.cwd() if _IS_INSTALLED else _PACKAGE.parents[1]
 TOOLS = _PACKAGE / "tools" if _IS_INSTALLED else ROOT / "tools"
 DATA = ROOT / "data"

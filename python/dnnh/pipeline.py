@@ -42,7 +42,8 @@ def train(solver: pathlib.Path, log: pathlib.Path, options: Sequence[str] = ()) 
     """Run `caffe train` with its output in a log, and its progress on the terminal: the loss,
     different codes in a batch, the share of outputs that the threshold rounds, and the time left.
 
-    Where Ctrl-C ends it, it writes a snapshot first. A log that is there is continued.
+    Where Ctrl-C ends it, it writes a snapshot first. The log of a training that goes on is
+    continued.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def train(solver: pathlib.Path, log: pathlib.Path, options: Sequence[str] = ()) 
     began: tuple[int, float] | None = None
     shown: dict[str, str] = {}
     with (
-        log.open("a", buffering=1, encoding="utf-8") as file,
+        log.open("a" if "-snapshot" in options else "w", buffering=1, encoding="utf-8") as file,
         tqdm(total=iterations, unit=" iterations", desc="training") as progress,
         subprocess.Popen(
             command,

@@ -43,12 +43,15 @@ class Item:
         Returns text that changes with the image. By ``time``, it is the size and the time of a
         file, or the checksum of an LMDB's record; by ``content``, a SHA-256, for which the file is
         read. It is empty where there is no such file.
+    row : int, or None
+        Of an image that an index has already.
     """
 
     name: str
     labels: tuple[str, ...]
     read: Callable[[], NDArray[np.uint8]]
     stamp: Callable[[str], str] = lambda kind: ""
+    row: int | None = None
 
 
 class InputSize(Protocol):

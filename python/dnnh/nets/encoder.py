@@ -45,7 +45,7 @@ class Encoder(abc.ABC):
 
         Returns
         -------
-        float32 array of shape (n, q), in [0, 1]
+        float32 array of shape (n, q), in [0, 1]; of a net that gives features, (n, d), any values
 
         Raises
         ------

@@ -200,10 +200,12 @@ class Schedule:
                 f"the learning rate of {method} decays in steps of its own and is not stretched; "
                 "edit max_iter and the steps in its solver prototxt"
             )
-        # A short training logs as often as a long one.
+        # A short training logs as often as a long one, and keeps as much when it is killed.
         display = max(1, min(self.solver.display, iterations // 50))
+        snapshot = max(1, min(self.solver.snapshot, iterations // 5))
         stepsize = max(1, self.epsilon_stepsize * iterations // self.solver.max_iter)
-        return Schedule(replace(self.solver, max_iter=iterations, display=display), stepsize)
+        solver = replace(self.solver, max_iter=iterations, display=display, snapshot=snapshot)
+        return Schedule(solver, stepsize)
 
 
 @dataclass(frozen=True)

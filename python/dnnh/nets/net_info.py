@@ -1,4 +1,4 @@
-"""Which net codes are of."""
+"""Identifies the net that encoded an index."""
 
 from dataclasses import dataclass
 

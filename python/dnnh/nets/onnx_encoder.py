@@ -6,6 +6,7 @@ net (dnnh.nets.specs), ``bits`` is the length of its codes (a net that gives fea
 ``weights`` and ``weights_sha256`` are the name and the SHA-256 of its .caffemodel.
 """
 
+import importlib
 import math
 import os
 import pathlib
@@ -87,6 +88,20 @@ class OnnxModel:
     image_shape: tuple[int, int, int]
 
 
+def package(name: str, needed_by: object = "--runtime onnx") -> Any:
+    """The module onnx or onnxruntime.
+
+    Raises
+    ------
+    UserError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"{needed_by} needs the packages of the extra onnx ({error})") from error
+
+
 def read(path: pathlib.Path) -> OnnxModel:
     """Read and check a model file.
 
@@ -95,10 +110,7 @@ def read(path: pathlib.Path) -> OnnxModel:
     UserError
         If it is not a model that tools/export.py wrote, or the package onnx is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise UserError(f"{path} needs the packages of the extra onnx ({error})") from error
+    onnx = package("onnx", path)
     content = files.read_regular_file(path, limits.WEIGHTS_BYTES)
     try:
         model = onnx.load_model_from_string(content)
@@ -138,8 +150,12 @@ def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
     if about["tower"] not in TOWERS or not re.fullmatch(r"[0-9a-f]{64}", about["weights_sha256"]):
         raise UserError("has metadata that tools/export.py does not write")
     graph = model.graph
-    for value in graph.value_info:
-        sizes = [max(1, dim.dim_value) for dim in value.type.tensor_type.shape.dim]
+    known = {value.name: _sizes(value) for value in (*graph.value_info, *graph.output)}
+    for name in (name for node in graph.node for name in node.output):
+        # Of the batch, the first axis, any number of images.
+        sizes = known.get(name, [0, 0])[1:]
+        if 0 in sizes:
+            raise UserError(f"has a value '{name:.40}' of unknown size")
         if math.prod(sizes) > limits.ONNX_VALUES:
             raise UserError(f"computes {math.prod(sizes):,} values of an image in one step")
     outputs = {output.name: _sizes(output) for output in graph.output}
@@ -179,12 +195,7 @@ class OnnxEncoder(Encoder):
     """
 
     def __init__(self, model: OnnxModel) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError(
-                f"{model.path} needs the packages of the extra onnx ({error})"
-            ) from error
+        onnxruntime = package("onnxruntime", model.path)
         options = onnxruntime.SessionOptions()
         threads = os.environ.get("OMP_NUM_THREADS", "")
         options.intra_op_num_threads = int(threads) if threads.isdigit() else 0

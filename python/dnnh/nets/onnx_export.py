@@ -34,7 +34,7 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
     Parameters
     ----------
     deploy : str
-        The text of a deploy prototxt, as dnnh.nets.encoder.Encoder takes it.
+        The text of a deploy prototxt, as CaffeEncoder takes it.
     weights : path of a .caffemodel
     metadata : dict
         Written to the model (dnnh.nets.onnx_encoder), with ``weights_sha256`` and, of codes, the

@@ -204,6 +204,7 @@ def _exported_of(info: NetInfo, model: pathlib.Path | None, side: Side) -> OnnxM
     else:
         folders = paths.SNAPSHOTS, paths.MODELS
         candidates = [path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    onnx_encoder.package("onnx")
     for path in candidates:
         try:
             found = onnx_encoder.read(path)

@@ -51,7 +51,8 @@ def read_groups(
     Parameters
     ----------
     items : iterable of dnnh.data.sources.Item
-    net_input : InputConfig of the net: how large its images are
+    net_input : InputSize
+        How large the net's images are.
     stamp : str
         One of dnnh.data.sources.STAMPS.
     """

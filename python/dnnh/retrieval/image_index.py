@@ -24,11 +24,13 @@ PRESENT, GONE, REMOVED = STATES = range(3)
 
 
 class Entry(NamedTuple):
-    """A row but for its code. The stamp changes with the image (dnnh.data.sources.Item)."""
+    """A row but for its code. The stamp changes with the image (dnnh.data.sources.Item); ``row`` is
+    None where an update adds the image."""
 
     name: str
     labels: Labels
     stamp: str
+    row: int | None = None
 
 
 class IndexChanged(UserError):
@@ -50,7 +52,7 @@ class ImageIndex:
     codes : uint8 array of shape (n, ceil(q / 8)), or None where they are in Spark
     names : function of a row, a slice or an array of rows, returns a list of str
     labels : likewise, returns a list of tuples of str
-    states : uint8 array of shape (n,), or None where all are PRESENT
+    states : uint8 array of shape (n,), or None where the index is Parquet
         One of STATES for each row.
     stamps : function as ``names``, or None where there are none
     stamp_kind : str, or None

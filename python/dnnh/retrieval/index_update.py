@@ -5,6 +5,7 @@ others. A row whose image is no longer in the source, or was removed by hand, st
 finds it.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Iterable, Iterator
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from dnnh.data.sources import Item
 from dnnh.errors import UserError
-from dnnh.retrieval.image_index import GONE, PRESENT, Entry, ImageIndex
+from dnnh.retrieval.image_index import GONE, PRESENT, REMOVED, Entry, ImageIndex
 
 ROWS = 100_000  # that are read at a time
 
@@ -47,24 +48,29 @@ class Update:
                 "Spark; encode the images again, with --force"
             )
         self.index, self.states = index, index.states.copy()
-        self._rows = {}
-        for row, entry in enumerate(self.entries()):
-            self._rows.setdefault(entry.name, row)
+        self._first: dict[str, int] = {}
+        self._further: dict[str, list[int]] = {}  # of names that several rows have
+        for start in range(0, len(self.states), ROWS):
+            for row, name in enumerate(index.names(slice(start, start + ROWS)), start):
+                if self._first.setdefault(name, row) != row:
+                    self._further.setdefault(name, []).append(row)
 
     def entries(self) -> Iterator[Entry]:
         """Name, labels and stamp of each row."""
         index = self.index
         assert index.stamps is not None
         for start in range(0, len(self.states), ROWS):
-            some = slice(start, start + ROWS)
-            yield from map(Entry, index.names(some), index.labels(some), index.stamps(some))
+            part = slice(start, start + ROWS)
+            yield from map(Entry, index.names(part), index.labels(part), index.stamps(part))
 
-    def row(self, name: str) -> int | None:
-        """Where the index has an image; None if nowhere."""
-        return self._rows.get(name)
+    def rows(self, name: str) -> list[int]:
+        """The rows of a name; more than one where a table has it in several places."""
+        if name not in self._first:
+            return []
+        return [self._first[name], *self._further.get(name, [])]
 
     def to_encode(self, items: Iterable[Item], stamp: str) -> Iterator[Item]:
-        """Yield the images that are new or changed; a second image of a name is passed over.
+        """Yield the images that are new or changed.
 
         An image that was removed by hand stays so until its file changes.
 
@@ -73,23 +79,34 @@ class Update:
         items : the images of the source
         stamp : str
             One of dnnh.data.sources.STAMPS.
+
+        Raises
+        ------
+        UserError
+            If there are none.
         """
         old = _Stamps(self)
         seen = np.zeros(len(self.states), bool)
-        new = set()
+        item = None
         for item in items:
-            row = self.row(item.name)
+            row = next((row for row in self.rows(item.name) if not seen[row]), None)
             if row is None:
-                if item.name not in new:
-                    new.add(item.name)
-                    yield item
-            elif not seen[row]:
-                seen[row] = True
-                if not old.are(row, item, stamp):
-                    self.states[row] = GONE
-                    yield item
-                elif self.states[row] == GONE:
-                    self.states[row] = PRESENT
+                yield item
+                continue
+            seen[row] = True
+            state = self.states[row]
+            # Labels of an image that was removed may change.
+            if not old.agree(row, item, stamp, labels=state != REMOVED):
+                if state == PRESENT:
+                    self.states[row] = GONE  # until it has been encoded
+                yield dataclasses.replace(item, row=row)
+            elif state == GONE:
+                self.states[row] = PRESENT
+        if item is None:
+            raise UserError(
+                f"{self.index.source} has no images now; the index stays as it is. Is the folder "
+                "there, and mounted?"
+            )
         self.states[~seen & (self.states == PRESENT)] = GONE
 
     def merged(self, rows: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
@@ -120,11 +137,12 @@ class _Stamps:
         self._index = update.index
         self._first, self._entries = 0, []
 
-    def are(self, row: int, item: Item, stamp: str) -> bool:
-        """Whether a row has the labels and the stamp of an image."""
+    def agree(self, row: int, item: Item, stamp: str, labels: bool) -> bool:
+        """Whether a row has the stamp of an image and, if they count, its labels."""
         if not 0 <= row - self._first < len(self._entries):
             self._first = row - row % ROWS
-            some = slice(self._first, self._first + ROWS)
+            part = slice(self._first, self._first + ROWS)
             assert self._index.stamps is not None
-            self._entries = list(zip(self._index.labels(some), self._index.stamps(some)))
-        return self._entries[row - self._first] == (item.labels, item.stamp(stamp))
+            self._entries = list(zip(self._index.labels(part), self._index.stamps(part)))
+        old_labels, old_stamp = self._entries[row - self._first]
+        return old_stamp == item.stamp(stamp) and (not labels or old_labels == item.labels)

@@ -33,6 +33,7 @@ TEXTS = ("names", "labels", "stamps")
 # What an index is made from, in the folder beside it: codes; names, labels and stamps (a JSON list
 # a line); and why images were skipped (a sentence a line).
 FILES = ("codes", "entries", "skipped")
+CLAIM = "claim"  # a file there that is locked
 
 
 @dataclass
@@ -112,12 +113,54 @@ class PackedCodes:
         return rows
 
 
+class SourceChanged(UserError):
+    """What was begun cannot go on: the source has other images or labels now."""
+
+
+def folder_of(path: StrPath) -> pathlib.Path:
+    """Where lies what an index is made from."""
+    path = pathlib.Path(path)
+    return path.with_name(f"{path.name}.partial")
+
+
+@contextlib.contextmanager
+def claimed(path: StrPath) -> Iterator[None]:
+    """Let no other process write an index meanwhile.
+
+    Raises
+    ------
+    UserError
+        If another one does.
+    """
+    folder = folder_of(path)
+    with _naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        claim = (folder / CLAIM).open("w")
+    with claim:
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another process is writing to {folder}; wait for it, or name another --output"
+            ) from error
+        try:
+            yield
+        finally:
+            if [entry.name for entry in folder.glob("*")] == [CLAIM]:
+                shutil.rmtree(folder)
+
+
+def _naming(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+    """What is done stays, where writing fails."""
+    remedy = "make room on the disk, and run the same command again to resume"
+    return atomic_files.naming(folder, folder, remedy)
+
+
 class IndexWriter:
     """Encodes images into an index, group by group; resumes where it was interrupted.
 
     What is done so far lies in a folder beside the index, ``<name>.partial``: codes, names and
-    labels as they come, and up to where all of them are complete. One process at a time writes
-    there.
+    labels as they come, and up to where all of them are complete. Use it within :func:`claimed`.
 
     Parameters
     ----------
@@ -136,7 +179,7 @@ class IndexWriter:
     Raises
     ------
     UserError
-        If another process writes there, or the files there are damaged or belong to another net or source.
+        If the files there are damaged or belong to another net or source.
     """
 
     def __init__(
@@ -152,31 +195,18 @@ class IndexWriter:
         self.kept = kept or PackedCodes(net.bits)
         self.stamp, self.update = stamp, update
         check_is_text(source)
-        self.folder = self.path.with_name(f"{self.path.name}.partial")
-        with self._naming():
+        self.folder = folder_of(path)
+        with _naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._claim = (self.folder / "claim").open("w")
-        try:
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"another process is writing to {self.folder}; wait for it, or name another "
-                "--output"
-            ) from error
         self.state = self._read_state()
         self._files = {}
         for name in FILES:
-            with self._naming():
+            with _naming(self.folder):
                 # Unbuffered: a buffer that a full disk does not take is written again at exit.
                 file = (self.folder / name).open("ab", buffering=0)
                 # Behind what is complete there may be a part of a group.
                 file.truncate(self.state.complete_bytes(name))
             self._files[name] = file
-
-    def _naming(self) -> contextlib.AbstractContextManager[None]:
-        """What is done stays, where writing fails."""
-        remedy = "make room on the disk, and run the same command again to resume"
-        return atomic_files.naming(self.folder, self.folder, remedy)
 
     @property
     def _state_path(self) -> pathlib.Path:
@@ -206,9 +236,11 @@ class IndexWriter:
             raise UserError(
                 f"{path} cannot be read ({error}); delete {self.folder} to start again"
             ) from error
-        updates = "update_of" in state.about and "update_of" in start.about
-        if updates and state.about["update_of"] != start.about["update_of"]:
-            return start  # that update was finished, or the index replaced
+        update_of = start.about.get("update_of")
+        if update_of is not None and state.about.get("update_of") != update_of:
+            of_index = {**start.about, "update_of": state.about.get("update_of")}
+            if {"update_of": None, **state.about} == of_index:
+                return start  # finished, but not deleted; or the index has changed since
         if state.about != start.about:
             raise UserError(
                 f"{self.folder} is of another net or other images ({state.about}); delete it to "
@@ -225,6 +257,10 @@ class IndexWriter:
             raise ValueError(f"{encoded} codes have {state.codes_bytes} bytes")
 
     @property
+    def _old_rows(self) -> int:
+        return 0 if self.update is None else len(self.update.states)
+
+    @property
     def seen(self) -> int:
         """Images of the source that are done: encoded or skipped."""
         return self.state.seen
@@ -234,14 +270,14 @@ class IndexWriter:
 
         Raises
         ------
-        UserError
+        SourceChanged
             If they are not: images or labels were added, changed or taken away.
         """
         digest = ""
         for image in itertools.islice(images, self.seen):
             digest = _next_digest(digest, image)
         if digest != self.state.digest:
-            raise UserError(
+            raise SourceChanged(
                 f"{self.source} has other images or labels than when {self.folder} was started, "
                 f"among the first {self.seen:,}; delete that folder to start again"
             )
@@ -259,7 +295,7 @@ class IndexWriter:
         entries, skipped = [], []
         for item, stamp, reason in zip(group.items, group.stamps, group.reasons):
             if reason is None:
-                entries.append(json.dumps([item.name, item.labels, stamp]) + "\n")
+                entries.append(json.dumps([item.name, item.labels, stamp, item.row]) + "\n")
             else:
                 skipped.append(f"{reason}\n")
         self._append("codes", rows.tobytes())
@@ -275,18 +311,27 @@ class IndexWriter:
 
     def _append(self, name: str, data: bytes) -> None:
         file = self._files[name]
-        with self._naming():
+        with _naming(self.folder):
             while data:
                 data = data[file.write(data) :]
         setattr(self.state, f"{name}_bytes", file.tell())
 
+    def reset(self) -> None:
+        """Delete what was begun."""
+        self._close()
+        # The state first: without it the rest is nothing.
+        for name in (self._state_path.name, *FILES):
+            (self.folder / name).unlink(missing_ok=True)
+
     def discard(self) -> None:
         """Delete what was begun, and leave the index as it is; write why images were skipped."""
+        self._close()
+        self._write_reasons()
+        self.reset()
+
+    def _close(self) -> None:
         for file in self._files.values():
             file.close()
-        self._write_reasons()
-        shutil.rmtree(self.folder)
-        self._claim.close()
 
     def finish(self) -> int:
         """Write the index, and delete what it was made from.
@@ -299,29 +344,37 @@ class IndexWriter:
         UserError
             If nothing could be encoded.
         """
-        for file in self._files.values():
-            file.close()
+        self._close()
         if not self.state.encoded and self.update is None:
             first_reason = (self.folder / "skipped").read_text(encoding="utf-8").partition("\n")[0]
-            shutil.rmtree(self.folder)
+            self.reset()
             raise UserError(
                 f"{self.source} has no image that can be read"
                 + (f"; the first: {first_reason}" if first_reason else "")
             )
         rows, count = self.rows()
+        if self.update is not None:
+            if files.sha256(self.path) != self.state.about["update_of"]:
+                raise UserError(
+                    f"{self.path} was replaced during its update; run the same command again"
+                )
+            if not (self.update.merged(rows, count) == PRESENT).any():
+                raise UserError(
+                    f"no image of {self.path} is left in {self.source}; if that is so, delete the "
+                    "index"
+                )
         size = self.state.codes_bytes + self.state.entries_bytes + STRING_BYTES * count
         if self.update is not None:
             size += self.path.stat().st_size
         with atomic_files.write_hdf5_atomically(self.path, size) as file:
             self._write_codes(file, rows, count)
-            self._write_text(file, rows, count)
+            self._write_text(file, count)
             for name, value in self.state.about.items():
                 if name != "update_of":
                     file.attrs[name] = value
             file.attrs["skipped"] = self.state.skipped
             self._write_reasons()
-        shutil.rmtree(self.folder)
-        self._claim.close()
+        self.reset()
         return self.state.skipped
 
     def rows(self) -> tuple[NDArray[np.int64], int]:
@@ -330,9 +383,8 @@ class IndexWriter:
             return np.arange(self.state.encoded), self.state.encoded
         count, rows = len(self.update.states), []
         for entry in self._entries():
-            row = self.update.row(entry.name)
-            rows.append(count if row is None else row)
-            count += row is None
+            rows.append(count if entry.row is None else entry.row)
+            count += entry.row is None
         return np.array(rows, np.int64), count
 
     def _write_reasons(self) -> None:
@@ -359,9 +411,9 @@ class IndexWriter:
             codes, states = merged, self.update.merged(rows, count)
         file["codes"], file["states"] = codes, states
 
-    def _write_text(self, file: h5py.File, rows: NDArray[np.int64], count: int) -> None:
+    def _write_text(self, file: h5py.File, count: int) -> None:
         stored = {name: file.create_dataset(name, (count,), TEXT) for name in TEXTS}
-        entries = self._merged(rows)
+        entries = self._merged()
         for start in range(0, count, ROWS):
             part = list(itertools.islice(entries, ROWS))
             some = slice(start, start + len(part))
@@ -369,18 +421,15 @@ class IndexWriter:
             stored["labels"][some] = [json.dumps(entry.labels) for entry in part]
             stored["stamps"][some] = [entry.stamp for entry in part]
 
-    def _merged(self, rows: NDArray[np.int64]) -> Iterator[Entry]:
+    def _merged(self) -> Iterator[Entry]:
         """The entries of all rows."""
         if self.update is None:
             yield from self._entries()
             return
-        old = len(self.update.states)
-        changed = {row: entry for row, entry in zip(rows.tolist(), self._entries()) if row < old}
+        changed = {entry.row: entry for entry in self._entries() if entry.row is not None}
         for row, entry in enumerate(self.update.entries()):
             yield changed.get(row, entry)
-        for row, entry in zip(rows.tolist(), self._entries()):
-            if row >= old:
-                yield entry
+        yield from (entry for entry in self._entries() if entry.row is None)
 
     def _entries(self) -> Iterator[Entry]:
         """The entry of each image that was encoded."""
@@ -388,15 +437,17 @@ class IndexWriter:
         with path.open(encoding="utf-8") as lines:
             for line in range(self.state.encoded):
                 try:
-                    name, labels, stamp = json.loads(next(lines))
+                    name, labels, stamp, row = json.loads(next(lines))
                     if not all(isinstance(text, str) for text in (name, *labels, stamp)):
                         raise ValueError("not text")
+                    if row is not None and not 0 <= row < self._old_rows:
+                        raise ValueError(f"row {row}")
                 except (ValueError, TypeError, StopIteration, RecursionError) as error:
                     raise UserError(
                         f"{path} is damaged in line {line + 1:,} ({error}); delete {self.folder} "
                         "to start again"
                     ) from error
-                yield Entry(name, tuple(labels), stamp)
+                yield Entry(name, tuple(labels), stamp, row)
 
 
 def remove(path: pathlib.Path, names: Sequence[str]) -> int:
@@ -409,16 +460,19 @@ def remove(path: pathlib.Path, names: Sequence[str]) -> int:
     UserError
         If the index has no such image, or cannot be updated; then none is removed.
     """
-    with contextlib.closing(index_files.load(path)) as index:
+    with claimed(path), contextlib.closing(index_files.load(path)) as index:
         update = Update(index, path)
         for name in names:
-            row = update.row(name)
-            if row is None or update.states[row] != PRESENT:
+            rows = [row for row in update.rows(name) if update.states[row] == PRESENT]
+            if not rows:
                 raise UserError(
                     f"{path} has no image '{name}'; names are paths in {index.source}, as a "
                     "search shows them"
                 )
-            update.states[row] = REMOVED
+            update.states[rows] = REMOVED
+        left = int((update.states == PRESENT).sum())
+        if not left:
+            raise UserError(f"these are all images of {path}; delete it instead")
         with (
             h5py.File(path) as old,
             atomic_files.write_hdf5_atomically(path, path.stat().st_size) as file,
@@ -429,4 +483,4 @@ def remove(path: pathlib.Path, names: Sequence[str]) -> int:
             file["states"] = update.states
             for name, value in old.attrs.items():
                 file.attrs[name] = value
-        return int((update.states == PRESENT).sum())
+        return left

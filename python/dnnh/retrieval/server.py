@@ -1,7 +1,7 @@
 """A web page to search an index of encoded images with, and the same requests as JSON.
 
 Made with FastAPI. One Retriever and one QueryEncoder answer all requests, several at once;
-images are encoded one at a time, since Caffe's nets are for one thread. Memory is bounded:
+Caffe encodes one image at a time, since its nets are for one thread. Memory is bounded:
 limits.DECODED_AT_ONCE images are decoded at once, and images of limits.UPLOADS_BYTES wait.
 Requests beyond that get 503.
 
@@ -17,7 +17,7 @@ import io
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 import numpy as np
@@ -103,19 +103,28 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
     requests."""
     hosts, start = request.app.state.hosts, time.perf_counter()
     if hosts is None or _host(request) in hosts:
-        response = await call_next(request)
+        try:
+            response = await call_next(request)
+        except Exception:
+            _count(request, 500, start)
+            raise
     else:
         message = (
             f"this page is at {', '.join(hosts)} only; start it with --host to have it elsewhere"
         )
         response = JSONResponse({"detail": message}, status_code=421)
     response.headers.update(HEADERS)
-    route = request.scope.get("route")
-    path = route.path if isinstance(route, Route) else "other"
-    method = request.method if path != "other" else "other"
-    seconds = time.perf_counter() - start
-    request.app.state.metrics.count(method, path, response.status_code, seconds)
+    _count(request, response.status_code, start)
     return response
+
+
+def _count(request: Request, status: int, start: float) -> None:
+    """Count a request, under one of few names."""
+    route = request.scope.get("route")
+    path, method = "other", "other"
+    if isinstance(route, Route) and request.method in (route.methods or ()):
+        path, method = route.path, request.method
+    request.app.state.metrics.count(method, path, status, time.perf_counter() - start)
 
 
 def _host(request: Request) -> str | None:
@@ -192,7 +201,7 @@ async def _radius(
 Radius = Annotated[int | None, Depends(_radius)]
 
 
-ROW = "row of an image of the index"
+ROW: Any = {"description": "row of an image of the index", "ge": 0, "le": limits.ROWS}
 
 
 def _check_row(row: int, retriever: Retriever) -> int:
@@ -205,13 +214,11 @@ def _check_row(row: int, retriever: Retriever) -> int:
     return row
 
 
-async def _row_in_path(row: Annotated[int, Path(description=ROW)], retriever: TheRetriever) -> int:
+async def _row_in_path(row: Annotated[int, Path(**ROW)], retriever: TheRetriever) -> int:
     return _check_row(row, retriever)
 
 
-async def _row_in_query(
-    row: Annotated[int, Query(description=ROW)], retriever: TheRetriever
-) -> int:
+async def _row_in_query(row: Annotated[int, Query(**ROW)], retriever: TheRetriever) -> int:
     return _check_row(row, retriever)
 
 
@@ -407,9 +414,15 @@ async def health(retriever: TheRetriever) -> Health:
     summary="Counts and times of requests, for Prometheus",
     response_class=PlainTextResponse,
 )
-async def metrics(request: Request, retriever: TheRetriever) -> Response:
+async def metrics(request: Request) -> Response:
     state = request.app.state
-    text = state.metrics.text(len(retriever.engine), retriever.index.net.bits, state.uploads_bytes)
+    try:
+        retriever = (await _opened(request)).retriever
+    except IndexChanged:  # it is being replaced; requests are counted all the same
+        images = bits = 0
+    else:
+        images, bits = len(retriever.engine), retriever.index.net.bits
+    text = state.metrics.text(images, bits, state.uploads_bytes)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 

@@ -1,6 +1,7 @@
 """Encoding without Caffe: its codes, the nets of an index, and hostile model files."""
 
 import re
+import sys
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from random_nets import random_weights
 from dnnh import files, limits, paths
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, onnx_encoder, onnx_export, prototxt, runtimes
+from dnnh.nets.net_info import NetInfo
 from dnnh.nets.onnx_encoder import OnnxEncoder
 from dnnh.nets.specs import net_spec
 from dnnh.nets.weights import Weights
@@ -111,6 +113,15 @@ def huge(model):
     )
 
 
+def of_unknown_size(model):
+    """Pads by a sum that nobody knows beforehand."""
+    ends = onnx.numpy_helper.from_array(np.array([0] * 6 + [1 << 15] * 2), "ends")
+    model.graph.initializer.append(ends)
+    node = model.graph.node[1]
+    model.graph.node.insert(2, helper.make_node("Add", ["ends", "ends"], ["sum"]))
+    model.graph.node.insert(3, helper.make_node("Pad", [node.output[0], "sum"], ["padded"]))
+
+
 def output_of_another_kind(model):
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
 
@@ -133,6 +144,7 @@ HOSTILE = {
     "operator": (operator("Loop"), "has operators that no net here has: Loop"),
     "domain": (operator("Relu", "evil"), "evil.Relu"),
     "huge": (huge, r"computes 4,\d+,\d+,\d+ values of an image in one step"),
+    "unknown": (of_unknown_size, "has a value '.*' of unknown size"),
     "double": (output_of_another_kind, "is not an ONNX model of a net"),
     "outputs": (constant_output, "has the outputs"),
 }
@@ -216,6 +228,15 @@ def test_the_net_of_an_index(weights, exported, tmp_path, monkeypatch):
     (tmp_path / "other.onnx").write_bytes(other)
     with pytest.raises(UserError, match=re.escape(f"other weights than {tmp_path}/other.onnx")):
         runtimes.of_index(info, model=tmp_path / "other.onnx")
+
+
+def test_without_the_packages_it_says_so(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    info = NetInfo(12, "digits", "dnnh", "1000", "0" * 64)
+    with pytest.raises(UserError, match="--runtime onnx needs the packages of the extra onnx"):
+        runtimes.of_index(info, "onnx")
+    with pytest.raises(UserError, match=r"net\.onnx needs the packages of the extra onnx"):
+        onnx_encoder.read(exported)
 
 
 def test_an_exported_net_is_found_by_its_name(exported, tmp_path, monkeypatch):

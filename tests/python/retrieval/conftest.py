@@ -50,7 +50,11 @@ def run(monkeypatch, capsys, weights):
         command = importlib.import_module(tool)
         monkeypatch.setattr("sys.argv", [f"{tool}.py", *map(str, arguments)])
         command.main()
-        return capsys.readouterr().out
+        captured = capsys.readouterr()
+        problems.append(captured.err)
+        return captured.out
+
+    problems = []
 
     def run(tool, *arguments):
         return plain(tool, *arguments, "--model", weights)
@@ -59,5 +63,5 @@ def run(monkeypatch, capsys, weights):
         options = ["--images", photos, "--output", output, "--dataset", "digits", "--bits", 12]
         return run("encode", *options, *arguments)
 
-    run.encode, run.plain = encode, plain
+    run.encode, run.plain, run.said = encode, plain, lambda: problems[-1]
     return run

@@ -13,7 +13,7 @@ from PIL import Image
 from dnnh.data import datasets, image_database, sources
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, encoder, prototxt, specs
-from dnnh.retrieval import index_files, retriever
+from dnnh.retrieval import index_files, index_writer, retriever
 from dnnh.retrieval.image_index import GONE, PRESENT, REMOVED
 
 SPEC = specs.net_spec("digits", bits=12)
@@ -157,13 +157,35 @@ def test_an_update_that_was_interrupted_goes_on(
     assert path.read_bytes() == (tmp_path / "other.h5").read_bytes()
 
 
+def test_a_source_that_changes_while_an_update_is_interrupted(
+    photos, tmp_path, run, update, monkeypatch
+):
+    path = tmp_path / "c.h5"
+    run.encode(photos, path)
+    for i in range(15):
+        write(photos / f"class5/{i:02}.png", 50 + i)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        finish = index_writer.IndexWriter.add
+
+        def stopping(writer, group, outputs):
+            finish(writer, group, outputs)
+            raise KeyboardInterrupt
+
+        patch.setattr(index_writer.IndexWriter, "add", stopping)
+        update(path)
+    write(photos / "class4/first.png", 70)
+    said = update(path)
+    assert "the images have changed since the update was interrupted; it starts again" in said
+    assert f"{path}: 53 images; 16 new, 0 changed, 0 gone, 0 back" in said
+
+
 def test_what_a_finished_update_left_does_not_disturb(photos, tmp_path, run, update, monkeypatch):
     """It was killed after the index was replaced, and before its folder was deleted."""
     path = tmp_path / "c.h5"
     run.encode(photos, path)
     write(photos / "class5/1.png", 50)
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", lambda folder: None)
+        patch.setattr(index_writer.IndexWriter, "reset", lambda writer: None)
         update(path)
     assert (tmp_path / "c.h5.partial/state.json").exists()
     write(photos / "class5/2.png", 51)
@@ -229,11 +251,16 @@ def test_labels_of_a_table_that_change(photos, tmp_path, run, update):
     run.encode(table, tmp_path / "c.h5")
     assert len(index_files.load(tmp_path / "c.h5").codes) == 3
     rows((first, "a"), (second, "c"), (first, "twice"))
-    assert "2 images; 0 new, 1 changed, 1 gone" in update(tmp_path / "c.h5")[0]
+    assert "3 images; 0 new, 1 changed, 0 gone" in update(tmp_path / "c.h5")[0]
     index = index_files.load(tmp_path / "c.h5")
     assert index.labels(slice(None)) == [("a",), ("c",), ("twice",)]
-    assert index.states.tolist() == [PRESENT, PRESENT, GONE]
     assert "nothing is new" in update(tmp_path / "c.h5")[0]
+    rows((first, "a"), (second, "c"), (first, "other"), (second, "d"))
+    assert "4 images; 1 new, 1 changed, 0 gone" in update(tmp_path / "c.h5")[0]
+    assert index_files.load(tmp_path / "c.h5").labels(slice(2, None)) == [("other",), ("d",)]
+    run.plain("encode", "--output", tmp_path / "c.h5", "--remove", first)
+    states = index_files.load(tmp_path / "c.h5").states.tolist()
+    assert states == [REMOVED, PRESENT, REMOVED, PRESENT]
 
 
 def test_an_lmdb(tmp_path, run, update):
@@ -251,16 +278,73 @@ def test_an_lmdb(tmp_path, run, update):
     assert "4 images; 1 new, 1 changed, 0 gone" in update(tmp_path / "c.h5")[0]
 
 
-def test_all_images_gone(photos, tmp_path, run, update):
-    run.encode(photos, tmp_path / "c.h5")
-    for path in photos.rglob("*.png"):
-        path.unlink()
-    assert "0 images; 0 new, 0 changed, 37 gone" in update(tmp_path / "c.h5")[0]
-    with (
-        pytest.raises(UserError, match=r"c\.h5 has no images: all of them are gone or removed"),
-        retriever.open_index(tmp_path / "c.h5"),
-    ):
-        pass
+def test_a_source_that_is_not_there_changes_nothing(photos, tmp_path, run, update):
+    """As a drive that is not mounted."""
+    path = tmp_path / "c.h5"
+    run.encode(photos, path)
+    before = path.read_bytes()
+    photos.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="photos is not a folder"):
+        update(path)
+    photos.mkdir()
+    with pytest.raises(UserError, match="photos has no images now; the index stays as it is"):
+        update(path)
+    (photos / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"no image of .*c\.h5 is left in .*delete the index"):
+        update(path)
+    shutil.rmtree(photos)
+    (tmp_path / "elsewhere").rename(photos)
+    assert path.read_bytes() == before
+    assert "nothing is new" in update(path)[-2]
+    with pytest.raises(UserError, match="these are all images of"):
+        run.plain("encode", "--output", path, "--remove", *contents(path))
+
+
+def test_one_process_at_a_time(photos, tmp_path, run, update, monkeypatch):
+    """An update and a removal at once would each undo the other's."""
+    path = tmp_path / "c.h5"
+    run.encode(photos, path)
+    with index_writer.claimed(path):
+        for words in (["--update"], ["--remove", "class0/00.png"]):
+            with pytest.raises(UserError, match="another process is writing to .*c.h5.partial"):
+                run.plain("encode", "--output", path, *words)
+    assert not (tmp_path / "c.h5.partial").exists()
+    write(photos / "new.png", 3)
+    rows = index_writer.IndexWriter.rows
+
+    def meanwhile(writer):
+        path.write_bytes(path.read_bytes() + b"x")
+        return rows(writer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_writer.IndexWriter, "rows", meanwhile)
+        with pytest.raises(UserError, match="was replaced during its update"):
+            update(path)
+
+
+def test_a_folder_that_a_first_encoding_left_does_not_disturb(
+    photos, tmp_path, run, update, monkeypatch
+):
+    path = tmp_path / "c.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr(index_writer.IndexWriter, "reset", lambda writer: None)
+        run.encode(photos, path)
+    assert (tmp_path / "c.h5.partial/state.json").exists()
+    assert "nothing is new" in update(path)[0]
+    assert not (tmp_path / "c.h5.partial").exists()
+
+
+def test_labels_of_an_image_that_was_removed(photos, tmp_path, run, update):
+    path = tmp_path / "c.h5"
+    run.encode(photos, path)
+    run.plain("encode", "--output", path, "--remove", "class0/00.png")
+    (photos / "train/x").mkdir(parents=True)
+    for folder in photos.glob("class*"):
+        folder.rename(photos / "train" / folder.name)
+    (photos / "train/x").rmdir()
+    (photos / "class0").symlink_to(photos / "train/class0")
+    update(path)
+    assert contents(path)["class0/00.png"][1] == REMOVED
 
 
 def test_an_index_of_an_older_version(photos, tmp_path, run, update):

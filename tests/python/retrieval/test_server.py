@@ -115,6 +115,7 @@ def test_metrics(client):
     client.get("/search?row=99")
     client.post("/search", content=b"x")
     client.get("/nowhere")
+    client.request("BREW", "/health")
     client.get("/image/5")
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -125,6 +126,7 @@ def test_metrics(client):
         'dnnh_requests_total{method="POST",path="/search",status="400"} 1.0',
         'dnnh_requests_total{method="GET",path="/image/{row}",status="200"} 1.0',
         'dnnh_requests_total{method="other",path="other",status="404"} 1.0',
+        'dnnh_requests_total{method="other",path="other",status="405"} 1.0',
         'dnnh_request_seconds_count{method="GET",path="/search"} 2.0',
         f"dnnh_index_images {COUNT}.0",
         f"dnnh_index_bits {BITS}.0",
@@ -175,7 +177,8 @@ def test_hits_are_ordered_by_what_differs(client):
         ("/search?radius=13", b"x", 422, "less than or equal to 12"),
         ("/search?top=x", b"x", 422, "valid integer"),
         ("/search?row=40", None, 404, "there is no image 40; there are 40, up to 39"),
-        ("/search?row=-1", None, 404, "no image -1"),
+        ("/search?row=-1", None, 422, "greater than or equal to 0"),
+        (f"/search?row={10**30}", None, 422, "less than or equal to"),
         ("/search?row=x", None, 422, "valid integer"),
         ("/image/40", None, 404, "no image 40"),
         ("/image/3", None, 404, "is no longer there"),
