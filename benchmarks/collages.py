@@ -9,7 +9,6 @@ collages at 16x16, as features for the shallow hashing methods (--features).
 """
 
 import csv
-import pathlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ FEATURE_SIDE = 16  # of the collages in pixels.npy
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--output", type=cli.path, required=True)
     parser.add_argument("--collages", type=int, default=15_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

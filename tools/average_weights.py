@@ -8,7 +8,6 @@ The statistics are those of all training images without data augmentation. The c
 evaluates the new model is printed.
 """
 
-import pathlib
 
 from dnnh import atomic_files, cli, errors, paths
 from dnnh.data import datasets, splits
@@ -23,9 +22,9 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--last", type=int, metavar="N", help="the last N snapshots (default: 5)")
     which.add_argument(
-        "--models", type=pathlib.Path, nargs="+", help="these snapshots, the last one last"
+        "--models", type=cli.path, nargs="+", help="these snapshots, the last one last"
     )
-    parser.add_argument("--output", type=pathlib.Path, help="(default: in snapshots/)")
+    parser.add_argument("--output", type=cli.path, help="(default: in snapshots/)")
     arguments = parser.parse_args()
     cli.fill_in(arguments, train_seed=specs.DEFAULT_TRAIN_SEED, last=5)
     cli.fill_in_defaults(arguments)

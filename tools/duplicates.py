@@ -50,9 +50,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--index", type=pathlib.Path, required=True, help="an index of encoded images"
-    )
+    parser.add_argument("--index", type=cli.path, required=True, help="an index of encoded images")
     parser.add_argument(
         "--radius",
         type=int,
@@ -65,8 +63,8 @@ def parse_arguments() -> argparse.Namespace:
         default=limits.GROUPS,
         help=f"how many groups are shown, the largest first (default: {limits.GROUPS})",
     )
-    parser.add_argument("--json", type=pathlib.Path, help="write the groups here; - prints them")
-    parser.add_argument("--html", type=pathlib.Path, help="write a page with the images here")
+    parser.add_argument("--json", type=cli.path, help="write the groups here; - prints them")
+    parser.add_argument("--html", type=cli.path, help="write a page with the images here")
     arguments = parser.parse_args()
     if arguments.groups < 1:
         raise UserError(f"--groups {arguments.groups}: show 1 or more")

@@ -57,8 +57,9 @@ from dnnh.retrieval.spark_encoding import Counts
 def main() -> None:
     arguments = parse_arguments()
     if arguments.remove:
-        left = index_writer.remove(arguments.output, arguments.remove)
-        print(f"{arguments.output}: {left:,} images; {len(arguments.remove):,} removed")
+        names = list(dict.fromkeys(arguments.remove))
+        left = index_writer.remove(arguments.output, names)
+        print(f"{arguments.output}: {left:,} images; {len(names):,} removed")
         return
     if arguments.update:
         update_index(arguments)
@@ -141,10 +142,10 @@ def report(output: pathlib.Path, counts: Counts, bits: int, reasons: str) -> Non
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--images", type=pathlib.Path, help="a folder, a CSV file or an LMDB")
+    parser.add_argument("--images", type=cli.path, help="a folder, a CSV file or an LMDB")
     parser.add_argument(
         "--output",
-        type=pathlib.Path,
+        type=cli.path,
         required=True,
         help="the index to write: an HDF5 file, or a folder by Spark",
     )
@@ -161,7 +162,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--hash-of",
-        type=pathlib.Path,
+        type=cli.path,
         metavar="INDEX",
         help="hash as this index of --net does, by the same network and method, without fitting",
     )
@@ -221,10 +222,12 @@ def parse_arguments() -> argparse.Namespace:
 def check_update_options(arguments: argparse.Namespace) -> None:
     """Raise UserError where an option says what the index says itself."""
     option = "--update" if arguments.update else "--remove"
+    if arguments.update and arguments.remove:
+        raise UserError("--update and --remove are for one after the other")
     others = ["dataset", "method", "bits", "schedule", "net", "size", "hash", "hash_of", "stamp"]
     others += ["master", "force"]
     if arguments.remove:
-        others += ["images", "model", "runtime", "gpu", "update"]
+        others += ["images", "model", "runtime", "gpu"]
     for other in cli.given(arguments, others):
         raise UserError(f"{other} does not go with {option}: the index has it; leave it out")
     if arguments.engine == "spark" or arguments.output.is_dir():
@@ -271,7 +274,7 @@ def open_net(arguments: argparse.Namespace) -> tuple[RunningNet, HashedFeatures 
         model = weights.find_weights(spec, arguments.model)
         net = runtimes.by_caffe(spec, model, "database", arguments.gpu)
     if net.gives_features:
-        bits = arguments.bits or specs.DEFAULT_BITS
+        bits = specs.DEFAULT_BITS if arguments.bits is None else arguments.bits
         return hashing(net, METHODS[arguments.hash or "itq"](bits))
     if arguments.hash:
         raise UserError(f"--hash is for features, and {net.path} gives codes; leave it out")

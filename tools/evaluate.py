@@ -50,7 +50,7 @@ ENCODING_OPTIONS = (
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--codes", type=pathlib.Path, help="evaluate this codes file instead of encoding images"
+        "--codes", type=cli.path, help="evaluate this codes file instead of encoding images"
     )
     cli.add_net_options(parser)
     cli.add_model_option(parser)
@@ -76,9 +76,9 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="rank by Hamming distance where the codes have bit weights, too",
     )
-    parser.add_argument("--json", type=pathlib.Path, help="write the JSON here, too")
+    parser.add_argument("--json", type=cli.path, help="write the JSON here, too")
     parser.add_argument(
-        "--output", type=pathlib.Path, help="folder for the results (default: under results/)"
+        "--output", type=cli.path, help="folder for the results (default: under results/)"
     )
     parser.add_argument(
         "--note", help="one line on the page: why the result is not to be compared with others"

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dnnh import atomic_files, cli, errors, packed_codes
-from dnnh.data import datasets
+from dnnh.data import datasets, sources
 from dnnh.errors import UserError
 from dnnh.nets import encoder, onnx_encoder, onnx_export, pretrained, prototxt, runtimes, weights
 from dnnh.nets.caffe_encoder import CaffeEncoder
@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_pretrained_options(parser, "export this pretrained network, which gives features")
     parser.add_argument(
         "--output",
-        type=pathlib.Path,
+        type=cli.path,
         help="the .onnx file to write (default: snapshots/NAME.onnx, where encode.py --runtime "
         "onnx finds it)",
     )
@@ -120,7 +120,9 @@ def write(
 ) -> bytes:
     """Export a net, and write it; the model's bytes."""
     atomic_files.refuse_overwriting([output], [model])
-    exported = onnx_export.export(deploy, model, {**metadata, "weights": model.name})
+    exported = onnx_export.export(
+        deploy, model, {**metadata, "weights": sources.as_text(model.name)}
+    )
     with atomic_files.write_atomically(output) as partial:
         partial.write_bytes(exported)
     print(f"{output}: {len(exported):,} bytes")

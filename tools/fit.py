@@ -59,7 +59,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument(
         "--images",
-        type=pathlib.Path,
+        type=cli.path,
         required=True,
         help="a folder of class folders, or a CSV file",
     )
@@ -79,9 +79,7 @@ def parse_arguments() -> argparse.Namespace:
         "--iterations", type=int, help="of the training (default: the method's own)"
     )
     length.add_argument("--minutes", type=float, help="of the training, instead")
-    parser.add_argument(
-        "--output", type=pathlib.Path, help="the index (default: NAME.index.h5 here)"
-    )
+    parser.add_argument("--output", type=cli.path, help="the index (default: NAME.index.h5 here)")
     arguments = parser.parse_args()
     folder.check_name(arguments.name)
     if arguments.minutes is not None and not 0 < arguments.minutes <= 1e5:

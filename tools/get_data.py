@@ -15,7 +15,6 @@ every other tool reads. Images that cannot be read are skipped and listed.
 """
 
 import argparse
-import pathlib
 
 from dnnh import atomic_files, cli, errors, paths
 from dnnh.data import datasets, download, folder, splits
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument(
         "--from",
         dest="source",
-        type=pathlib.Path,
+        type=cli.path,
         help="the archive or folder to read instead of downloading",
     )
     parser.add_argument(

@@ -12,7 +12,6 @@ VGG_ILSVRC_16_layers (vgg16) or ResNet-50-model (resnet50), .caffemodel each. Th
 are verified by the SHA-1 that it publishes.
 """
 
-import pathlib
 
 from dnnh import atomic_files, cli, errors, paths
 from dnnh.nets import pretrained
@@ -24,7 +23,7 @@ def main() -> None:
     parser.add_argument(
         "--from",
         dest="source",
-        type=pathlib.Path,
+        type=cli.path,
         help="the file of the weights (default: that of the installed package, of "
         "efficientnet_lite0)",
     )

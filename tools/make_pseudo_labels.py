@@ -9,7 +9,6 @@ class whose training images have the nearest mean code. The most confident are w
 training images, to where `dnnh_semi` looks for them. No query is among them.
 """
 
-import pathlib
 
 import numpy as np
 
@@ -33,7 +32,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--output",
-        type=pathlib.Path,
+        type=cli.path,
         help="the database to write (default: where dnnh_semi looks for it)",
     )
     arguments = parser.parse_args()

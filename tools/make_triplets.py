@@ -71,7 +71,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--output",
-        type=pathlib.Path,
+        type=cli.path,
         help="the database to write (default: where the nets in prototxt/ look for it)",
     )
     arguments = parser.parse_args()

@@ -5,7 +5,6 @@ python tools/plot_log.py training.log                     writes training.log.pn
 python tools/plot_log.py training.log --output plot.pdf
 """
 
-import pathlib
 
 from dnnh import atomic_files, cli, errors, pages
 from dnnh.errors import UserError
@@ -15,8 +14,8 @@ from dnnh.nets import training_log
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("log", type=pathlib.Path)
-    parser.add_argument("--output", type=pathlib.Path, help="picture to write, .png, .pdf or .svg")
+    parser.add_argument("log", type=cli.path)
+    parser.add_argument("--output", type=cli.path, help="picture to write, .png, .pdf or .svg")
     arguments = parser.parse_args()
 
     if not arguments.log.is_file():

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnnh import atomic_files, cli, errors, files, limits
-from dnnh.data import image_files
+from dnnh.data import image_files, sources
 from dnnh.errors import UserError
 from dnnh.retrieval import feature_hash, index_files, result_pages, retriever
 from dnnh.retrieval.image_index import ImageIndex
@@ -60,7 +60,7 @@ def main() -> None:
     write_results(arguments, results, opened.index.net.bits)
     if arguments.html and image is not None:
         page = result_pages.hits_page(
-            opened, arguments.image.name, image, results[0].hits, asymmetric
+            opened, sources.as_text(arguments.image.name), image, results[0].hits, asymmetric
         )
         with atomic_files.write_atomically(arguments.html) as partial:
             partial.write_text(page, encoding="utf-8")
@@ -72,20 +72,16 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_index_options(parser, retriever.ENGINES)
     cli.add_gpu_option(parser)
     query = parser.add_mutually_exclusive_group(required=True)
-    query.add_argument("--image", type=pathlib.Path, help="the query, an image file")
-    query.add_argument(
-        "--queries", type=pathlib.Path, help="many queries: an index of the same net"
-    )
+    query.add_argument("--image", type=cli.path, help="the query, an image file")
+    query.add_argument("--queries", type=cli.path, help="many queries: an index of the same net")
     parser.add_argument("-k", "--top", type=int, default=10, help="number of hits (default: 10)")
     parser.add_argument(
         "--rank",
         choices=("asymmetric", "hamming"),
         help="how the nearest are ordered, see above (default: asymmetric; of --queries, hamming)",
     )
-    parser.add_argument("--json", type=pathlib.Path, help="write the hits here; - prints them")
-    parser.add_argument(
-        "--html", type=pathlib.Path, help="write a page with the hits of an image here"
-    )
+    parser.add_argument("--json", type=cli.path, help="write the hits here; - prints them")
+    parser.add_argument("--html", type=cli.path, help="write a page with the hits of an image here")
     arguments = parser.parse_args()
     if arguments.gpu is not None and not arguments.image:
         raise UserError("--gpu is for encoding an image; --queries has codes already")

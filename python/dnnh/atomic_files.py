@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -109,6 +110,8 @@ def _put_in_place(partial: pathlib.Path, path: pathlib.Path) -> None:
     for _ in range(100):  # concurrent writers are rare
         try:
             if not path.is_dir():  # a folder cannot be renamed over a full one
+                if path.is_file():  # who may read it stays
+                    os.chmod(partial, stat.S_IMODE(path.stat().st_mode))
                 os.replace(partial, path)
             elif not _exchange(partial, path):
                 _replace_in_two_steps(partial, path)
@@ -296,14 +299,18 @@ def _claimed(folder: pathlib.Path) -> Iterator[bool]:
 
 
 def refuse_overwriting(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | None]) -> None:
-    """Raise UserError where writing one of the outputs would destroy one of the inputs.
+    """Raise UserError where writing one of the outputs would destroy an input or another output.
 
     Both are paths, or None for an option that is not given.
     """
     read = {resolved(path) for path in inputs if path}
-    for path in outputs:
-        if path and resolved(path) in read:
+    written = set()
+    for path in filter(None, outputs):
+        if resolved(path) in read:
             raise UserError(f"{path} would be written over what is read; name another file")
+        if resolved(path) in written:
+            raise UserError(f"{path} is named for two outputs; name another file for one")
+        written.add(resolved(path))
 
 
 def remove(path: pathlib.Path) -> None:

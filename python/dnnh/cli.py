@@ -15,6 +15,13 @@ from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import spark_session
 
 
+def path(text: str) -> pathlib.Path:
+    """A path of the command line; an empty one, as of a shell variable that is not set, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path")
+    return pathlib.Path(text)
+
+
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser that describes a tool by the docstring of its file."""
     return argparse.ArgumentParser(
@@ -55,7 +62,7 @@ def add_model_option(parser: argparse.ArgumentParser, takes_onnx: bool = False) 
     or_onnx = "; or an ONNX model that tools/export.py wrote, which needs no Caffe" * takes_onnx
     parser.add_argument(
         "--model",
-        type=pathlib.Path,
+        type=path,
         help=f"weights, a .caffemodel file (default: {weights.DEFAULT_CHOICE})" + or_onnx,
     )
 
@@ -82,7 +89,8 @@ def add_pretrained_options(parser: argparse.ArgumentParser, what: str) -> None:
 
 def pretrained_size(arguments: argparse.Namespace) -> int:
     """--size, or by default that of --net."""
-    return arguments.size or pretrained.NETWORKS[arguments.net].size
+    default = pretrained.NETWORKS[arguments.net].size
+    return default if arguments.size is None else arguments.size
 
 
 def add_gpu_option(parser: argparse.ArgumentParser) -> None:
@@ -143,12 +151,10 @@ def add_map_at_option(parser: argparse.ArgumentParser) -> None:
 def add_index_options(parser: argparse.ArgumentParser, engines: Sequence[str]) -> None:
     """Add --index, --model, --runtime, --engine, --address and, for Spark, --master: what is
     searched."""
-    parser.add_argument(
-        "--index", type=pathlib.Path, required=True, help="an index of encoded images"
-    )
+    parser.add_argument("--index", type=path, required=True, help="an index of encoded images")
     parser.add_argument(
         "--model",
-        type=pathlib.Path,
+        type=path,
         help="the weights that the index was encoded with, or the ONNX model of them (default: "
         "found in snapshots/ and models/)",
     )

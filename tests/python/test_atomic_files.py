@@ -344,3 +344,8 @@ def test_names_that_are_too_long(tmp_path):
         atomic_files.write_atomically(tmp_path / ("a" * 300)),
     ):
         pytest.fail("nothing may be written")
+
+
+def test_two_outputs_of_one_name(tmp_path):
+    with pytest.raises(UserError, match="is named for two outputs"):
+        atomic_files.refuse_overwriting([tmp_path / "x", None, tmp_path / "." / "x"], [])

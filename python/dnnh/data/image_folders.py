@@ -55,7 +55,7 @@ def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
     resolved = root.resolve()
     for entry in _entries(root):
         path = pathlib.Path(entry.path)
-        if entry.is_dir() and not resolved.is_relative_to(path.resolve()):
+        if _is_folder(entry) and not resolved.is_relative_to(path.resolve()):
             yield from _walk_deeper(path)
         else:
             yield path
@@ -89,6 +89,13 @@ def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:
         )
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def label_depth(root: pathlib.Path) -> int:
     """At which depth the folders lie whose names are labels.
 
@@ -101,10 +108,10 @@ def label_depth(root: pathlib.Path) -> int:
     UserError
         If there are two splits with folders, and others beside them.
     """
-    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    folders = [entry for entry in _entries(root) if _is_folder(entry)]
     splits = [entry for entry in folders if SPLITS.fullmatch(entry.name.lower())]
     with_classes = [
-        split for split in splits if any(e.is_dir() for e in _entries(pathlib.Path(split.path)))
+        split for split in splits if any(_is_folder(e) for e in _entries(pathlib.Path(split.path)))
     ]
     if len(splits) == len(folders):
         return int(bool(with_classes))

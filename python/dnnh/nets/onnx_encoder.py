@@ -3,9 +3,11 @@
 Such a model's metadata says what it is. ``dataset``, ``method`` and ``schedule`` are those of the
 net (dnnh.nets.specs), ``bits`` is the length of its codes (a net that gives features has none),
 ``tower`` is empty, ``query`` or ``database``, ``stored_size`` is the side of its data set's images,
-``weights`` and ``weights_sha256`` are the name and the SHA-256 of its .caffemodel.
+``weights`` and ``weights_sha256`` are the name and the SHA-256 of its .caffemodel, and ``digest``
+is that of the model itself without it.
 """
 
+import hashlib
 import importlib
 import math
 import os
@@ -23,6 +25,7 @@ from dnnh.errors import UserError
 from dnnh.nets.encoder import Encoder
 from dnnh.nets.net_info import NetInfo
 
+DIGEST = "digest"  # of the metadata
 INPUT, CODES, UNROUNDED, BITS, FEATURES = "images", "codes", "unrounded", "bits", "features"
 TEXTS = ("dataset", "method", "schedule", "weights_sha256")
 TOWERS = ("", "query", "database")
@@ -115,6 +118,7 @@ def read(path: pathlib.Path) -> OnnxModel:
     try:
         model = onnx.load_model_from_string(content)
         _check_graph(model)
+        _check_digest(model)
         return _read(path, content, onnx.shape_inference.infer_shapes(model, strict_mode=True))
     except UserError as error:
         raise UserError(f"{path} {error}; {REMEDY}") from error
@@ -134,6 +138,23 @@ def _check_graph(model: Any) -> None:
         raise UserError(f"has operators that no net here has: {', '.join(others) or 'functions'}")
     if any(tensor.external_data for tensor in _tensors(graph)):
         raise UserError("has weights in another file")
+
+
+def digest_of(model: Any) -> str:
+    """SHA-256 of a model without its digest."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    del copy.metadata_props[:]
+    copy.metadata_props.extend(entry for entry in model.metadata_props if entry.key != DIGEST)
+    return hashlib.sha256(copy.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _check_digest(model: Any) -> None:
+    stored = [entry.value for entry in model.metadata_props if entry.key == DIGEST]
+    if not stored:
+        raise UserError("is not one that tools/export.py wrote: it has no digest")
+    if stored != [digest_of(model)]:
+        raise UserError("was changed since tools/export.py wrote it")
 
 
 def _tensors(graph: Any) -> Iterable[Any]:

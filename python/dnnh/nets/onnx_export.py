@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dnnh import files, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, fusion
+from dnnh.nets import caffe_encoder, fusion, onnx_encoder
 from dnnh.nets.onnx_encoder import BITS, CODES, FEATURES, INPUT, UNROUNDED
 from dnnh.nets.towers import Message
 
@@ -66,6 +66,7 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
             "weights_sha256": files.sha256(weights),
         },
     )
+    model.metadata_props.add(key=onnx_encoder.DIGEST, value=onnx_encoder.digest_of(model))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 

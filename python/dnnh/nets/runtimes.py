@@ -60,7 +60,7 @@ def choose(runtime: str | None, model: pathlib.Path | None) -> str:
     """
     of_model = None
     if model is not None:
-        of_model = "onnx" if model.suffix == SUFFIX else "caffe"
+        of_model = "onnx" if model.suffix.lower() == SUFFIX else "caffe"
     if runtime and of_model and runtime != of_model:
         raise UserError(
             f"--runtime {runtime} does not take {model}: caffe takes a .caffemodel file, onnx a "

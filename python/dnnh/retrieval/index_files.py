@@ -76,6 +76,8 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
                 f"{name} is {file[name].dtype} of shape {file[name].shape} for {len(codes)} codes"
             )
 
+    if not str(file.attrs["source"]):
+        raise ValueError("its source is empty")
     texts = {name: str(file.attrs[name]) for name in NET_TEXTS}
     return ImageIndex(
         net=NetInfo(bits=bits, **texts),

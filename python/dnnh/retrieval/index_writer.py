@@ -33,7 +33,8 @@ TEXTS = ("names", "labels", "stamps")
 # What an index is made from, in the folder beside it: codes; names, labels and stamps (a JSON list
 # a line); and why images were skipped (a sentence a line).
 FILES = ("codes", "entries", "skipped")
-CLAIM = "claim"  # a file there that is locked
+CLAIM = "claim"  # a file there that is locked, with MARK
+MARK = "what dnnh makes an index from\n"
 
 
 @dataclass
@@ -130,12 +131,17 @@ def claimed(path: StrPath) -> Iterator[None]:
     Raises
     ------
     UserError
-        If another one does.
+        If another one does, or the folder there is not of a writer.
     """
     folder = folder_of(path)
     with _naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        claim = (folder / CLAIM).open("w")
+        if any(folder.iterdir()) and not _is_of_a_writer(folder / CLAIM):
+            raise UserError(
+                f"{folder} would be written to, and has other files; move it away, or name another "
+                "--output"
+            )
+        claim = (folder / CLAIM).open("a+", encoding="utf-8")
     with claim:
         try:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,11 +149,22 @@ def claimed(path: StrPath) -> Iterator[None]:
             raise UserError(
                 f"another process is writing to {folder}; wait for it, or name another --output"
             ) from error
+        claim.truncate(0)
+        claim.write(MARK)
+        claim.flush()
         try:
             yield
         finally:
             if [entry.name for entry in folder.glob("*")] == [CLAIM]:
                 shutil.rmtree(folder)
+
+
+def _is_of_a_writer(claim: pathlib.Path) -> bool:
+    try:
+        # It is empty where a process was killed before it wrote there.
+        return files.read_regular_file(claim, len(MARK)).decode() in ("", MARK)
+    except (OSError, UserError, UnicodeDecodeError):
+        return False
 
 
 def _naming(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:

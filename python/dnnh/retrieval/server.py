@@ -325,6 +325,9 @@ def search_by_row(
     radius: Radius,
     top: Top = 20,
     offset: Offset = 0,
+    rank: Annotated[
+        Literal["hamming"], Query(description="an image of the index has a binary code alone")
+    ] = "hamming",
 ) -> Results:
     codes = retriever.index.codes
     assert codes is not None  # no server searches with Spark

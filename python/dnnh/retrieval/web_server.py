@@ -30,10 +30,10 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, TypeError, UnicodeError) as error:
         raise UserError(
             f"'{host}', port {port}, cannot be listened on "
-            f"({error.strerror or error}); take another --port or --host"
+            f"({getattr(error, 'strerror', None) or error}); take another --port or --host"
         ) from error
     # Connections inherit it; without it each answer waits 40 ms for the client's confirmation.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -72,10 +72,13 @@ def test_a_model_says_what_it_is(weights, exported):
     assert not net.gives_features and "12 bits of dnnh of digits" in net.description
 
 
-def mutated(exported, change):
+def mutated(exported, change, signed=True):
     """The model's bytes after a change of its message."""
     model = onnx.load_model(exported)
     change(model)
+    if signed:
+        (digest,) = (entry for entry in model.metadata_props if entry.key == "digest")
+        digest.value = onnx_encoder.digest_of(model)
     return model.SerializeToString()
 
 
@@ -133,7 +136,7 @@ def constant_output(model):
 HOSTILE = {
     "bytes": (lambda exported: b"\0\1\2 no model" * 9, "is not an ONNX model of a net"),
     "cut": (lambda exported: exported.read_bytes()[:-3000], "is not an ONNX model"),
-    "empty": (lambda exported: b"", "does not say its dataset"),
+    "empty": (lambda exported: b"", "it has no digest"),
     "metadata": (metadata(method=None), "does not say its method"),
     "tower": (metadata(tower="third"), "has metadata that tools/export.py does not write"),
     "sha256": (metadata(weights_sha256="12"), "has metadata that"),
@@ -159,6 +162,14 @@ def test_other_models_are_refused(exported, tmp_path, kind):
     with pytest.raises(UserError, match=message) as raised:
         onnx_encoder.read(path)
     assert str(raised.value).startswith(str(path)) and "tools/export.py" in str(raised.value)
+
+
+@pytest.mark.parametrize("change", [metadata(stored_size="9"), operator("Relu")])
+def test_a_model_that_was_changed(exported, tmp_path, change):
+    path = tmp_path / "other.onnx"
+    path.write_bytes(mutated(exported, change, signed=False))
+    with pytest.raises(UserError, match="other.onnx was changed since tools/export.py wrote it"):
+        onnx_encoder.read(path)
 
 
 def test_a_model_that_diverged(exported, tmp_path):

@@ -64,4 +64,5 @@ def run(monkeypatch, capsys, weights):
         return run("encode", *options, *arguments)
 
     run.encode, run.plain, run.said = encode, plain, lambda: problems[-1]
+    run.stderr = lambda: capsys.readouterr().err
     return run

@@ -76,6 +76,7 @@ def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
 
     def begun(**changes):
         state.parent.mkdir(exist_ok=True)
+        (state.parent / index_writer.CLAIM).write_text(index_writer.MARK)
         for name in index_writer.FILES:
             (state.parent / name).touch()
         empty = dataclasses.asdict(index_writer.State(about={}))
@@ -260,3 +261,36 @@ def test_labels_and_records_that_changed_meanwhile(photos, tmp_path, run, monkey
     for source, output in ((table, "c.h5"), (database, "d.h5")):
         with pytest.raises(UserError, match="has other images or labels than when"):
             run.encode(source, tmp_path / output)
+
+
+def test_a_folder_of_others_is_left_alone(photos, tmp_path, run):
+    folder = tmp_path / "c.h5.partial"
+    folder.mkdir()
+    for name in ("claim", *index_writer.FILES):
+        (folder / name).write_text(f"my own {name}")
+    with pytest.raises(UserError, match=r"c.h5.partial would be written to, and has other files"):
+        run.encode(photos, tmp_path / "c.h5")
+    assert (folder / "codes").read_text() == "my own codes" and len(list(folder.iterdir())) == 4
+    with pytest.raises(UserError, match="has other files"):
+        run.encode(folder, tmp_path / "c.h5")
+
+
+def test_who_may_read_an_index_stays(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    (tmp_path / "c.h5").chmod(0o600)
+    run.encode(photos, tmp_path / "c.h5", "--force")
+    assert (tmp_path / "c.h5").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_to_itself_is_skipped(photos, tmp_path, run):
+    (photos / "loop").symlink_to("loop")
+    assert "37 images, 12 bits each; 3 skipped" in run.encode(photos, tmp_path / "c.h5")
+
+
+def test_sizes_of_zero_are_no_defaults(photos, tmp_path, run):
+    words = ["encode", "--images", photos, "--output", tmp_path / "c.h5", "--net"]
+    with pytest.raises(UserError, match="images of 0 pixels a side"):
+        run.plain(*words, "efficientnet_lite0", "--size", 0)
+    with pytest.raises(SystemExit):
+        run.plain("encode", "--images", "", "--output", tmp_path / "c.h5")
+    assert "an empty path" in run.stderr()

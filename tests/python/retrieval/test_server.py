@@ -176,6 +176,7 @@ def test_hits_are_ordered_by_what_differs(client):
         ("/search?top=501", b"x", 422, "less than or equal to 500"),
         ("/search?radius=13", b"x", 422, "less than or equal to 12"),
         ("/search?top=x", b"x", 422, "valid integer"),
+        ("/search?row=1&rank=asymmetric", None, 422, "'hamming'"),
         ("/search?row=40", None, 404, "there is no image 40; there are 40, up to 39"),
         ("/search?row=-1", None, 422, "greater than or equal to 0"),
         (f"/search?row={10**30}", None, 422, "less than or equal to"),
