@@ -335,16 +335,13 @@ def test_a_folder_that_a_first_encoding_left_does_not_disturb(
 
 
 def test_labels_of_an_image_that_was_removed(photos, tmp_path, run, update):
-    path = tmp_path / "c.h5"
-    run.encode(photos, path)
-    run.plain("encode", "--output", path, "--remove", "class0/00.png")
-    (photos / "train/x").mkdir(parents=True)
-    for folder in photos.glob("class*"):
-        folder.rename(photos / "train" / folder.name)
-    (photos / "train/x").rmdir()
-    (photos / "class0").symlink_to(photos / "train/class0")
-    update(path)
-    assert contents(path)["class0/00.png"][1] == REMOVED
+    table, path = tmp_path / "list.csv", tmp_path / "c.h5"
+    table.write_text("photos/class0/00.png,a\nphotos/class1/01.png,b\n")
+    run.encode(table, path)
+    run.plain("encode", "--output", path, "--remove", "photos/class0/00.png")
+    table.write_text("photos/class0/00.png,other\nphotos/class1/01.png,b\n")
+    assert "nothing is new" in update(path)[0]
+    assert contents(path)["photos/class0/00.png"][1] == REMOVED
 
 
 def test_an_index_of_an_older_version(photos, tmp_path, run, update):
