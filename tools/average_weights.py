@@ -8,7 +8,6 @@ The statistics are those of all training images without data augmentation. The c
 evaluates the new model is printed.
 """
 
-
 from dnnh import atomic_files, cli, errors, paths
 from dnnh.data import datasets, splits
 from dnnh.nets import averaging, specs, weights

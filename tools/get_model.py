@@ -12,7 +12,6 @@ VGG_ILSVRC_16_layers (vgg16) or ResNet-50-model (resnet50), .caffemodel each. Th
 are verified by the SHA-1 that it publishes.
 """
 
-
 from dnnh import atomic_files, cli, errors, paths
 from dnnh.nets import pretrained
 

@@ -9,7 +9,6 @@ class whose training images have the nearest mean code. The most confident are w
 training images, to where `dnnh_semi` looks for them. No query is among them.
 """
 
-
 import numpy as np
 
 from dnnh import cli, errors, files, paths

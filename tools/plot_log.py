@@ -5,7 +5,6 @@ python tools/plot_log.py training.log                     writes training.log.pn
 python tools/plot_log.py training.log --output plot.pdf
 """
 
-
 from dnnh import atomic_files, cli, errors, pages
 from dnnh.errors import UserError
 from dnnh.evaluation import plots

@@ -293,7 +293,9 @@ def test_splits_and_nets_of_ones_own(tmp_path, home):
     assert spec.config is specs.net_spec("cifar10", "dnnh_two_towers").config
     train_test = prototxt.texts(spec)[spec.files["train_test"]]
     assert 'source: "data/pets_train_images_lmdb"' in train_test
-    message = "'pets' has no net of the method 'dnnh_plus'; its methods: dnnh, dnnh_fc, dnnh_pretrained"
+    message = (
+        "'pets' has no net of the method 'dnnh_plus'; its methods: dnnh, dnnh_fc, dnnh_pretrained"
+    )
     with pytest.raises(UserError, match=message):
         specs.net_spec("pets", "dnnh_plus")
     with pytest.raises(UserError, match="unknown data set 'birds'.*and your own, once"):
