@@ -187,7 +187,7 @@ def _half_done(folder: pathlib.Path, path: pathlib.Path) -> None:
             writer.add(group, seeds.outputs)
         writer.finish()
     finally:
-        for file in (writer._claim, *writer._files.values()):
+        for file in writer._files.values():
             file.close()
     _index(folder, folder / "index.h5")
 

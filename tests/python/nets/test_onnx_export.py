@@ -189,6 +189,7 @@ def test_what_a_model_says_of_itself(tmp_path):
         "dataset": "d",
         "bits": "12",
         "weights_sha256": files.sha256(tmp_path / "net.caffemodel"),
+        "digest": onnx_encoder.digest_of(model),
     }
 
 
