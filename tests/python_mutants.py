@@ -416,7 +416,7 @@ _EDITS = {
     },
     "retrieval/retriever.py": {
         "retriever: ids for rows": (
-            "np.where(ids < 0, -1, self.present[ids])",
+            "ids if self._present is None else np.where(ids < 0, -1, self._present[ids])",
             "ids",
             "retrieval/test_index_update.py::test_what_is_gone_is_not_found",
         ),

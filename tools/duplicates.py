@@ -30,9 +30,9 @@ def main() -> None:
     with retriever.open_index(arguments.index) as opened:
         codes, bits = opened.index.codes, opened.index.net.bits
         assert codes is not None
-        present = opened.present
-        found = duplicates.groups(codes[present], bits, arguments.radius)
-        rows = [present[ids] for ids in found]
+        present = opened.index.present()
+        searched = codes if present is None else codes[present]
+        rows = [opened.rows(ids) for ids in duplicates.groups(searched, bits, arguments.radius)]
         groups = [opened.hits(group, codes[group[0]]) for group in rows[: arguments.groups]]
         write(arguments, opened, groups, len(rows))
         images = sum(map(len, rows))

@@ -124,6 +124,8 @@ def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDAr
         )
     assert queries.codes is not None
     present, names = queries.present(), queries.names(slice(None))
+    if present is None:
+        return names, queries.codes
     return [names[row] for row in present.tolist()], queries.codes[present]
 
 

@@ -15,7 +15,7 @@ from dnnh.errors import UserError
 from dnnh.nets import prototxt
 
 _ITERATION = re.compile(r"Iteration (\d+).*, loss = (\S+)")
-_OUTPUT = re.compile(r"Train net output #\d+: (?:(\d+)bit_)?(distinct_codes|clipped) = (\S+)")
+_OUTPUT = re.compile(r"Train net output #\d+: (?:\d+bit_)?(distinct_codes|clipped) = (\S+)")
 
 
 def say(text: str) -> None:
@@ -88,7 +88,7 @@ def train(solver: pathlib.Path, log: pathlib.Path, options: Sequence[str] = ()) 
                     progress.n, shown["loss"] = int(match[1]), match[2]
                     progress.set_postfix(shown)
                 elif match := _OUTPUT.search(line):
-                    shown[match[2]] = match[3]
+                    shown[match[1]] = match[2]
         except KeyboardInterrupt:
             file.writelines(process.stdout)  # until the snapshot is written
             raise

@@ -95,8 +95,8 @@ def features_by_caffe(name: str, size: int, gpu: int | None = None) -> RunningNe
         If it is not here, does not take images of this size, or the GPU cannot be used.
     """
     net_input = pretrained.feature_input(name, size)  # raises where it does not take the size
-    model = pretrained.find(name)
     encoder = pretrained.feature_encoder(name, size, gpu=gpu)
+    model = pretrained.path_of(name)
     info = NetInfo(
         encoder.bits, pretrained.DATASET, name, pretrained.schedule_of(size), files.sha256(model)
     )

@@ -76,9 +76,8 @@ class ImageIndex:
     hasher: Hasher | None = None
     close: Callable[[], None] = lambda: None
 
-    def present(self) -> NDArray[np.int64]:
-        """The rows that a search finds, of an index whose codes are here."""
-        assert self.codes is not None
-        if self.states is None:
-            return np.arange(len(self.codes))
+    def present(self) -> NDArray[np.int64] | None:
+        """The rows that a search finds; None if it finds all, which may be very many."""
+        if self.states is None or not self.states.any():
+            return None
         return np.flatnonzero(self.states == PRESENT)

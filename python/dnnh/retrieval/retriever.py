@@ -65,17 +65,27 @@ class Retriever:
         With the codes of the index, or those of its rows ``present``, in their order.
     present : int64 array, optional
         By default all rows.
-
-    Attributes
-    ----------
-    index, engine, present : as given
     """
 
     def __init__(
         self, index: ImageIndex, engine: Engine, present: NDArray[np.int64] | None = None
     ) -> None:
-        self.index, self.engine = index, engine
-        self.present = np.arange(len(engine)) if present is None else present
+        self.index, self.engine, self._present = index, engine, present
+
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of the index that the engine's ids stand for; -1 stays -1."""
+        return ids if self._present is None else np.where(ids < 0, -1, self._present[ids])
+
+    def last_row(self) -> int:
+        """The last row that a search finds."""
+        return int(self.rows(np.array(len(self.engine) - 1)))
+
+    def has(self, row: int) -> bool:
+        """Whether a search finds a row."""
+        if self._present is None:
+            return 0 <= row < len(self.engine)
+        place = np.searchsorted(self._present, row)
+        return bool(place < len(self._present) and self._present[place] == row)
 
     def nearest(
         self, codes: NDArray[np.uint8], k: int, weights: NDArray[np.float64] | None = None
@@ -120,7 +130,7 @@ class Retriever:
         """Up to k images within a Hamming radius of a code, (bytes,), nearest first; weights, (q,),
         as of :meth:`nearest`."""
         distances, ids = self.engine.within(code, radius)
-        rows = self.present[ids]
+        rows = self.rows(ids)
         candidates = slice(max(k, CANDIDATES))
         distances, rows = distances[candidates], rows[candidates]
         if weights is not None and self.index.codes is not None:
@@ -132,7 +142,7 @@ class Retriever:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Distances and rows of the nearest images; row -1 stands for none."""
         distances, ids = self.engine.search(codes, k)
-        return distances, np.where(ids < 0, -1, self.present[ids])
+        return distances, self.rows(ids)
 
     def _reordered(
         self,
@@ -257,9 +267,9 @@ def open_index(
     with contextlib.closing(index_files.load(path)) as index:
         assert index.codes is not None
         present = index.present()
-        if not len(present):
+        if present is not None and not len(present):
             raise UserError(f"{path} has no images: all of them are gone or removed")
-        codes = index.codes if len(present) == len(index.codes) else index.codes[present]
+        codes = index.codes if present is None else index.codes[present]
         if engine == "milvus":
             milvus = MilvusEngine(codes, index.net.bits, str(address))
             with contextlib.closing(milvus):

@@ -205,12 +205,9 @@ ROW: Any = {"description": "row of an image of the index", "ge": 0, "le": limits
 
 
 def _check_row(row: int, retriever: Retriever) -> int:
-    present = retriever.present
-    place = np.searchsorted(present, row)
-    if place == len(present) or present[place] != row:
-        raise HTTPException(
-            404, f"there is no image {row}; there are {len(present):,}, up to {present[-1]}"
-        )
+    if not retriever.has(row):
+        count, last = len(retriever.engine), retriever.last_row()
+        raise HTTPException(404, f"there is no image {row}; there are {count:,}, up to {last}")
     return row
 
 
@@ -397,9 +394,9 @@ def random_images(
     count: Annotated[int, Query(ge=1, le=limits.HITS, description="number of images")] = 24,
     seed: Annotated[int, Query(description="of the draw")] = 0,
 ) -> list[IndexedImage]:
-    present = retriever.present
-    random = np.random.default_rng(abs(seed))
-    rows = random.choice(present, min(len(present), count), replace=False)
+    size = len(retriever.engine)
+    ids = np.random.default_rng(abs(seed)).choice(size, min(size, count), replace=False)
+    rows = retriever.rows(ids)
     index = retriever.index
     return [
         IndexedImage(row=row, name=index.names(row)[0], labels=list(index.labels(row)[0]))
