@@ -18,19 +18,12 @@ from dnnh.data import datasets
 from dnnh.nets import caffe_encoder, onnx_export, prototxt
 from dnnh.nets.specs import net_spec
 from dnnh.paths import ROOT
+from exported import METADATA
 
 sys.path.insert(0, str(ROOT / "cmake"))
 import bundle
 
 SPEC = net_spec("digits", bits=12)
-METADATA = {
-    "dataset": "digits",
-    "method": "dnnh",
-    "schedule": "1000",
-    "tower": "",
-    "stored_size": 8,
-    "weights": "net.caffemodel",
-}
 
 
 @pytest.fixture(scope="module")

@@ -16,17 +16,10 @@ from dnnh.nets.net_info import NetInfo
 from dnnh.nets.onnx_encoder import OnnxEncoder
 from dnnh.nets.specs import net_spec
 from dnnh.nets.weights import Weights
+from exported import METADATA
 
 SPEC = net_spec("digits", bits=12)
 DEPLOY = prototxt.deploy_text(SPEC)
-METADATA = {
-    "dataset": "digits",
-    "method": "dnnh",
-    "schedule": "1000",
-    "tower": "",
-    "stored_size": 8,
-    "weights": "net.caffemodel",
-}
 IMAGES = np.random.default_rng(2).integers(0, 256, (123, 8, 8, 1), np.uint8)
 
 
