@@ -77,8 +77,7 @@ def in_child(script, words, settings, threads):
 def released(method, bits=48):
     """The deploy net of CIFAR-10 and its released weights, as Encoder takes them."""
     spec = specs.net_spec("cifar10", method, bits, "short" if method == "dnnh" else None)
-    model = paths.MODELS / f"{spec.training_name}.caffemodel"
-    return prototxt.deploy_text(spec), weights.find_weights(spec, model).path
+    return prototxt.deploy_text(spec), weights.find_weights(spec, weights.release_path(spec)).path
 
 
 def table(columns, rows):

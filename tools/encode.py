@@ -26,6 +26,7 @@ Spark on any number of machines, a folder of Parquet files with the same codes.
 import argparse
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -45,6 +46,7 @@ from dnnh.retrieval import (
     index_files,
     index_writer,
     parquet,
+    parquet_update,
     spark_encoding,
     spark_session,
 )
@@ -58,11 +60,13 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.remove:
         names = list(dict.fromkeys(arguments.remove))
-        left = index_writer.remove(arguments.output, names)
+        remove = parquet_update.remove if arguments.output.is_dir() else index_writer.remove
+        left = remove(arguments.output, names)
         print(f"{arguments.output}: {left:,} images; {len(names):,} removed")
         return
     if arguments.update:
-        update_index(arguments)
+        update = update_on_spark if arguments.output.is_dir() else update_index
+        update(arguments)
         return
     check_places(arguments)
     if arguments.engine == "spark":
@@ -88,10 +92,7 @@ def update_index(arguments: argparse.Namespace) -> None:
     path = arguments.output
     with index_writer.claimed(path), contextlib.closing(index_files.load(path)) as index:
         update = Update(index, path)
-        if arguments.images and str(files.resolved(arguments.images)) != index.source:
-            raise UserError(
-                f"{path} is of {index.source}; leave --images out, or write another index"
-            )
+        check_source(arguments, index.source)
         net = runtimes.of_index(
             index.net, arguments.runtime, arguments.model, arguments.gpu, side="database"
         )
@@ -120,6 +121,27 @@ def update_index(arguments: argparse.Namespace) -> None:
             print(f"{skipped:,} skipped, which could not be read: {path}.skipped.txt")
 
 
+def update_on_spark(arguments: argparse.Namespace) -> None:
+    """Encode what is new or changed in the source of an index in Parquet files."""
+    path = arguments.output
+    about = parquet.read_about(path)
+    check_source(arguments, about.source)
+    spec, model = runtimes.weights_of(about.net, arguments.model)
+    master = arguments.master or spark_session.MASTER
+    session = functools.partial(spark_session.session, master)
+    print(f"{path}: {parquet_update.update(session, path, spec, model.path, arguments.gpu)}")
+    if skipped := parquet.read_about(path).skipped_now:
+        print(f"{skipped:,} skipped, which could not be read: {path}.skipped.txt")
+
+
+def check_source(arguments: argparse.Namespace, source: str) -> None:
+    """Raise UserError where --images are others than those of the index."""
+    if arguments.images and str(files.resolved(arguments.images)) != source:
+        raise UserError(
+            f"{arguments.output} is of {source}; leave --images out, or write another index"
+        )
+
+
 def encode_on_spark(arguments: argparse.Namespace) -> None:
     spec = cli.net_spec(arguments)
     model = weights.find_weights(spec, arguments.model)
@@ -127,7 +149,13 @@ def encode_on_spark(arguments: argparse.Namespace) -> None:
     print(f"model: {model.description}")
     with spark_session.session(arguments.master or spark_session.MASTER) as session:
         counts = spark_encoding.encode(
-            session, arguments.images, spec, model.path, arguments.output, arguments.gpu
+            session,
+            arguments.images,
+            spec,
+            model.path,
+            arguments.output,
+            arguments.gpu,
+            arguments.stamp or sources.STAMPS[0],
         )
     report(arguments.output, counts, spec.bits, "its column skipped says why")
 
@@ -212,7 +240,7 @@ def parse_arguments() -> argparse.Namespace:
         ):
             raise UserError(f"{other} is as the index has it; leave it out with --hash-of")
     if arguments.engine == "spark":
-        for other in cli.given(arguments, ("net", "hash_of", "hash", "stamp")):
+        for other in cli.given(arguments, ("net", "hash_of", "hash")):
             raise UserError(f"{other} is for this process, not for --engine spark")
         if runtimes.choose(arguments.runtime, arguments.model) != "caffe":
             raise UserError("--engine spark encodes by Caffe; name a .caffemodel with --model")
@@ -225,13 +253,17 @@ def check_update_options(arguments: argparse.Namespace) -> None:
     if arguments.update and arguments.remove:
         raise UserError("--update and --remove are for one after the other")
     others = ["dataset", "method", "bits", "schedule", "net", "size", "hash", "hash_of", "stamp"]
-    others += ["master", "force"]
+    others.append("force")
+    on_spark = arguments.update and arguments.output.is_dir()
+    others.append("runtime" if on_spark else "master")
     if arguments.remove:
         others += ["images", "model", "runtime", "gpu"]
     for other in cli.given(arguments, others):
         raise UserError(f"{other} does not go with {option}: the index has it; leave it out")
-    if arguments.engine == "spark" or arguments.output.is_dir():
-        raise UserError(f"{option} is for an HDF5 index; encode the images on Spark again")
+    if arguments.engine == "spark" and not on_spark:
+        raise UserError(
+            f"--engine spark does not go with {option}, but of an index that Spark wrote"
+        )
 
 
 def check_places(arguments: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@
                                                      training images among themselves
   python tools/evaluate.py --queries held-out        of a training on all training images:
                                                      1,000 other images, none of them queries
+  python tools/evaluate.py --method dnnh_plus --all-lengths         of one training
   python tools/evaluate.py --codes codes.h5 --json result.json      any codes file
   python tools/evaluate.py --method drsch --keep-bits 24 --output results/drsch_24_of_48
 
@@ -16,11 +17,12 @@ the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
 import argparse
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, cli, errors, files, limits
+from dnnh import atomic_files, cli, errors, files, limits, packed_codes
 from dnnh.data import datasets, splits
 from dnnh.data.dataset import Dataset
 from dnnh.data.splits import Split
@@ -44,6 +46,7 @@ ENCODING_OPTIONS = (
     "queries",
     "protocol",
     "split_seed",
+    "all_lengths",
 )
 
 
@@ -76,6 +79,11 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="rank by Hamming distance where the codes have bit weights, too",
     )
+    parser.add_argument(
+        "--all-lengths",
+        action="store_true",
+        help="evaluate all lengths that were trained together, and encode the images once",
+    )
     parser.add_argument("--json", type=cli.path, help="write the JSON here, too")
     parser.add_argument(
         "--output", type=cli.path, help="folder for the results (default: under results/)"
@@ -89,6 +97,9 @@ def parse_arguments() -> argparse.Namespace:
             f"--note is one line of at most {limits.TEXT_LETTERS} letters; this one has "
             f"{len(arguments.note)}"
         )
+    if arguments.all_lengths:
+        for option in cli.given(arguments, ("bits", "json", "output")):
+            raise UserError(f"{option} is for one length; leave it out with --all-lengths")
     if arguments.codes:
         for option in cli.given(arguments, ENCODING_OPTIONS):
             raise UserError(f"{option} is for encoding images; leave it out with --codes")
@@ -99,13 +110,25 @@ def main() -> None:
     arguments = parse_arguments()
     atomic_files.refuse_overwriting([arguments.json], [arguments.codes, arguments.model])
     if arguments.codes:
-        codes, dataset, model = codes_files.load(arguments.codes), None, None
+        evaluate(arguments, codes_files.load(arguments.codes))
+        return
+    for codes, dataset, model in encode(arguments):
+        evaluate(arguments, codes, dataset, model)
+
+
+def evaluate(
+    arguments: argparse.Namespace,
+    codes: Codes,
+    dataset: Dataset | None = None,
+    model: Weights | None = None,
+) -> None:
+    """Measure codes, print a table and write the result."""
+    if arguments.codes:
         file_name = printable(f"codes file {arguments.codes.name}")
         source = codes.source or file_name[: limits.TEXT_LETTERS]
         protocol = codes.protocol or "of the file"
     else:
-        codes, dataset, model = encode(arguments)
-        source, protocol = dataset.source, str(codes.protocol)
+        source, protocol = str(codes.source), str(codes.protocol)
     changed, changes = changed_codes(codes, arguments)
     result = results.measure(
         changed,
@@ -160,8 +183,8 @@ def what_is_replaced(folder: pathlib.Path, result: Result) -> str | None:
     return printable(was)
 
 
-def encode(arguments: argparse.Namespace) -> tuple[Codes, Dataset, Weights]:
-    """Encode the queries and the database of a data set."""
+def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset, Weights]]:
+    """Encode the queries and the database of a data set; yield the codes of each length."""
     spec = cli.net_spec(arguments)
     if arguments.model is None and not splits.fits_committed_nets(
         arguments.protocol, arguments.split_seed
@@ -178,31 +201,44 @@ def encode(arguments: argparse.Namespace) -> tuple[Codes, Dataset, Weights]:
     queries, database, protocol = images_of(arguments, dataset, split)
     # One net for both, or two of which the first encodes queries (section 4.4).
     towers = spec.config.towers
-    encoders = [
-        CaffeEncoder(prototxt.deploy_text(spec, tower), model.path, arguments.gpu)
+    deploys = [
+        prototxt.as_text(prototxt.joint_deploy_net(spec, tower))
+        if arguments.all_lengths
+        else prototxt.deploy_text(spec, tower)
         for tower in towers
     ]
+    encoders = [CaffeEncoder(deploy, model.path, arguments.gpu) for deploy in deploys]
     query_codes = encoders[0].encode(dataset.images, "encoding queries", queries)
     if queries is database and len(encoders) == 1:
         database_codes = query_codes
     else:
         database_codes = encoders[-1].encode(dataset.images, "encoding database", database)
-    codes = Codes(
-        query_codes,
-        database_codes,
-        dataset.labels[queries],
-        dataset.labels[database],
-        bits=spec.bits,
-        dataset=dataset.name,
-        method=spec.method,
-        seed=split.seed,
-        query_ids=queries,
-        database_ids=database,
-        bit_weights=encoders[-1].bit_weights,
-        source=dataset.source,
-        protocol=protocol,
-    )
-    return codes, dataset, model
+    lengths = list(spec.lengths.values()) if arguments.all_lengths else [spec.bits]
+    for bits, of_queries, of_database in zip(
+        lengths, apart(query_codes, lengths), apart(database_codes, lengths)
+    ):
+        codes = Codes(
+            of_queries,
+            of_database,
+            dataset.labels[queries],
+            dataset.labels[database],
+            bits=bits,
+            dataset=dataset.name,
+            method=spec.method,
+            seed=split.seed,
+            query_ids=queries,
+            database_ids=database,
+            bit_weights=encoders[-1].bit_weights,
+            source=dataset.source,
+            protocol=protocol,
+        )
+        yield codes, dataset, model
+
+
+def apart(joint: NDArray[np.uint8], lengths: list[int]) -> list[NDArray[np.uint8]]:
+    """Packed codes of some lengths, from those of all bits side by side."""
+    bits = np.split(packed_codes.unpack(joint, sum(lengths)), np.cumsum(lengths)[:-1], axis=1)
+    return [packed_codes.pack(of_length) for of_length in bits]
 
 
 def images_of(

@@ -291,7 +291,7 @@ READERS: dict[str, Reader] = {
     "prototxt_solver": Reader(
         seeds.prototxts, ("solver.prototxt",), lambda folder, path: prototxt.read_solver(path)
     ),
-    "weights": Reader(seeds.models, ("net.caffemodel",), _weights),
+    "weights": Reader(seeds.models, ("net.caffemodel*",), _weights),
     "torch_weights": Reader(
         seeds.torch_states, ("net.pth",), lambda folder, path: torch_weights.read(path)
     ),

@@ -26,7 +26,7 @@ from dnnh.baselines import features
 from dnnh.data import datasets, datums, image_database, sources, splits, triplets
 from dnnh.data.dataset import Dataset, ImageFiles
 from dnnh.evaluation import codes, metrics, results
-from dnnh.nets import pretrained, pycaffe
+from dnnh.nets import model_files, pretrained, pycaffe
 from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import feature_hash, image_groups, index_writer, parquet
 from dnnh.retrieval.engines import storage
@@ -547,7 +547,11 @@ def torch_states(folder: pathlib.Path) -> None:
 
 
 def models(folder: pathlib.Path) -> None:
-    _write_weights(folder / "model", DEPLOY)
+    _write_weights(folder / "binary", DEPLOY)
+    _write_weights(folder / "hdf5", DEPLOY)
+    model = folder / "hdf5/net.caffemodel"
+    model_files.write_halved(model.with_name("net.caffemodel.h5"), model_files.read(model))
+    model.unlink()
 
 
 def _trainings(folder: pathlib.Path, net: str = TRAIN) -> pathlib.Path:

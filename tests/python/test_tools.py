@@ -20,7 +20,7 @@ from dnnh.errors import UserError
 from dnnh.evaluation import codes as codes_files
 from dnnh.evaluation import results
 from dnnh.evaluation.codes import Codes
-from dnnh.nets import caffe_encoder, configs, net_config, prototxt
+from dnnh.nets import caffe_encoder, configs, model_files, net_config, prototxt
 from dnnh.nets.specs import net_spec
 from dnnh.paths import ROOT
 
@@ -267,9 +267,7 @@ def test_a_net_is_exported(tmp_path):
     said = run("export.py", *names, "--output", output, "--compare", 0, status=1)
     assert "--compare 0: it is 1 or more" in said
     said = run("export.py", *names, "--output", tmp_path / "net.caffemodel", status=1)
-    assert (
-        "net.caffemodel" in said and caffe_encoder.read_weights(tmp_path / "net.caffemodel").layer
-    )
+    assert "net.caffemodel" in said and model_files.read(tmp_path / "net.caffemodel").layer
     names = ("--dataset", "digits", "--bits", 13, "--model", tmp_path / "net.caffemodel")
     assert "does not fit the net" in run("export.py", *names, "--output", output, status=1)
     assert output.stat().st_size == size  # the last one that was right
@@ -343,6 +341,36 @@ def test_the_two_stages_of_cnnh(tmp_path, monkeypatch):
     assert (packed_codes.unpack(codes, 12) == target_codes).mean() > 0.95
 
 
+def test_lengths_that_are_encoded_together_are_those_encoded_alone(monkeypatch, tmp_path):
+    evaluate = importlib.import_module("evaluate")
+    set_config(monkeypatch, "dnnh", joint_lengths=(12, 9, 48))
+    digits, model = datasets.load("digits"), tmp_path / "net.caffemodel"
+    caffe.set_random_seed(1)
+    net = caffe_encoder.build(prototxt.joint_deploy_net(net_spec("digits", bits=12)))
+    net.blobs["images"].data[...] = digits.images[:100].transpose(0, 3, 1, 2)
+    net.forward()
+    for bits in (9, 12, 48):  # half of the bits are 1
+        outputs = net.blobs[f"{bits}bit_encode"].data.mean(axis=0)
+        net.params[f"{bits}bit_encode"][1].data[...] -= outputs
+    net.save(str(model))
+
+    def encode(*options):
+        command = ["evaluate.py", "--dataset", "digits", "--model", str(model), *options]
+        monkeypatch.setattr("sys.argv", command)
+        return [codes for codes, _, _ in evaluate.encode(evaluate.parse_arguments())]
+
+    together = encode("--all-lengths")
+    assert [codes.bits for codes in together] == [12, 9, 48]
+    for codes in together:
+        (alone,) = encode("--bits", str(codes.bits))
+        assert np.array_equal(codes.query_codes, alone.query_codes)
+        assert np.array_equal(codes.database_codes, alone.database_codes)
+        assert 0.3 < packed_codes.unpack(alone.query_codes, codes.bits).mean() < 0.7
+    for option in (["--bits", "12"], ["--json", "x.json"], ["--output", "x"]):
+        with pytest.raises(UserError, match=f"{option[0]} is for one length"):
+            encode("--all-lengths", *option)
+
+
 def test_queries_are_encoded_by_the_first_tower(monkeypatch):
     """Section 4.4: P encodes queries, Q the database."""
     evaluate = importlib.import_module("evaluate")
@@ -361,7 +389,7 @@ def test_queries_are_encoded_by_the_first_tower(monkeypatch):
     monkeypatch.setattr(evaluate, "CaffeEncoder", FakeEncoder)
     command = "evaluate.py --dataset digits --method dnnh_two_towers --bits 12 --model README.md"
     monkeypatch.setattr("sys.argv", command.split())
-    codes, _, _ = evaluate.encode(evaluate.parse_arguments())
+    ((codes, _, _),) = evaluate.encode(evaluate.parse_arguments())
     assert (codes.query_codes == 1).all() and (codes.database_codes == 2).all()
     assert len(codes.query_codes) == 200
 

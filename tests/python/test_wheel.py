@@ -14,6 +14,7 @@ import zipfile
 import pytest
 from PIL import Image
 
+import browsers
 from dnnh.data import datasets
 from dnnh.nets import caffe_encoder, onnx_export, prototxt
 from dnnh.nets.specs import net_spec
@@ -124,24 +125,42 @@ def test_images_to_hits_without_caffe(installed, model):
     assert "name those with --model" in problem  # the default runtime is onnx
 
 
-def test_the_page_without_caffe(installed, model):
+@pytest.fixture(scope="module")
+def address(installed, model):
     words = ("dnnh", "encode", "--images", "photos", "--output", "p.h5", "--model", "net.onnx")
     installed(*words)
     server = installed.start(
         "dnnh", "serve", "--index", "p.h5", "--model", "net.onnx", "--port", "0"
     )
     try:
-        address = server.stdout.readline().strip()
-        with urllib.request.urlopen(address, timeout=60) as answer:
-            assert b"app.js" in answer.read()
-        photo = (installed.folder / "photos/03.png").read_bytes()
-        with urllib.request.urlopen(f"{address}/search", photo, timeout=60) as answer:
-            assert len(json.load(answer)["hits"]) == 20
+        yield server.stdout.readline().strip()
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0, server.stderr.read()
     finally:
         server.kill()
         server.communicate()
+
+
+def test_the_page_without_caffe(installed, address):
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        assert b"app.js" in answer.read()
+    photo = (installed.folder / "photos/03.png").read_bytes()
+    with urllib.request.urlopen(f"{address}/search", photo, timeout=60) as answer:
+        assert len(json.load(answer)["hits"]) == 20
+
+
+@browsers.needed
+def test_the_page_without_caffe_in_a_browser(installed, address, tmp_path):
+    with browsers.opened(tmp_path) as browser:
+        browser.get(address)
+        browsers.until(lambda: len(browsers.texts(browser, "#hits button")) == 24)
+        photo = installed.folder / "photos/03.png"
+        browser.find_element("id", "file").send_keys(str(photo))
+        browsers.until(lambda: browsers.texts(browser, "#title") == ["Most similar to 03.png"])
+        browsers.until(lambda: len(browsers.distances(browser)) == 20)
+        found = zip(browsers.texts(browser, "#hits .name"), browsers.distances(browser))
+        assert dict(found)["03.png"] == 0
+        browser.save_screenshot(str(tmp_path / "page.png"))
 
 
 def test_codes_are_evaluated_without_caffe(installed):

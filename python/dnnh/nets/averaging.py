@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, encoder, prototxt
+from dnnh.nets import caffe_encoder, encoder, model_files, prototxt
 from dnnh.nets.specs import NetSpec
 from dnnh.nets.towers import Message
 
@@ -44,12 +44,12 @@ def averaged(spec: NetSpec, snapshots: Sequence[pathlib.Path], images: NDArray[n
     if not snapshots:
         raise UserError("there are no snapshots to be averaged; name one or more")
     net = caffe_encoder.build(prototxt.statistics_net(spec))
-    models = [caffe_encoder.read_weights(path) for path in snapshots]
+    models = [model_files.read(path) for path in snapshots]
     for path, model in zip(snapshots, models):
-        caffe_encoder.load_weights(net, model, path)  # raises where they do not fit
-    mean = _mean(models, snapshots)
-    caffe_encoder.load_weights(net, mean, snapshots[-1])
+        model_files.load(net, model, path)  # raises where they do not fit
     types = {name: layer.type for name, layer in net.layer_dict.items()}
+    mean = _mean(models, snapshots, types)
+    model_files.load(net, mean, snapshots[-1])
     normalizing = [name for name in net.params if types[name] == "BatchNorm"]
     if normalizing:
         for name in normalizing:
@@ -63,28 +63,28 @@ def averaged(spec: NetSpec, snapshots: Sequence[pathlib.Path], images: NDArray[n
     return mean.SerializeToString()
 
 
-def _mean(models: Sequence[Message], paths: Sequence[pathlib.Path]) -> Message:
+def _mean(
+    models: Sequence[Message], paths: Sequence[pathlib.Path], types: dict[str, str]
+) -> Message:
     """The last model with the mean weights of all: of layers of the training alone, too."""
     last = models[-1]
     layers_of = [{layer.name: layer for layer in model.layer} for model in models]
     for layer in last.layer:
         for i, stored in enumerate(layer.blobs):
             try:
-                values = [_values(layers[layer.name].blobs[i]) for layers in layers_of]
+                values = [
+                    model_files.values_of(layers[layer.name].blobs[i]) for layers in layers_of
+                ]
                 total = np.sum(values, axis=0)
             except (KeyError, IndexError, ValueError) as error:
                 raise UserError(
                     f"{paths[0]} and the others differ in layer '{layer.name}'; name snapshots of "
                     "one training"
                 ) from error
-            value = values[-1] if layer.type in COUNTING else total / len(models)
+            value = values[-1] if types.get(layer.name) in COUNTING else total / len(models)
             del stored.data[:], stored.double_data[:], stored.diff[:], stored.double_diff[:]
             stored.data.extend(value.tolist())
     return last
-
-
-def _values(blob: Message) -> NDArray[np.float64]:
-    return np.array(blob.double_data or blob.data, np.float64)
 
 
 def _add_statistics(net: Any, images: NDArray[np.uint8]) -> None:

@@ -1,18 +1,16 @@
-"""Encoding by Caffe, through pycaffe; and Caffe's nets and model files in Python."""
+"""Encoding by Caffe, through pycaffe; and Caffe's nets in Python."""
 
 import os
 import pathlib
 import tempfile
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, limits
 from dnnh.errors import UserError
-from dnnh.nets import fusion, pycaffe
+from dnnh.nets import fusion, model_files, pycaffe
 from dnnh.nets.encoder import BATCH, Encoder
 from dnnh.nets.towers import Message
 
@@ -50,8 +48,8 @@ class CaffeEncoder(Encoder):
         self._running = threading.Lock()  # a Caffe net has one input and one output
         message = parse(deploy)
         self._net = build(message)
-        model = read_weights(self._weights)
-        load_weights(self._net, model, self._weights)
+        model = model_files.read(self._weights)
+        model_files.load(self._net, model, self._weights)
         switches = os.environ.get("DNNH_FUSE"), os.environ.get("DNNH_ONEDNN")
         if fuse and gpu is None and "0" not in switches:
             self._net = _fused(message, self._net, self._weights)
@@ -162,61 +160,3 @@ def _bit_weights(
                 )
             return values
     return None
-
-
-def read_weights(weights: pathlib.Path) -> Any:
-    """The NetParameter of a model file."""
-    from google.protobuf.message import DecodeError
-
-    message = pycaffe.messages().NetParameter()
-    try:
-        message.ParseFromString(files.read_regular_file(weights, limits.WEIGHTS_BYTES))
-    except (DecodeError, UserError) as error:
-        raise UserError(f"{weights} is not a .caffemodel file ({error})") from error
-    return message
-
-
-def add_weights(model: Message, name: str, blobs: Iterable[NDArray]) -> None:
-    """Add a layer and its blobs to the message of a model file."""
-    layer = model.layer.add(name=name)
-    for blob in blobs:
-        stored = layer.blobs.add()
-        stored.shape.dim.extend(blob.shape)
-        stored.data.extend(blob.ravel().tolist())
-
-
-def load_weights(net: Any, model: Any, weights: pathlib.Path) -> None:
-    """Give a net the weights of a model file's message; each is checked before it is taken.
-
-    Caffe's own reading ends the whole process on a file that it cannot parse and on a
-    blob of another shape or size, and says nothing when no layer's name matches.
-    """
-    for name, blobs in net.params.items():
-        expected = [tuple(blob.shape) for blob in blobs]
-        stored = [layer.blobs for layer in model.layer if layer.name == name and layer.blobs]
-        if len(stored) > 1:
-            raise UserError(
-                f"{weights} is damaged: it has the layer '{name}' {len(stored)} times; take "
-                "another snapshot"
-            )
-        shapes = [tuple(blob.shape.dim) for blob in stored[0]] if stored else "no weights"
-        if shapes != expected:
-            raise UserError(
-                f"{weights} does not fit the net: its layer '{name}' has {shapes}, the net's has "
-                f"{expected}. Is it of another length or method? Try another --bits, --method "
-                "or --model"
-            )
-        for blob, stored_blob in zip(blobs, stored[0]):
-            values = np.array(stored_blob.double_data or stored_blob.data, np.float32)
-            if values.size != blob.data.size:
-                raise UserError(
-                    f"{weights} is damaged: layer '{name}' has {values.size} weights for the "
-                    f"shape {tuple(blob.shape)}; take another snapshot"
-                )
-            if not np.isfinite(values).all():
-                raise UserError(
-                    f"{weights} has weights that are not finite, in its layer '{name}': its "
-                    "training diverged; take an earlier snapshot, and train with a lower learning "
-                    "rate"
-                )
-            blob.data[...] = values.reshape(blob.data.shape)

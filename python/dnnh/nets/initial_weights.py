@@ -9,7 +9,7 @@ import pathlib
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, prototxt, pycaffe
+from dnnh.nets import caffe_encoder, model_files, prototxt, pycaffe
 from dnnh.nets.specs import NetSpec
 
 
@@ -39,7 +39,7 @@ def shared(spec: NetSpec) -> bytes:
     model = pycaffe.messages().NetParameter(name=f"{spec.training_name}_initial")
     for tower in (first, *others):
         for name, blobs in net.params.items():
-            caffe_encoder.add_weights(
+            model_files.add_layer(
                 model, tower + name.removeprefix(first), [blob.data for blob in blobs]
             )
     return model.SerializeToString()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dnnh import files
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder
+from dnnh.nets import caffe_encoder, model_files
 from dnnh.nets.towers import Architecture, Message, Tower
 
 MEAN = "mean"  # the layer that subtracts the mean color
@@ -240,7 +240,7 @@ def model(name: str, net: Message, path: pathlib.Path) -> bytes:
             f"{path} has sha1 {sha1}, not {network.sha1}: it is another file than {network.file}, "
             "or damaged; fetch it again"
         )
-    stored = _stored(caffe_encoder.read_weights(path), path)
+    stored = _stored(model_files.read(path), path)
     built = caffe_encoder.build(net)
     for layer, blobs in built.params.items():
         if layer == MEAN:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dnnh import files, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, fusion, onnx_encoder
+from dnnh.nets import caffe_encoder, fusion, model_files, onnx_encoder
 from dnnh.nets.onnx_encoder import BITS, CODES, FEATURES, INPUT, UNROUNDED
 from dnnh.nets.towers import Message
 
@@ -49,7 +49,7 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
 
     message = caffe_encoder.parse(deploy)
     net = caffe_encoder.build(message)
-    caffe_encoder.load_weights(net, caffe_encoder.read_weights(weights), weights)
+    model_files.load(net, model_files.read(weights), weights)
     message, params = caffe_encoder.fuse(message, net, weights)
     graph = _Graph(message, params)
     proto, bits = graph.end(message.name or "net")

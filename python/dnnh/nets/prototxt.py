@@ -51,6 +51,19 @@ def deploy_net(spec: NetSpec, tower: str = "") -> Message:
     UserError
         If it is not.
     """
+    return _deploy(spec, tower, {spec.head_prefix: spec.bits})
+
+
+def joint_deploy_net(spec: NetSpec, tower: str = "") -> Message:
+    """As :func:`deploy_net`, but the codes are those of all lengths that were trained together, side
+    by side in the order of ``spec.lengths``."""
+    net = _deploy(spec, tower, spec.lengths)
+    codes = [f"{tower}{head}codes" for head in spec.lengths]
+    net.layer.append(layer("joint_codes", "Concat", codes, ["joint_codes"]))
+    return net
+
+
+def _deploy(spec: NetSpec, tower: str, lengths: dict[str, int]) -> Message:
     spec = spec.for_encoding
     _check_tower(spec, tower)
     images = spec.config.input
@@ -58,7 +71,7 @@ def deploy_net(spec: NetSpec, tower: str = "") -> Message:
     layers = [
         layer("images", "Input", [], ["images"], input_param={"shape": [shape]}),
         *code_layers.pixels(images, f"{tower}pixels"),
-        *code_layers.tower_and_codes(spec, tower, {spec.head_prefix: spec.bits}),
+        *code_layers.tower_and_codes(spec, tower, lengths),
     ]
     return pycaffe.messages().NetParameter(name=spec.name, layer=layers)
 

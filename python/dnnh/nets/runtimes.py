@@ -178,11 +178,16 @@ def of_index(
         return by_onnx(_exported_of(info, model, side))
     if info.dataset == pretrained.DATASET:
         return _features_of(info, model, gpu)
+    return by_caffe(*weights_of(info, model), side, gpu)
+
+
+def weights_of(info: NetInfo, model: pathlib.Path | None = None) -> tuple[NetSpec, Weights]:
+    """The net of an index, and its weights for Caffe; arguments and errors as of :func:`of_index`."""
     spec = specs.net_spec(info.dataset, info.method, info.bits, info.schedule)
     candidates = weights.all_weights(spec) if model is None else [weights.find_weights(spec, model)]
     for candidate in candidates:
         if files.sha256(candidate.path) == info.weights:
-            return by_caffe(spec, candidate, side, gpu)
+            return spec, candidate
     of_net = f"{spec.method} of {spec.dataset} at {spec.bits} bits"
     raise _other_weights(f"any of {of_net} here" if model is None else str(model))
 

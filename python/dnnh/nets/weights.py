@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from dnnh import paths
 from dnnh.errors import UserError
+from dnnh.nets import model_files
 from dnnh.nets.specs import DEFAULT_TRAIN_SEED, NetSpec
 
 # What tools say of their --model, as find_weights chooses.
@@ -59,10 +60,10 @@ def _snapshots(spec: NetSpec) -> list[_Snapshot]:
     bits = "" if len(spec.lengths) > 1 else f"_{spec.bits}bit"
     name = re.compile(
         rf"({head}(?:_(?:{schedules}|\d+iterations))?{sampling}{split}(?:_seed\d+)?{bits})"
-        r"_iter_(\d+)\.caffemodel"
+        r"_iter_(\d+)\.caffemodel(?:\.h5)?"
     )
     snapshots = []
-    for path in (paths.ROOT / spec.snapshot_prefix).parent.glob("*.caffemodel"):
+    for path in (paths.ROOT / spec.snapshot_prefix).parent.glob("*.caffemodel*"):
         if match := name.fullmatch(path.name):
             age = path.stat().st_mtime, int(match[2])
             snapshots.append(_Snapshot(path, match[1], age))
@@ -96,6 +97,11 @@ def _described(snapshots: list[_Snapshot], what: str) -> list[Weights]:
     return weights
 
 
+def release_path(spec: NetSpec) -> pathlib.Path:
+    """Where the released model of a training lies."""
+    return paths.MODELS / f"{spec.training_name}{model_files.HDF5_SUFFIX}"
+
+
 def _released(spec: NetSpec) -> list[Weights]:
     config = spec.config
     schedules = dict.fromkeys([spec.schedule, *config.schedules])
@@ -104,7 +110,7 @@ def _released(spec: NetSpec) -> list[Weights]:
         if schedule not in config.schedules:
             continue
         released = replace(spec, schedule=schedule, train_seed=DEFAULT_TRAIN_SEED)
-        path = paths.MODELS / f"{released.training_name}.caffemodel"
+        path = release_path(released)
         if path.is_file():
             description = f"{path.relative_to(paths.ROOT)}, the released model"
             if schedule != spec.schedule:

@@ -44,10 +44,10 @@ class Update:
     def __init__(self, index: ImageIndex, path: pathlib.Path) -> None:
         if index.stamps is None or index.states is None:
             raise UserError(
-                f"{path} does not say when its images changed: an older version wrote it, or "
-                "Spark; encode the images again, with --force"
+                f"{path} does not say when its images changed: an older version wrote it; "
+                "encode the images again, with --force"
             )
-        self.index, self.states = index, index.states.copy()
+        self.index, self.states, self._path = index, index.states.copy(), path
         self._first: dict[str, int] = {}
         self._further: dict[str, list[int]] = {}  # of names that several rows have
         for start in range(0, len(self.states), ROWS):
@@ -108,6 +108,29 @@ class Update:
                 "there, and mounted?"
             )
         self.states[~seen & (self.states == PRESENT)] = GONE
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Mark images as removed.
+
+        Returns the number of images that are left.
+
+        Raises
+        ------
+        UserError
+            If the index has no such image, or none is left.
+        """
+        for name in names:
+            rows = [row for row in self.rows(name) if self.states[row] == PRESENT]
+            if not rows:
+                raise UserError(
+                    f"{self._path} has no image '{name}'; names are paths in "
+                    f"{self.index.source}, as a search shows them"
+                )
+            self.states[rows] = REMOVED
+        left = int((self.states == PRESENT).sum())
+        if not left:
+            raise UserError(f"these are all images of {self._path}; delete it instead")
+        return left
 
     def merged(self, rows: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
         """The states of all rows, of which some have been encoded."""

@@ -22,7 +22,7 @@ from dnnh.files import StrPath
 from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import index_files
 from dnnh.retrieval.image_groups import Group, Outputs
-from dnnh.retrieval.image_index import PRESENT, REMOVED, Entry
+from dnnh.retrieval.image_index import PRESENT, Entry
 from dnnh.retrieval.index_update import Update
 
 ROWS = 100_000  # that are copied at a time
@@ -405,12 +405,8 @@ class IndexWriter:
         return np.array(rows, np.int64), count
 
     def _write_reasons(self) -> None:
-        reasons = self.path.with_name(f"{self.path.name}.skipped.txt")
-        if self.state.skipped:
-            with atomic_files.write_atomically(reasons) as partial:
-                shutil.copy(self.folder / "skipped", partial)
-        else:
-            reasons.unlink(missing_ok=True)
+        with (self.folder / "skipped").open(encoding="utf-8") as lines:
+            write_reasons(self.path, map(str.rstrip, lines))
 
     def _write_codes(self, file: h5py.File, rows: NDArray[np.int64], count: int) -> None:
         kept = np.zeros((0, self.kept.row_bytes), np.uint8)
@@ -467,6 +463,15 @@ class IndexWriter:
                 yield Entry(name, tuple(labels), stamp, row)
 
 
+def write_reasons(path: pathlib.Path, reasons: Iterable[str]) -> None:
+    """Write why images were skipped beside their index, ``<name>.skipped.txt``; nothing if none."""
+    file = path.with_name(f"{path.name}.skipped.txt")
+    with atomic_files.write_atomically(file) as partial, partial.open("w", encoding="utf-8") as out:
+        out.writelines(f"{reason}\n" for reason in reasons)
+    if not file.stat().st_size:
+        file.unlink()
+
+
 def remove(path: pathlib.Path, names: Sequence[str]) -> int:
     """Mark images of an index as removed: no search finds them.
 
@@ -475,21 +480,11 @@ def remove(path: pathlib.Path, names: Sequence[str]) -> int:
     Raises
     ------
     UserError
-        If the index has no such image, or cannot be updated; then none is removed.
+        If the index has no such image, none is left, or it cannot be updated; then none is removed.
     """
     with claimed(path), contextlib.closing(index_files.load(path)) as index:
         update = Update(index, path)
-        for name in names:
-            rows = [row for row in update.rows(name) if update.states[row] == PRESENT]
-            if not rows:
-                raise UserError(
-                    f"{path} has no image '{name}'; names are paths in {index.source}, as a "
-                    "search shows them"
-                )
-            update.states[rows] = REMOVED
-        left = int((update.states == PRESENT).sum())
-        if not left:
-            raise UserError(f"these are all images of {path}; delete it instead")
+        left = update.remove(names)
         with (
             h5py.File(path) as old,
             atomic_files.write_hdf5_atomically(path, path.stat().st_size) as file,

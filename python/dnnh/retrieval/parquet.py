@@ -2,24 +2,31 @@
 
 A folder. In it ``images/``, any number of files with a row for each image of the source, in any
 order: ``row`` (int64: which image of the source it is), ``name``, ``labels`` (list of text),
-``skipped`` (why it could not be read, or null) and ``word_0``, ``word_1``, ... (int64): the
-packed code, with zeros behind it, eight bytes at a time, the lowest first. ``about.json`` has
-what an HDF5 index has as attributes, and ``encoded``, how many images have codes.
+``stamp`` (dnnh.data.sources.Item), ``skipped`` (why it could not be read, or null) and ``word_0``,
+``word_1``, ... (int64): the packed code, with zeros behind it, eight bytes at a time, the lowest
+first. ``about.json`` has what an HDF5 index has as attributes, and how many images there are.
+
+Updates leave these files as they are. An index that was updated has one file more,
+``changes-N.parquet`` after update N: the rows that are no longer as in ``images/``, and the new ones,
+with their ``state`` (image_index.STATES) in place of ``skipped``. :mod:`dnnh.retrieval.parquet_update`
+writes it. Stamps are missing in files of older versions.
 """
 
 import dataclasses
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, limits, packed_codes
+from dnnh import atomic_files, files, limits, packed_codes
+from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 from dnnh.nets.net_info import NetInfo
-from dnnh.retrieval.image_index import ImageIndex, Labels, Rows
+from dnnh.retrieval.image_index import PRESENT, STATES, ImageIndex, Labels, Rows
 
 IMAGES, ABOUT = "images", "about.json"
 ROWS_AT_ONCE = 4096
@@ -28,7 +35,25 @@ REMEDY = "'python tools/encode.py --engine spark'"
 
 @dataclasses.dataclass(frozen=True)
 class About:
-    """What about.json says: the net, the source, and how many images there are."""
+    """What about.json says.
+
+    Attributes
+    ----------
+    bits, dataset, method, schedule, weights
+        Of the net, see NetInfo.
+    source : str
+        Path of the images.
+    encoded, skipped : int
+        How many images in ``images/`` have codes, and how many do not.
+    stamp_kind : str
+        One of dnnh.data.sources.STAMPS; "" where there are no stamps.
+    changes : str
+        The name of the file with what has changed; "" before the first update.
+    changed : int
+        How many rows it has.
+    skipped_since : int
+        How many images the last update could not read.
+    """
 
     bits: int
     dataset: str
@@ -38,10 +63,19 @@ class About:
     source: str
     encoded: int
     skipped: int
+    stamp_kind: str = ""
+    changes: str = ""
+    changed: int = 0
+    skipped_since: int = 0
 
     @property
     def net(self) -> NetInfo:
         return NetInfo(self.bits, self.dataset, self.method, self.schedule, self.weights)
+
+    @property
+    def skipped_now(self) -> int:
+        """How many images of the source have no code."""
+        return self.skipped_since if self.changes else self.skipped
 
 
 def word_names(bits: int) -> list[str]:
@@ -61,10 +95,9 @@ def packed(columns: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
 
 
 def write_about(folder: pathlib.Path, about: About) -> None:
-    """Write about.json into a folder."""
-    (folder / ABOUT).write_text(
-        json.dumps(dataclasses.asdict(about), indent=1) + "\n", encoding="utf-8"
-    )
+    """Write about.json into a folder, atomically."""
+    with atomic_files.write_atomically(folder / ABOUT) as partial:
+        partial.write_text(json.dumps(dataclasses.asdict(about), indent=1) + "\n", encoding="utf-8")
 
 
 def read_about(folder: StrPath) -> About:
@@ -84,12 +117,18 @@ def read_about(folder: StrPath) -> About:
         content = files.read_json(pathlib.Path(folder) / ABOUT)
         values = {}
         for field in dataclasses.fields(About):
-            value = content[field.name]
+            is_required = field.default is dataclasses.MISSING
+            value = content[field.name] if is_required else content.get(field.name, field.default)
             if type(value) is not field.type or (field.type is int and value < 0):
                 raise ValueError(f"its {field.name} is {value!r}")
             values[field.name] = value
         packed_codes.check_bits(values["bits"])
-        return About(**values)
+        about = About(**values)
+        if about.stamp_kind not in ("", *sources.STAMPS):
+            raise ValueError(f"its stamps are by '{about.stamp_kind:.40}'")
+        if about.changes and not re.fullmatch(r"changes-\d{1,9}\.parquet", about.changes):
+            raise ValueError(f"its changes are '{about.changes:.40}'")
+        return about
     except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError) as error:
         raise UserError(
             f"{folder} is not an index of encoded images as Parquet ({ABOUT}: {error}); "
@@ -97,8 +136,75 @@ def read_about(folder: StrPath) -> About:
         ) from error
 
 
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The rows of an index that have codes, in the order of their numbers.
+
+    Attributes
+    ----------
+    about : About
+    rows : int64 array of shape (n,)
+        Their numbers, which skipped images have, too.
+    codes : uint8 array of shape (n, ceil(q / 8))
+    states : uint8 array of shape (n,)
+    changed : bool array of shape (n,)
+        Which are in the file of changes.
+    texts : pyarrow Table
+        ``name``, ``labels`` and, where there are stamps, ``stamp``.
+    """
+
+    about: About
+    rows: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    states: NDArray[np.uint8]
+    changed: NDArray[np.bool_]
+    texts: Any
+
+    def take(self, name: str, positions: Rows) -> list[Any]:
+        """Values of a column of ``texts``."""
+        chosen = np.atleast_1d(np.arange(len(self.rows))[positions])
+        return self.texts[name].take(chosen).to_pylist()
+
+
 def load(folder: StrPath) -> ImageIndex:
     """An index, in the order of its images.
+
+    Raises
+    ------
+    UserError
+        If there is none, or PyArrow is not installed.
+    """
+    return index_of(read(folder))
+
+
+def index_of(images: Images) -> ImageIndex:
+    """The index that images are."""
+
+    def names(rows: Rows) -> list[str]:
+        return images.take("name", rows)
+
+    def labels(rows: Rows) -> list[Labels]:
+        return [tuple(of_image) for of_image in images.take("labels", rows)]
+
+    def stamps(rows: Rows) -> list[str]:
+        return images.take("stamp", rows)
+
+    about = images.about
+    return ImageIndex(
+        net=about.net,
+        source=about.source,
+        skipped=about.skipped_now,
+        codes=images.codes,
+        names=names,
+        labels=labels,
+        states=images.states,
+        stamps=stamps if about.stamp_kind else None,
+        stamp_kind=about.stamp_kind or None,
+    )
+
+
+def read(folder: StrPath) -> Images:
+    """The images of an index.
 
     Raises
     ------
@@ -113,73 +219,85 @@ def load(folder: StrPath) -> ImageIndex:
             "Parquet needs PyArrow, which is not installed; install it with "
             "'.venv/bin/pip install -e .[spark]'"
         ) from error
-    about = read_about(folder)
-    columns = word_names(about.bits)
+    about, folder = read_about(folder), pathlib.Path(folder)
     try:
-        stored = dataset.dataset(str(pathlib.Path(folder, IMAGES)), format="parquet")
-        _check_size(stored, about)
-        table = _read_bounded(
-            stored.scanner(
-                columns=["row", "name", "labels", *columns],
-                filter=compute.field("skipped").is_null(),
-                batch_size=ROWS_AT_ONCE,
-            ),
-            limits.may_expand_to(_bytes_of(stored)),
-        )
-        types = [str(table.schema.field(name).type) for name in ("name", "labels")]
-        if types[0] != "string" or types[1] not in ("list<element: string>", "list<item: string>"):
-            raise ValueError(f"its names are {types[0]}, its labels {types[1]}")
-        # Names and labels of all images may have more than 2 GiB.
-        large = pyarrow.large_string()
-        table = table.set_column(1, "name", table["name"].cast(large))
-        table = table.set_column(2, "labels", table["labels"].cast(pyarrow.large_list(large)))
-        table = table.sort_by("row")
+        stored = dataset.dataset(str(folder / IMAGES), format="parquet")
+        _check_size(stored, about.encoded + about.skipped, about.bits)
+        has_code = compute.field("skipped").is_null()
+        table = _texts_and_words(stored, about, [], has_code)
+        if len(table) != about.encoded:
+            raise ValueError(f"it has {len(table):,} codes and should have {about.encoded:,}")
+        changed_states = np.zeros(0, np.uint8)
+        if about.changes:
+            stored = dataset.dataset(str(folder / about.changes), format="parquet")
+            _check_size(stored, about.changed, about.bits)
+            changed = _texts_and_words(stored, about, ["state"])
+            changed_states = changed["state"].to_numpy()
+            if changed_states.dtype != np.uint8 or not np.isin(changed_states, STATES).all():
+                raise ValueError(f"{about.changes} has other states than {list(STATES)}")
+            table = table.filter(~compute.field("row").isin(changed["row"].combine_chunks()))
+            table = pyarrow.concat_tables([table, changed.drop_columns(["state"])])
+        unchanged = len(table) - len(changed_states)
+        states = np.concatenate([np.full(unchanged, PRESENT, np.uint8), changed_states])
+        rows = table["row"].to_numpy()
+        order = np.argsort(rows)
+        table = table.take(order)
+        columns = word_names(about.bits)
         code_words = np.column_stack([table[name].to_numpy() for name in columns])
-        name_column = table["name"].combine_chunks()
-        labels_column = table["labels"].combine_chunks()
-        for column in (name_column, labels_column):
-            column.validate(full=True)  # UTF-8, and within the file
-        if name_column.null_count or labels_column.null_count:
-            raise ValueError("it has images without a name or labels")
-        if labels_column.flatten().null_count:
-            raise ValueError("it has labels without text")
-        if code_words.dtype != np.int64 or len(code_words) != about.encoded:
-            raise ValueError(
-                f"it has {len(code_words):,} codes of {code_words.dtype} and should have "
-                f"{about.encoded:,} of int64"
-            )
+        if code_words.dtype != np.int64:
+            raise ValueError(f"its codes are {code_words.dtype}, not int64")
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{folder} is a damaged index of encoded images ({error}); make it again with {REMEDY}"
         ) from error
-
-    def take(column: Any, rows: Rows) -> list[Any]:
-        chosen = np.atleast_1d(np.arange(len(code_words))[rows])
-        return column.take(chosen).to_pylist()
-
-    def names(rows: Rows) -> list[str]:
-        return take(name_column, rows)
-
-    def labels(rows: Rows) -> list[Labels]:
-        return [tuple(of_image) for of_image in take(labels_column, rows)]
-
-    return ImageIndex(
-        net=about.net,
-        source=about.source,
-        skipped=about.skipped,
+    text_names = ["name", "labels", "stamp"] if about.stamp_kind else ["name", "labels"]
+    return Images(
+        about=about,
+        rows=rows[order],
         codes=packed(code_words, about.bits),
-        names=names,
-        labels=labels,
+        states=states[order],
+        changed=order >= unchanged,
+        texts=table.select(text_names).combine_chunks(),
     )
 
 
-def _check_size(stored: Any, about: About) -> None:
-    """Raise ValueError if the files declare more rows than they can hold."""
+def _texts_and_words(stored: Any, about: About, more: list[str], where: Any = None) -> Any:
+    """The table of an index's files, with what is said of it checked; ValueError if it is not so."""
+    import pyarrow
+
+    text_names = ["name", "stamp"] if about.stamp_kind else ["name"]
+    columns = ["row", "labels", *text_names, *word_names(about.bits), *more]
+    scanner = stored.scanner(columns=columns, filter=where, batch_size=ROWS_AT_ONCE)
+    table = _read_bounded(scanner, limits.may_expand_to(_bytes_of(stored)))
+    types = {name: str(table.schema.field(name).type) for name in (*text_names, "labels")}
+    if {types[name] for name in text_names} != {"string"} or types["labels"] not in (
+        "list<element: string>",
+        "list<item: string>",
+    ):
+        raise ValueError("its texts are " + ", ".join(map(" ".join, types.items())))
+    if str(table.schema.field("row").type) != "int64" or table["row"].null_count:
+        raise ValueError("its rows are not all int64")
+    # The texts of all images may have more than 2 GiB.
+    large = pyarrow.large_string()
+    for name in (*text_names, "labels"):
+        column = table[name].cast(pyarrow.large_list(large) if name == "labels" else large)
+        for chunk in column.chunks:
+            chunk.validate(full=True)  # UTF-8, and within the file
+        if column.null_count:
+            raise ValueError("it has images without a name, stamp or labels")
+        table = table.set_column(table.column_names.index(name), name, column)
+    if any(chunk.flatten().null_count for chunk in table["labels"].chunks):
+        raise ValueError("it has labels without text")
+    return table
+
+
+def _check_size(stored: Any, expected: int, bits: int) -> None:
+    """Raise ValueError if the files have other rows, or declare more than they can hold."""
     rows = sum(fragment.metadata.num_rows for fragment in stored.get_fragments())
     size = _bytes_of(stored)
-    if rows != about.encoded + about.skipped:
-        raise ValueError(f"it has {rows:,} images, {ABOUT} {about.encoded + about.skipped:,}")
-    if 8 * rows * (1 + len(word_names(about.bits))) > limits.may_expand_to(size):
+    if rows != expected:
+        raise ValueError(f"it has {rows:,} images, {ABOUT} {expected:,}")
+    if 8 * rows * (1 + len(word_names(bits))) > limits.may_expand_to(size):
         raise ValueError(f"its files have {size:,} bytes and say that they have {rows:,} rows")
 
 

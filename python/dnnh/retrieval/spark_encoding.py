@@ -46,6 +46,8 @@ class Job:
         Its SHA-256.
     source : str
         Path of the images.
+    stamp : str
+        One of dnnh.data.sources.STAMPS.
     gpu : int, or None
         Of each machine; None is the CPU.
     """
@@ -56,6 +58,7 @@ class Job:
     weights: str
     digest: str
     source: str
+    stamp: str = sources.STAMPS[0]
     gpu: int | None = None
 
 
@@ -74,6 +77,7 @@ def encode(
     weights: StrPath,
     output: StrPath,
     gpu: int | None = None,
+    stamp: str = sources.STAMPS[0],
 ) -> Counts:
     """Encode the images of a source, on all of Spark's workers.
 
@@ -86,6 +90,8 @@ def encode(
     output : path of the index to write; it is written atomically
     gpu : int, optional
         The GPU of each machine that its workers share; they compute on the CPU by default.
+    stamp : str
+        One of dnnh.data.sources.STAMPS: how an update will see that an image has changed.
 
     Raises
     ------
@@ -93,31 +99,12 @@ def encode(
         If there is no such source or nothing of it could be encoded, if the machines do not
         see the same weights, images and ``output``, if one has no such GPU, or if Spark fails.
     """
-    source, weights = files.resolved(source), files.resolved(weights)
+    source = files.resolved(source)
     index_writer.check_is_text(str(source))
-    job = Job(
-        # The last sub-network encodes the database, where there are two (section 4.4).
-        deploy=prototxt.deploy_text(spec, spec.config.towers[-1]),
-        net_input=spec.config.input,
-        bits=spec.bits,
-        weights=str(weights),
-        digest=files.sha256(weights),
-        source=str(source),
-        gpu=gpu,
-    )
+    job = job_of(spec, weights, source, stamp, gpu)
     with atomic_files.write_atomically(output) as partial:
         partial.mkdir()
-        # Images are listed here, a group a row, and read and encoded by the workers.
-        listing, images = partial / "listing", partial / parquet.IMAGES
-        listed = _list_groups(source, listing)
-        _encode_listed(spark, job, listed.groups, listing, images)
-        listing.unlink()
-        counts = _count(spark, images)
-        if counts.encoded + counts.skipped != listed.images:
-            raise UserError(
-                f"{counts.encoded + counts.skipped:,} of {listed.images:,} images came back to "
-                f"{output}; it must be a folder that all machines share"
-            )
+        counts = encode_items(spark, job, sources.items(source), partial, output)
         if not counts.encoded:
             raise UserError(f"{source} has no image that can be read")
         parquet.write_about(
@@ -131,7 +118,61 @@ def encode(
                 source=job.source,
                 encoded=counts.encoded,
                 skipped=counts.skipped,
+                stamp_kind=stamp,
             ),
+        )
+    return counts
+
+
+def job_of(
+    spec: NetSpec, weights: StrPath, source: StrPath, stamp: str, gpu: int | None = None
+) -> Job:
+    """What a worker has to know; arguments as of :func:`encode`."""
+    weights = files.resolved(weights)
+    return Job(
+        # The last sub-network encodes the database, where there are two (section 4.4).
+        deploy=prototxt.deploy_text(spec, spec.config.towers[-1]),
+        net_input=spec.config.input,
+        bits=spec.bits,
+        weights=str(weights),
+        digest=files.sha256(weights),
+        source=str(source),
+        stamp=stamp,
+        gpu=gpu,
+    )
+
+
+def encode_items(
+    spark: Any, job: Job, items: Iterable[sources.Item], folder: pathlib.Path, output: StrPath
+) -> Counts:
+    """Encode images on all workers, into Parquet files of ``folder / parquet.IMAGES``.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    job : Job
+    items : iterable of dnnh.data.sources.Item
+        Their rows in the files are 0, 1, ....
+    folder : path
+        That all machines share.
+    output : path
+        Of the index, for messages.
+
+    Raises
+    ------
+    UserError
+        If files of some machines are missing.
+    """
+    # Images are listed here, a group a row, and read and encoded by the workers.
+    listing, images = folder / "listing", folder / parquet.IMAGES
+    listed = _list_groups(items, listing)
+    _encode_listed(spark, job, listed.groups, listing, images)
+    listing.unlink()
+    counts = _count(spark, images)
+    if counts.encoded + counts.skipped != listed.images:
+        raise UserError(
+            f"{counts.encoded + counts.skipped:,} of {listed.images:,} images came back to "
+            f"{output}; it must be a folder that all machines share"
         )
     return counts
 
@@ -144,7 +185,7 @@ class _Listed:
     images: int
 
 
-def _list_groups(source: pathlib.Path, path: pathlib.Path) -> _Listed:
+def _list_groups(items: Iterable[sources.Item], path: pathlib.Path) -> _Listed:
     """Write which images there are, one row for each group that is encoded at once."""
     import pyarrow
     from pyarrow.parquet import ParquetWriter
@@ -157,7 +198,7 @@ def _list_groups(source: pathlib.Path, path: pathlib.Path) -> _Listed:
         ]
     )
     # Names and labels alone: an item of an LMDB holds its pixels.
-    named = ((item.name, list(item.labels)) for item in sources.items(source))
+    named = ((item.name, list(item.labels)) for item in items)
     groups = images = 0
     with ParquetWriter(path, schema) as writer:
         for some in _batches(_batches(named, image_groups.GROUP), GROUPS_A_TABLE):
@@ -182,7 +223,8 @@ def _encode_listed(
 ) -> None:
     """Let the workers encode the groups of a listing, into files of the folder ``images``."""
     parts = max(-(-groups // GROUPS_A_PART), PARTS_A_CORE * spark.sparkContext.defaultParallelism)
-    columns = ["row long", "name string", "labels array<string>", "skipped string"]
+    columns = ["row long", "name string", "labels array<string>", "stamp string"]
+    columns.append("skipped string")
     columns += [f"{name} long" for name in parquet.word_names(job.bits)]
     (
         spark.read.parquet(spark_session.url(listing))
@@ -212,7 +254,7 @@ def _encode_groups(job: Job, tables: Iterable[Any]) -> Iterator[Any]:
     word_names = parquet.word_names(job.bits)
     for_rows, for_items = itertools.tee(_listed_items(job, tables))
     items = (item for _, item in for_items)
-    for group in image_groups.read_groups(items, job.net_input):
+    for group in image_groups.read_groups(items, job.net_input, job.stamp):
         rows = [row for row, _ in itertools.islice(for_rows, len(group.items))]
         is_encoded = [reason is None for reason in group.reasons]
         words = np.zeros((len(rows), len(word_names)), np.int64)
@@ -223,6 +265,7 @@ def _encode_groups(job: Job, tables: Iterable[Any]) -> Iterator[Any]:
                 "row": rows,
                 "name": [item.name for item in group.items],
                 "labels": [list(item.labels) for item in group.items],
+                "stamp": group.stamps,
                 "skipped": group.reasons,
                 **dict(zip(word_names, words.T)),
             }

@@ -10,7 +10,7 @@ from PIL import Image
 from dnnh.baselines import features, gist
 from dnnh.data import datasets
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, efficientnet, pretrained
+from dnnh.nets import caffe_encoder, efficientnet, model_files, pretrained
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 DATASET = datasets.Dataset("tiny", IMAGES, np.arange(6) % 2, ("a", "b"), "made up")
@@ -45,7 +45,7 @@ def test_features_of_a_pretrained_network(home, monkeypatch):
     found = features.load("efficientnet_lite0", DATASET)
     assert found.shape == (6, 1280)
     net = caffe_encoder.build(pretrained.feature_net("efficientnet_lite0", 129))
-    caffe_encoder.load_weights(net, caffe_encoder.read_weights(model), model)
+    model_files.load(net, model_files.read(model), model)
     net.blobs["images"].reshape(6, 3, 129, 129)
     for image, planes in zip(IMAGES, net.blobs["images"].data):
         for i, plane in enumerate(planes):

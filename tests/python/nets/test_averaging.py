@@ -7,7 +7,7 @@ from caffe.proto import caffe_pb2
 
 from dnnh.data import datasets
 from dnnh.errors import UserError
-from dnnh.nets import averaging, caffe_encoder, prototxt, weights
+from dnnh.nets import averaging, caffe_encoder, model_files, prototxt, weights
 from dnnh.nets.specs import net_spec
 
 SPEC = net_spec("digits", "dnnh", 12)
@@ -56,7 +56,7 @@ def test_statistics_are_those_of_the_images(snapshots, monkeypatch):
     mean, variance, count = blobs_of(model)["bn_conv1"]
     assert count.tolist() == [1]
     net = caffe_encoder.build(prototxt.deploy_net(SPEC))
-    caffe_encoder.load_weights(net, caffe_encoder.read_weights(snapshots[-1]), snapshots[-1])
+    model_files.load(net, model_files.read(snapshots[-1]), snapshots[-1])
     net.blobs["images"].reshape(len(IMAGES), 1, 8, 8)
     net.blobs["images"].data[...] = IMAGES.transpose(0, 3, 1, 2)
     # The layer works in place: its inputs are those of the next convolution's name before it.

@@ -11,7 +11,7 @@ from caffe.proto import caffe_pb2
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, model_zoo, onnx_export, pretrained, prototxt
+from dnnh.nets import caffe_encoder, model_files, model_zoo, onnx_export, pretrained, prototxt
 from dnnh.nets.model_zoo import ZOO
 
 # Caffe's own prototxts, and the blob of the features.
@@ -129,7 +129,7 @@ def test_names_of_resnets_normalizations(any_sha1, tmp_path):
     path = zoo_file(theirs, tmp_path / "resnet.caffemodel")
     converted = tmp_path / "converted.caffemodel"
     converted.write_bytes(pretrained.NETWORKS["resnet50"].model(path))
-    caffe_encoder.load_weights(net, caffe_encoder.read_weights(converted), converted)
+    model_files.load(net, model_files.read(converted), converted)
     for name, blobs in weights.items():
         for stored, values in zip(net.params[name], blobs):
             assert (stored.data == (values[:, ::-1] if values.shape[1:2] == (3,) else values)).all()

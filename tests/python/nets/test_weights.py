@@ -46,10 +46,10 @@ def test_nothing_trained_yet(repository):
 
 def test_snapshots_come_before_the_released_model(repository):
     snapshots = repository / "snapshots"
-    released = make(repository / "models/digits_dnnh_12bit.caffemodel")
+    released = make(repository / "models/digits_dnnh_12bit.caffemodel.h5")
     chosen = weights.find_weights(SPEC)
     assert chosen.path == released
-    assert chosen.description == "models/digits_dnnh_12bit.caffemodel, the released model"
+    assert chosen.description == "models/digits_dnnh_12bit.caffemodel.h5, the released model"
     make(snapshots / "digits_dnnh_48bit_iter_900.caffemodel")  # of another net
     assert weights.find_weights(SPEC).path == released
     old = make(snapshots / "digits_dnnh_12bit_iter_900.caffemodel", 1000)
@@ -64,7 +64,7 @@ def test_snapshots_come_before_the_released_model(repository):
 def test_other_trainings_of_the_net_come_last(repository):
     snapshots = repository / "snapshots"
     own = make(snapshots / "digits_dnnh_12bit_iter_900.caffemodel")
-    released = make(repository / "models/digits_dnnh_12bit.caffemodel")
+    released = make(repository / "models/digits_dnnh_12bit.caffemodel.h5")
     make(snapshots / "digits_dnnh_seed2x_12bit_iter_9.caffemodel")  # of another net
     make(snapshots / "digits_dnnh_fc_12bit_iter_9.caffemodel")
     make(snapshots / "digits_dnnh_validation_12bit_iter_9.caffemodel")
@@ -82,11 +82,11 @@ def test_other_trainings_of_the_net_come_last(repository):
 
 
 def test_a_released_model_of_another_schedule_says_so(repository):
-    short = make(repository / "models/cifar10_dnnh_short_12bit.caffemodel")
+    short = make(repository / "models/cifar10_dnnh_short_12bit.caffemodel.h5")
     paper, spec = net_spec(bits=12), net_spec(bits=12, schedule="short")
     assert weights.find_weights(paper).path == weights.find_weights(spec).path == short
     assert weights.find_weights(paper).description.endswith("the released model (schedule short)")
-    released = make(repository / "models/cifar10_dnnh_12bit.caffemodel")
+    released = make(repository / "models/cifar10_dnnh_12bit.caffemodel.h5")
     assert paths_of(paper) == [released, short]
     assert paths_of(spec) == [short, released]
     with pytest.raises(UserError, match="no trained net 'cifar10_dnnh_validation_12bit'"):

@@ -383,7 +383,7 @@ def test_damaged_states_and_stamps(photos, tmp_path, run, name, values, message)
     [
         (["--update", "--bits", "8"], "--bits does not go with --update"),
         (["--update", "--stamp", "time"], "--stamp does not go with --update"),
-        (["--update", "--engine", "spark"], "--update is for an HDF5 index"),
+        (["--update", "--engine", "spark"], "--engine spark does not go with --update"),
         (["--remove", "x", "--images", "y"], "--images does not go with --remove"),
         (["--remove", "x"], "does not exist"),
         (["--update", "--images", "."], "does not exist"),

@@ -1,20 +1,17 @@
 """The page in a browser: Debian's chromium, without a window."""
 
 import re
-import shutil
 import threading
 import time
 
 import pytest
 import test_server
 
+import browsers
+
 server = pytest.importorskip("dnnh.retrieval.server")
-webdriver = pytest.importorskip("selenium.webdriver")
 uvicorn = pytest.importorskip("uvicorn")
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("chromium") and shutil.which("chromedriver")),
-    reason="needs Debian's chromium and chromium-driver",
-)
+pytestmark = browsers.needed
 
 
 @pytest.fixture(scope="module")
@@ -35,100 +32,78 @@ def address():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    for argument in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "window-size=1000,1000",
-        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
-
-
-def until(condition, seconds=10):
-    """Wait until a condition holds; returns its value."""
-    end = time.time() + seconds
-    while not (value := condition()) and time.time() < end:
-        time.sleep(0.02)
-    assert value, f"it did not hold within {seconds} seconds"
-    return value
-
-
-def texts(browser, selector):
-    return browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", selector
-    )
-
-
-def distances(browser):
-    return [int(text.split()[1]) for text in texts(browser, "#hits .distance")]
+    with browsers.opened(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 def test_through_the_page(browser, address, tmp_path):
     browser.get(address)
-    until(lambda: len(texts(browser, "#hits button")) == 24)
-    assert texts(browser, "#about") == ["40 images, codes of 12 bits"]
+    browsers.until(lambda: len(browsers.texts(browser, "#hits button")) == 24)
+    assert browsers.texts(browser, "#about") == ["40 images, codes of 12 bits"]
     # Names are text, whatever is in them.
-    assert texts(browser, "#hits b") == [] and "<b>" in texts(browser, "#hits .name")[0]
+    assert (
+        browsers.texts(browser, "#hits b") == []
+        and "<b>" in browsers.texts(browser, "#hits .name")[0]
+    )
 
     # An image of one's own.
     (tmp_path / "mine.png").write_bytes(test_server.png(7))
     browser.find_element("id", "file").send_keys(str(tmp_path / "mine.png"))
-    until(lambda: texts(browser, "#title") == ["Most similar to mine.png"])
-    until(lambda: len(distances(browser)) == 20)
-    assert distances(browser)[0] == 0
-    (status,) = texts(browser, "#status")
+    browsers.until(lambda: browsers.texts(browser, "#title") == ["Most similar to mine.png"])
+    browsers.until(lambda: len(browsers.distances(browser)) == 20)
+    assert browsers.distances(browser)[0] == 0
+    (status,) = browsers.texts(browser, "#status")
     assert re.fullmatch(r"20 hits\. Encoded in [\d.]+ ms, searched in [\d.]+ ms\.", status)
-    assert texts(browser, "#hits .labels")[0] in ("even", "odd")
+    assert browsers.texts(browser, "#hits .labels")[0] in ("even", "odd")
     assert (
-        len(texts(browser, "#code i")) == 12 and browser.find_element("id", "code").is_displayed()
+        len(browsers.texts(browser, "#code i")) == 12
+        and browser.find_element("id", "code").is_displayed()
     )
 
     # Settings, by the keyboard alone: from one to the next by Tab.
     top = browser.find_element("id", "top")
     top.clear()
     top.send_keys("5", "\t")
-    until(lambda: len(distances(browser)) == 5)
+    browsers.until(lambda: len(browsers.distances(browser)) == 5)
     active = browser.switch_to.active_element
     assert active.get_attribute("id") == "radius"
     active.send_keys("0", "\n")
-    until(lambda: set(distances(browser)) == {0})
+    browsers.until(lambda: set(browsers.distances(browser)) == {0})
     active.clear()
     active.send_keys("\t")
-    until(lambda: len(distances(browser)) == 5)
+    browsers.until(lambda: len(browsers.distances(browser)) == 5)
 
     # One of the index, by Enter.
     last = browser.find_elements("css selector", "#hits button")[-1]
     name = last.text.splitlines()[-1]
     last.send_keys("\n")
-    until(lambda: texts(browser, "#title") == [f"Most similar to {name}"])
-    until(lambda: re.fullmatch(r"5 hits\. Searched in [\d.]+ ms\.", texts(browser, "#status")[0]))
-    assert 0 in until(lambda: distances(browser))
+    browsers.until(lambda: browsers.texts(browser, "#title") == [f"Most similar to {name}"])
+    browsers.until(
+        lambda: re.fullmatch(
+            r"5 hits\. Searched in [\d.]+ ms\.", browsers.texts(browser, "#status")[0]
+        )
+    )
+    assert 0 in browsers.until(lambda: browsers.distances(browser))
     browser.find_element("id", "others").click()
-    until(lambda: texts(browser, "#title") == ["Random images of the index"])
+    browsers.until(lambda: browsers.texts(browser, "#title") == ["Random images of the index"])
     assert not browser.find_element("id", "code").is_displayed()
 
 
 def test_more_hits_up_to_the_limit(browser, address):
     browser.get(address)
-    until(lambda: len(texts(browser, "#hits button")) == 24)
+    browsers.until(lambda: len(browsers.texts(browser, "#hits button")) == 24)
     more = browser.find_element("id", "more")
     assert not more.is_displayed()  # random images are no hits
     browser.find_element("css selector", "#hits button").send_keys("\n")
-    until(more.is_displayed)
-    first = until(lambda: texts(browser, "#hits .name"))
+    browsers.until(more.is_displayed)
+    first = browsers.until(lambda: browsers.texts(browser, "#hits .name"))
     assert len(first) == 20
     more.send_keys("\n")
-    until(lambda: len(distances(browser)) == test_server.COUNT)
-    assert texts(browser, "#hits .name")[:20] == first
-    assert distances(browser) == sorted(distances(browser))
+    browsers.until(lambda: len(browsers.distances(browser)) == test_server.COUNT)
+    assert browsers.texts(browser, "#hits .name")[:20] == first
+    assert browsers.distances(browser) == sorted(browsers.distances(browser))
     assert browser.find_element("id", "top").get_attribute("value") == str(test_server.COUNT)
-    until(lambda: not more.is_displayed())  # there are no more
+    browsers.until(lambda: not more.is_displayed())  # there are no more
     # The keyboard goes on with the first of the new hits.
     buttons = browser.find_elements("css selector", "#hits button")
     assert browser.switch_to.active_element == buttons[20]
@@ -136,15 +111,15 @@ def test_more_hits_up_to_the_limit(browser, address):
     # Within a distance there may be fewer than wanted.
     radius = browser.find_element("id", "radius")
     radius.send_keys("3", "\n")
-    until(lambda: 0 < len(distances(browser)) < 20)
+    browsers.until(lambda: 0 < len(browsers.distances(browser)) < 20)
     assert not more.is_displayed()
 
 
 def test_images_and_buttons_have_names(browser, address):
     browser.get(address)
-    until(lambda: len(texts(browser, "#hits button")) == 24)
+    browsers.until(lambda: len(browsers.texts(browser, "#hits button")) == 24)
     browser.find_element("css selector", "#hits button").send_keys("\n")
-    until(lambda: len(distances(browser)) == 20)
+    browsers.until(lambda: len(browsers.distances(browser)) == 20)
     alts, names = browser.execute_script(
         "return [[...document.images].map(e => e.alt),"
         " [...document.querySelectorAll('#hits button')].map(e => e.ariaLabel)]"
@@ -179,14 +154,14 @@ def test_a_file_that_is_no_image_is_reported(browser, address, tmp_path):
     browser.get(address)
     (tmp_path / "x.png").write_bytes(b"no image")
     browser.find_element("id", "file").send_keys(str(tmp_path / "x.png"))
-    until(lambda: "is not a readable image" in texts(browser, "#status")[0])
+    browsers.until(lambda: "is not a readable image" in browsers.texts(browser, "#status")[0])
     assert browser.find_element("id", "status").get_attribute("class") == "error"
 
 
 def test_on_a_telephone_nothing_is_cut(browser, address):
     browser.set_window_size(500, 900)  # the narrowest that it can be
     browser.get(address)
-    until(lambda: len(texts(browser, "#hits button")) == 24)
+    browsers.until(lambda: len(browsers.texts(browser, "#hits button")) == 24)
     widths = browser.execute_script(
         "return [document.documentElement.scrollWidth, window.innerWidth]"
     )

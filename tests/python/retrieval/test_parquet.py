@@ -52,12 +52,15 @@ def test_images_in_the_order_of_their_rows(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"name": ["a.png", None, "c.png", "d.png"]}, "it has images without a name or labels"),
-        ({"labels": [["x"], None, [], []]}, "it has images without a name or labels"),
+        (
+            {"name": ["a.png", None, "c.png", "d.png"]},
+            "it has images without a name, stamp or labels",
+        ),
+        ({"labels": [["x"], None, [], []]}, "it has images without a name, stamp or labels"),
         ({"labels": [["x"], [None], [], []]}, "it has labels without text"),
-        ({"word_0": [5, None, 0, 1]}, "it has 3 codes of float64 and should have 3 of int64"),
+        ({"word_0": [5, None, 0, 1]}, "its codes are float64, not int64"),
         ({"encoded": 4}, "it has 4 images, about.json 5"),
-        ({"encoded": 2, "skipped_images": 2}, "it has 3 codes of int64 and should have 2"),
+        ({"encoded": 2, "skipped_images": 2}, "it has 3 codes and should have 2"),
     ],
 )
 def test_damaged_ones(tmp_path, changes, message):
@@ -67,7 +70,7 @@ def test_damaged_ones(tmp_path, changes, message):
 
 def test_names_that_are_numbers(tmp_path):
     schema = SCHEMA.set(1, pyarrow.field("name", pyarrow.int64()))
-    with pytest.raises(UserError, match="its names are int64, its labels list<"):
+    with pytest.raises(UserError, match="its texts are name int64, labels list<"):
         parquet.load(write(tmp_path, schema, name=[1, 2, 3, 4]))
 
 

@@ -14,7 +14,7 @@ from dnnh.files import StrPath
 from dnnh.retrieval import parquet, spark_session
 from dnnh.retrieval.engines import base
 from dnnh.retrieval.engines.base import Codes, Ids, Neighbors
-from dnnh.retrieval.image_index import ImageIndex, Labels, Rows
+from dnnh.retrieval.image_index import PRESENT, ImageIndex, Labels, Rows
 
 
 class SparkEngine:
@@ -26,7 +26,7 @@ class SparkEngine:
     bits, size : int
         The length of codes, and how many there are.
     skipped_rows : int64 array, sorted, optional
-        Rows that have no code. Ids count without them.
+        Rows that have no code. Ids count without them, and with rows that no search finds.
     """
 
     def __init__(
@@ -144,15 +144,24 @@ def load(spark: Any, folder: StrPath) -> tuple[ImageIndex, SparkEngine]:
     UserError
         If there is none, or it has lost a part.
     """
+    from pyspark.sql import functions
+
     about = parquet.read_about(folder)
     images = spark.read.parquet(spark_session.url(pathlib.Path(folder, parquet.IMAGES)))
-    table = images.where("skipped IS NULL")
-    encoded = table.count()
+    columns = ["row", "name", "labels", *parquet.word_names(about.bits)]
+    table = images.where("skipped IS NULL").select(columns)
+    encoded = size = table.count()
     if encoded != about.encoded:
         raise UserError(
             f"{folder} has {encoded:,} codes and should have {about.encoded:,}; "
             f"make it again with {parquet.REMEDY}"
         )
+    if about.changes:
+        changed = spark.read.parquet(spark_session.url(pathlib.Path(folder, about.changes)))
+        present = changed.where(f"state = {PRESENT}").select(columns)
+        changed_rows = functions.broadcast(changed.select("row"))
+        table = table.join(changed_rows, "row", "left_anti").unionByName(present)
+        size = table.count()
     skipped = [row["row"] for row in images.where("skipped IS NOT NULL").select("row").collect()]
     skipped_rows = np.array(sorted(skipped), np.int64)
     row_numbers = RowNumbers(skipped_rows)
@@ -172,9 +181,9 @@ def load(spark: Any, folder: StrPath) -> tuple[ImageIndex, SparkEngine]:
     index = ImageIndex(
         net=about.net,
         source=about.source,
-        skipped=about.skipped,
+        skipped=about.skipped_now,
         codes=None,
         names=names,
         labels=labels,
     )
-    return index, SparkEngine(table, about.bits, encoded, skipped_rows)
+    return index, SparkEngine(table, about.bits, size, skipped_rows)

@@ -11,8 +11,10 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dnnh import packed_codes
+from dnnh.data import datasets
 from dnnh.errors import UserError
 from dnnh.nets import prototxt, specs
 from dnnh.retrieval import index_files, parquet, spark_encoding, spark_session
@@ -32,6 +34,11 @@ SPEC = specs.net_spec("digits", bits=12)
 def session():
     with spark_session.session(MASTER) as opened:
         yield opened
+
+
+def digit(path, i):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(datasets.load("digits").images[i, :, :, 0]).save(path)
 
 
 def same(one, other):
@@ -194,6 +201,61 @@ def test_the_tools(photos, tmp_path, run, weights, one_session):
     with pytest.raises(UserError, match="none has no image that can be read"):
         run.encode(tmp_path / "none", tmp_path / "d", "--engine", "spark")
     assert not (tmp_path / "d").exists()
+
+
+def contents(path):
+    """Code, state, labels and stamp of each image, in the order of the rows."""
+    index = index_files.load(path)
+    every = slice(None)
+    texts = zip(index.names(every), index.labels(every), index.stamps(every))
+    return [(*text, *rest) for text, *rest in zip(texts, index.states, index.codes.tolist())]
+
+
+def test_updates_are_those_of_one_machine(photos, tmp_path, run, one_session):
+    here, there = tmp_path / "c.h5", tmp_path / "c"
+    run.encode(photos, here)
+    run.encode(photos, there, "--engine", "spark")
+
+    def update(*what):
+        both = [run("encode", *(what or ["--update"]), "--output", path) for path in (here, there)]
+        assert both[0] == both[1].replace(f"{there}:", f"{here}:").replace(
+            f"{there}.skipped", f"{here}.skipped"
+        )
+        assert contents(here) == contents(there)
+        return both[1]
+
+    sessions = len(one_session)
+    assert "nothing is new, changed or gone" in update() and "2 skipped" in update()
+    for i, name in ((40, "class9/new"), (41, "class0/03"), (42, "class1/zero"), (43, "class2/z")):
+        digit(photos / f"{name}.png", i)
+    (photos / "class1/04.png").rename(tmp_path / "04.png")
+    assert "39 images; 3 new, 1 changed, 1 gone, 0 back\n1 skipped" in update()
+    assert len(one_session) == sessions + 3  # of which two encoded what is broken
+    (photos / "broken.jpg").unlink()
+    (tmp_path / "04.png").rename(photos / "class1/04.png")
+    assert "40 images; 0 new, 0 changed, 0 gone, 1 back" in update()
+    assert len(one_session) == sessions + 3  # nothing had to be encoded
+    assert not pathlib.Path(f"{there}.skipped.txt").exists()
+    removed = ["encode", "--remove", "class2/z.png", "class0/00.png", "--output"]
+    assert [run.plain(*removed, path).split(": ")[1] for path in (here, there)] == [
+        "38 images; 2 removed\n"
+    ] * 2
+    assert contents(here) == contents(there)
+    digit(photos / "class0/00.png", 44)
+    assert "39 images; 0 new, 0 changed, 0 gone, 1 back" in update()
+    query = ["--image", photos / "class1/16.png", "--top", 50, "--json", "-", "--rank", "hamming"]
+    printed = [
+        run("search", "--index", here, *query),
+        run("search", "--index", there, *query),
+        run("search", "--index", there, "--engine", "spark", *query),
+    ]
+    assert len(set(printed)) == 1 and printed[0].count('"distance"') == 39
+    # The file that a running search may read, and the one that is in use.
+    assert {path.name for path in there.glob("changes-*")} == {
+        "changes-3.parquet",
+        "changes-4.parquet",
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "c.h5", "photos"]
 
 
 def test_what_workers_do_not_have(photos, tmp_path, weights, session):

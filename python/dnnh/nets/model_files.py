@@ -1,0 +1,138 @@
+"""Caffe's model files, which hold the weights of a net.
+
+Caffe writes a NetParameter in protobuf's format, ``.caffemodel``, or the same weights as HDF5,
+``.caffemodel.h5``; it reads both. Released models are HDF5 with half precision, half the size.
+"""
+
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnh import files, hdf5_files, limits
+from dnnh.errors import UserError
+from dnnh.nets import pycaffe
+from dnnh.nets.towers import Message
+
+HDF5_SUFFIX = ".caffemodel.h5"
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def read(path: pathlib.Path) -> Message:
+    """The NetParameter of a model file; that of an HDF5 file has names and blobs alone.
+
+    Raises
+    ------
+    UserError
+        If it is not a model file.
+    """
+    from google.protobuf.message import DecodeError
+
+    message = pycaffe.messages().NetParameter()
+    try:
+        content = files.read_regular_file(path, limits.WEIGHTS_BYTES)
+        if not content.startswith(_HDF5_SIGNATURE):
+            message.ParseFromString(content)
+            return message
+    except (DecodeError, UserError) as error:
+        raise UserError(f"{path} is not a .caffemodel file ({error})") from error
+    with hdf5_files.read_hdf5(path, "is not a model file of Caffe", "take another one") as file:
+        for name, layer in file["data"].items():
+            add_layer(message, name, _blobs(name, layer))
+    return message
+
+
+def _blobs(name: str, layer: Any) -> list[NDArray]:
+    blobs = []
+    for i in range(len(layer)):
+        blob = layer[str(i)]
+        if blob.dtype.kind != "f":
+            raise ValueError(f"blob {i} of its layer {name!r:.60} has values of type {blob.dtype}")
+        blobs.append(blob[()])
+    return blobs
+
+
+def write_halved(path: pathlib.Path, model: Message) -> None:
+    """Write a model as HDF5 with weights in half precision.
+
+    Vectors stay as they are: biases, and the statistics of batch normalization, which may exceed
+    what half precision can hold.
+
+    Parameters
+    ----------
+    path : path
+    model : NetParameter
+        With finite weights, as :func:`load` requires them.
+
+    Raises
+    ------
+    UserError
+        If half precision cannot hold a weight.
+    """
+    largest = float(np.finfo(np.float16).max)
+    with h5py.File(path, "w") as file:
+        for layer in model.layer:
+            for i, blob in enumerate(layer.blobs):
+                values = values_of(blob).astype(np.float32).reshape(tuple(blob.shape.dim))
+                if values.ndim > 1:
+                    if np.abs(values).max(initial=0) > largest:
+                        raise UserError(
+                            f"layer '{layer.name}' has a weight beyond {largest:.0f}, which half "
+                            "precision cannot hold; release the snapshot itself"
+                        )
+                    values = values.astype(np.float16)
+                file.create_dataset(f"data/{layer.name}/{i}", data=values, track_times=False)
+
+
+def add_layer(model: Message, name: str, blobs: Iterable[NDArray]) -> None:
+    """Add a layer and its blobs to the message of a model file."""
+    layer = model.layer.add(name=name)
+    for blob in blobs:
+        stored = layer.blobs.add()
+        stored.shape.dim.extend(blob.shape)
+        stored.data.extend(blob.ravel().tolist())
+
+
+def load(net: Any, model: Message, weights: pathlib.Path) -> None:
+    """Give a net the weights of a model file's message; each is checked before it is taken.
+
+    Caffe's own reading ends the whole process on a file that it cannot parse and on a
+    blob of another shape or size, and says nothing when no layer's name matches.
+    """
+    for name, blobs in net.params.items():
+        expected = [tuple(blob.shape) for blob in blobs]
+        stored = [layer.blobs for layer in model.layer if layer.name == name and layer.blobs]
+        if len(stored) > 1:
+            raise UserError(
+                f"{weights} is damaged: it has the layer '{name}' {len(stored)} times; take "
+                "another snapshot"
+            )
+        shapes = [tuple(blob.shape.dim) for blob in stored[0]] if stored else "no weights"
+        if shapes != expected:
+            raise UserError(
+                f"{weights} does not fit the net: its layer '{name}' has {shapes}, the net's has "
+                f"{expected}. Is it of another length or method? Try another --bits, --method "
+                "or --model"
+            )
+        for blob, stored_blob in zip(blobs, stored[0]):
+            values = values_of(stored_blob).astype(np.float32)
+            if values.size != blob.data.size:
+                raise UserError(
+                    f"{weights} is damaged: layer '{name}' has {values.size} weights for the "
+                    f"shape {tuple(blob.shape)}; take another snapshot"
+                )
+            if not np.isfinite(values).all():
+                raise UserError(
+                    f"{weights} has weights that are not finite, in its layer '{name}': its "
+                    "training diverged; take an earlier snapshot, and train with a lower learning "
+                    "rate"
+                )
+            blob.data[...] = values.reshape(blob.data.shape)
+
+
+def values_of(blob: Message) -> NDArray[np.float64]:
+    """The values of a BlobProto, a vector."""
+    return np.array(blob.double_data or blob.data, np.float64)
