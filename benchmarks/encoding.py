@@ -78,14 +78,15 @@ def main():
             model = pathlib.Path(folder) / f"{net}.onnx"
             model.write_bytes(onnx_export.export(*_deploy_and_weights(net), {}))
             measured[net] = race(net, model, contenders, arguments)
-    harness.publish(
-        arguments.name,
-        "\n\n".join(_text(net, turns, arguments) for net, turns in measured.items()),
-        {
-            net: {name: [turn["rate"] for turn in of] for name, of in turns.items()}
-            for net, turns in measured.items()
-        },
-    )
+        # After each net: a later one may fail.
+        harness.publish(
+            arguments.name,
+            "\n\n".join(_text(net, turns, arguments) for net, turns in measured.items()),
+            {
+                net: {name: [turn["rate"] for turn in of] for name, of in turns.items()}
+                for net, turns in measured.items()
+            },
+        )
 
 
 def race(net, model, contenders, arguments):

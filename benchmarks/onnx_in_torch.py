@@ -23,11 +23,12 @@ class OnnxModule(nn.Module):
             for node in graph.node
         ]
         self.outputs = [output.name for output in graph.output]
-        self.shapes = {}  # constants that operators need as numbers
+        self.numbers = {}  # constants that operators need as numbers; Clip's, to be compiled
+        limits = {name for node in graph.node if node.op_type == "Clip" for name in node.input[1:]}
         for constant in graph.initializer:
             values = onnx.numpy_helper.to_array(constant)
-            if values.dtype == np.int64:
-                self.shapes[constant.name] = values.tolist()
+            if values.dtype == np.int64 or constant.name in limits:
+                self.numbers[constant.name] = values.tolist()
             else:
                 tensor = torch.from_numpy(values.copy())
                 if tensor.ndim == 4:
@@ -36,7 +37,7 @@ class OnnxModule(nn.Module):
 
     def forward(self, images):
         """The outputs of a batch, uint8 of shape (n, height, width, channels)."""
-        values = {**self.shapes, **dict(self.named_buffers()), "images": images, "": None}
+        values = {**self.numbers, **dict(self.named_buffers()), "images": images, "": None}
         for kind, inputs, output, options in self.nodes:
             values[output] = _OPERATORS[kind](*(values[name] for name in inputs), **options)
         return [values[name] for name in self.outputs]

@@ -5,7 +5,8 @@
   python tools/export.py --method dnnh_plus --bits 48 --output dnnh_plus_48.onnx --compare 1000
   python tools/export.py --net efficientnet_lite0 --output efficientnet_lite0.onnx
 
-Input: images, uint8 of shape (n, height, width, channels). Outputs: codes, the relaxed codes,
+Input: images, uint8 of shape (n, height, width, channels), or with --layout nchw float32 of shape
+(n, channels, height, width). Outputs: codes, the relaxed codes,
 float32 of shape (n, bits); bits, the packed ones, uint8 of shape (n, ceil(bits / 8)), the least
 significant bit first; and unrounded, the relaxed codes before the piece-wise threshold. A network
 that gives features (--net) has one output, features, float32 of shape (n, d). The model's metadata
@@ -25,6 +26,7 @@ from dnnh.data import datasets, sources
 from dnnh.errors import UserError
 from dnnh.nets import encoder, onnx_encoder, onnx_export, pretrained, prototxt, runtimes, weights
 from dnnh.nets.caffe_encoder import CaffeEncoder
+from dnnh.nets.onnx_encoder import OnnxModel
 from dnnh.nets.specs import NetSpec
 
 BATCH = 100
@@ -59,6 +61,13 @@ def parse_arguments() -> argparse.Namespace:
         "onnx finds it)",
     )
     parser.add_argument(
+        "--layout",
+        choices=onnx_encoder.LAYOUTS,
+        default=onnx_encoder.LAYOUTS[0],
+        help="of the input: nhwc, uint8 images as they are stored (default), or nchw, float32 from "
+        "0 to 255",
+    )
+    parser.add_argument(
         "--compare",
         type=int,
         metavar="N",
@@ -88,7 +97,7 @@ def export_features(arguments: argparse.Namespace) -> None:
         "stored_size": size,
     }
     output = arguments.output or runtimes.exported_path(f"{name}_{size}")
-    write(output, deploy, pretrained.find(name), metadata)
+    write(output, deploy, pretrained.find(name), metadata, arguments.layout)
 
 
 def export_codes(arguments: argparse.Namespace) -> None:
@@ -109,38 +118,41 @@ def export_codes(arguments: argparse.Namespace) -> None:
     }
     deploy = prototxt.deploy_text(spec, tower)
     output = arguments.output or runtimes.exported_path(spec.name, side)
-    exported = write(output, deploy, model.path, metadata)
+    write(output, deploy, model.path, metadata, arguments.layout)
     if arguments.compare is not None:
         net = CaffeEncoder(deploy, model.path, fuse=False)
-        compare(spec, exported, net, arguments.compare)
+        compare(spec, onnx_encoder.read(output), net, arguments.compare)
 
 
 def write(
-    output: pathlib.Path, deploy: str, model: pathlib.Path, metadata: dict[str, object]
-) -> bytes:
-    """Export a net, and write it; the model's bytes."""
+    output: pathlib.Path,
+    deploy: str,
+    model: pathlib.Path,
+    metadata: dict[str, object],
+    layout: str,
+) -> None:
+    """Export a net, and write it."""
     atomic_files.refuse_overwriting([output], [model])
     exported = onnx_export.export(
-        deploy, model, {**metadata, "weights": sources.as_text(model.name)}
+        deploy, model, {**metadata, "weights": sources.as_text(model.name)}, layout
     )
     with atomic_files.write_atomically(output) as partial:
         partial.write_bytes(exported)
     print(f"{output}: {len(exported):,} bytes")
-    return exported
 
 
-def compare(spec: NetSpec, exported: bytes, net: CaffeEncoder, count: int) -> None:
+def compare(spec: NetSpec, exported: OnnxModel, net: CaffeEncoder, count: int) -> None:
     """Print how many bits differ; exit with an error if any does that is not close to 0.5."""
     import onnxruntime
 
     images = datasets.load(spec.dataset).images[:count]
-    session = onnxruntime.InferenceSession(exported)
+    session = onnxruntime.InferenceSession(exported.content)
     wanted_outputs = [onnx_encoder.CODES, onnx_encoder.BITS]
     differing = far = jumps = 0
     for start in tqdm(range(0, len(images), BATCH), desc="comparing", unit="batch"):
         batch = encoder.centre(images[start : start + BATCH], *net.image_shape)
         wanted = net.outputs(batch)
-        codes, packed = map(np.asarray, session.run(wanted_outputs, {onnx_encoder.INPUT: batch}))
+        codes, packed = map(np.asarray, session.run(wanted_outputs, exported.feed(batch)))
         bits = packed_codes.unpack(packed, net.bits)
         differs = bits != (wanted > 0.5)
         differing += int(differs.sum())

@@ -27,6 +27,8 @@ from dnnh.nets.net_info import NetInfo
 
 DIGEST = "digest"  # of the metadata
 INPUT, CODES, UNROUNDED, BITS, FEATURES = "images", "codes", "unrounded", "bits", "features"
+# Of the input: uint8, as images are stored, or float32 from 0 to 255.
+LAYOUTS = NHWC, NCHW = "nhwc", "nchw"
 TEXTS = ("dataset", "method", "schedule", "weights_sha256")
 TOWERS = ("", "query", "database")
 # Those that tools/export.py writes.
@@ -79,6 +81,8 @@ class OnnxModel:
         Side and channels of the images that are resized for it.
     image_shape : tuple of int
         Channels, height and width of its input.
+    layout : str
+        Of its input, one of LAYOUTS.
     """
 
     path: pathlib.Path
@@ -89,6 +93,13 @@ class OnnxModel:
     stored_size: int
     channels: int
     image_shape: tuple[int, int, int]
+    layout: str
+
+    def feed(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """What a session takes, from images of shape (n, height, width, channels)."""
+        if self.layout == NCHW:
+            return {INPUT: images.transpose(0, 3, 1, 2).astype(np.float32)}
+        return {INPUT: np.ascontiguousarray(images)}
 
 
 def package(name: str, needed_by: object = "--runtime onnx") -> Any:
@@ -185,7 +196,8 @@ def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
     inputs = [value for value in graph.input if value.name == INPUT]
     if set(outputs) != wanted or len(graph.input) != 1 or not inputs:
         raise UserError(f"has the outputs {', '.join(outputs) or 'none'}")
-    _, height, width, channels = _sizes(inputs[0])
+    sizes, is_uint8 = _sizes(inputs[0]), inputs[0].type.tensor_type.elem_type == _UINT8
+    _, height, width, channels = sizes if is_uint8 else [sizes[i] for i in (0, 2, 3, 1)]
     _, bits = outputs[FEATURES if gives_features else CODES]
     stored_size = int(about["stored_size"])
     if channels not in (1, 3) or not max(height, width) <= stored_size <= limits.NET_SIDE:
@@ -193,8 +205,19 @@ def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
     info = NetInfo(bits, *(about[name] for name in TEXTS))
     shape = channels, height, width
     return OnnxModel(
-        path, content, info, gives_features, about["tower"], stored_size, channels, shape
+        path=path,
+        content=content,
+        info=info,
+        gives_features=gives_features,
+        tower=about["tower"],
+        stored_size=stored_size,
+        channels=channels,
+        image_shape=shape,
+        layout=NHWC if is_uint8 else NCHW,
     )
+
+
+_UINT8 = 2  # onnx.TensorProto's number of the type
 
 
 def _sizes(value: Any) -> list[int]:
@@ -231,7 +254,7 @@ class OnnxEncoder(Encoder):
     def _run(self, images: NDArray[np.uint8], rounded: bool) -> NDArray[np.float32]:
         output = FEATURES if self._model.gives_features else CODES if rounded else UNROUNDED
         try:
-            (values,) = self._session.run([output], {INPUT: np.ascontiguousarray(images)})
+            (values,) = self._session.run([output], self._model.feed(images))
         except Exception as error:
             raise self._unusable(error) from error
         values = np.asarray(values)

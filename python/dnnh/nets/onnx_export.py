@@ -15,17 +15,23 @@ from numpy.typing import NDArray
 from dnnh import files, packed_codes
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, fusion, model_files, onnx_encoder
-from dnnh.nets.onnx_encoder import BITS, CODES, FEATURES, INPUT, UNROUNDED
+from dnnh.nets.onnx_encoder import BITS, CODES, FEATURES, INPUT, LAYOUTS, NHWC, UNROUNDED
 from dnnh.nets.towers import Message
 
 OPSET = 18  # the first whose Resize has antialias
 IR_VERSION = 9  # which onnxruntime 1.17 and newer read
 
 
-def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -> bytes:
+def export(
+    deploy: str,
+    weights: pathlib.Path,
+    metadata: Mapping[str, object],
+    layout: str = LAYOUTS[0],
+) -> bytes:
     """A net and its weights as an ONNX model.
 
-    Its input ``images`` is uint8 of shape (n, height, width, channels). Its outputs are ``codes``,
+    Its input ``images`` is uint8 of shape (n, height, width, channels), or float32 of shape
+    (n, channels, height, width) with values from 0 to 255. Its outputs are ``codes``,
     float32 of shape (n, q) in [0, 1], the relaxed codes; ``bits``, uint8 of shape
     (n, ceil(q / 8)), the packed codes (dnnh.packed_codes); and ``unrounded``, the relaxed codes before
     the piece-wise threshold. A net that gives features has one output, ``features``, float32 of
@@ -39,6 +45,8 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
     metadata : dict
         Written to the model (dnnh.nets.onnx_encoder), with ``weights_sha256`` and, of codes, the
         number of ``bits``.
+    layout : str
+        Of the input, one of onnx_encoder.LAYOUTS.
 
     Raises
     ------
@@ -51,7 +59,7 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
     net = caffe_encoder.build(message)
     model_files.load(net, model_files.read(weights), weights)
     message, params = caffe_encoder.fuse(message, net, weights)
-    graph = _Graph(message, params)
+    graph = _Graph(message, params, layout)
     proto, bits = graph.end(message.name or "net")
     model = onnx.helper.make_model(
         proto,
@@ -74,8 +82,11 @@ def export(deploy: str, weights: pathlib.Path, metadata: Mapping[str, object]) -
 class _Graph:
     """Nodes and constants of an ONNX graph that does what a net does."""
 
-    def __init__(self, net: Message, params: Mapping[str, Sequence[NDArray[np.float32]]]) -> None:
+    def __init__(
+        self, net: Message, params: Mapping[str, Sequence[NDArray[np.float32]]], layout: str
+    ) -> None:
         built = caffe_encoder.build(net)
+        self.layout = layout
         self._outputs: list[str] = list(built.outputs)
         self._shapes = {name: tuple(blob.shape) for name, blob in built.blobs.items()}
         self._nodes: list[Any] = []
@@ -171,7 +182,10 @@ class _Graph:
             ]
             about = {"bits": length}
         _, channels, height, width = self._shapes[INPUT]
-        images = tensor(INPUT, _UINT8, ["n", height, width, channels])
+        if self.layout == NHWC:
+            images = tensor(INPUT, _UINT8, ["n", height, width, channels])
+        else:
+            images = tensor(INPUT, _FLOAT, ["n", channels, height, width])
         return onnx.helper.make_graph(self._nodes, name, [images], outputs, self._constants), about
 
     def _pack(self, codes: str, bits: int) -> None:
@@ -193,8 +207,11 @@ _Blobs = list[NDArray[np.float32]]
 def _input(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
     if list(layer.top) != [INPUT]:
         raise UserError(f"the net's input is '{layer.top[0]}', not '{INPUT}'")
-    pixels = graph.node("Cast", INPUT, to=_FLOAT)
-    graph.set(layer, graph.node("Transpose", pixels, perm=[0, 3, 1, 2]))
+    if graph.layout == NHWC:
+        pixels = graph.node("Cast", INPUT, to=_FLOAT)
+        graph.set(layer, graph.node("Transpose", pixels, perm=[0, 3, 1, 2]))
+    else:
+        graph.set(layer, graph.node("Identity", INPUT))
 
 
 def _power(graph: _Graph, layer: Message, blobs: _Blobs) -> None:

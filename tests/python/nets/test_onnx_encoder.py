@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from random_nets import random_weights
@@ -54,6 +55,22 @@ def test_it_encodes_as_caffe_does(weights, exported):
     assert ours.outputs(IMAGES[:0]).shape == (0, 12)
     with pytest.raises(UserError, match="do not fit a net"):
         ours.outputs(IMAGES[:, :7])
+
+
+def test_float_images_channels_first(weights, exported):
+    path = weights.with_name("nchw.onnx")
+    path.write_bytes(onnx_export.export(DEPLOY, weights, METADATA, "nchw"))
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    assert (session.get_inputs()[0].type, session.get_inputs()[0].shape) == (
+        "tensor(float)",
+        ["n", 1, 8, 8],
+    )
+    one, other = (OnnxEncoder(onnx_encoder.read(path)) for path in (path, exported))
+    assert one.image_shape == other.image_shape
+    assert np.array_equal(one.outputs(IMAGES), other.outputs(IMAGES))
+    images = IMAGES.transpose(0, 3, 1, 2).astype(np.float32)
+    codes, _, _ = session.run(None, {"images": images})
+    assert np.array_equal(codes, other.outputs(IMAGES))
 
 
 def test_a_model_says_what_it_is(weights, exported):
