@@ -7,7 +7,8 @@ The first of CIFAR-10's images, with the released 48-bit nets and, where tools/g
 written it, EfficientNet-Lite0 (features, images enlarged to 129x129). onnxruntime and PyTorch take
 part if they are installed, each with the same net as an ONNX model, in which batch normalization is
 folded. PyTorch keeps its memory and has channels last; compiled, its weights are constants. Each
-program runs in a process of its own; they take turns, and the median counts.
+program runs in a process of its own; they take turns, and the median counts. The peak is that of a
+product of two matrices; Winograd's algorithm multiplies less, and may exceed it.
 """
 
 import argparse
@@ -72,16 +73,20 @@ def main():
         if (precision == FLOAT32 or "bfloat16" in harness.machine())
         and (program == "caffe" or importlib.util.find_spec(program))
     }
-    measured = {}
+    measured, peaks = {}, {}
     for net in nets:
         with tempfile.TemporaryDirectory() as folder:
             model = pathlib.Path(folder) / f"{net}.onnx"
             model.write_bytes(onnx_export.export(*_deploy_and_weights(net), {}))
             measured[net] = race(net, model, contenders, arguments)
+        precisions = {CONTENDERS[name][1] for name in contenders}
+        peaks[net] = {each: harness.peak(each, arguments.threads) for each in precisions}
         # After each net: a later one may fail.
         harness.publish(
             arguments.name,
-            "\n\n".join(_text(net, turns, arguments) for net, turns in measured.items()),
+            "\n\n".join(
+                _text(net, turns, peaks[net], arguments) for net, turns in measured.items()
+            ),
             {
                 net: {name: [turn["rate"] for turn in of] for name, of in turns.items()}
                 for net, turns in measured.items()
@@ -99,11 +104,13 @@ def race(net, model, contenders, arguments):
     return turns
 
 
-def _text(net, turns, arguments):
+def _text(net, turns, peaks, arguments):
+    macs = harness.macs(caffe_encoder.build(caffe_encoder.parse(_deploy_and_weights(net)[0])))
     rates = {name: statistics.median(turn["rate"] for turn in of) for name, of in turns.items()}
     rows = []
     for name, rate in rates.items():
-        ours = rates[OURS[CONTENDERS[name][1]]]
+        precision = CONTENDERS[name][1]
+        ours = rates[OURS[precision]]
         codes = turns[name][0]["codes"]
         differing = _bits_that_differ(turns[STOCK][0]["codes"], codes) if codes else None
         rows.append(
@@ -111,13 +118,21 @@ def _text(net, turns, arguments):
                 name,
                 f"{rate:,.0f}",
                 f"{ours / rate:.2f}",
+                harness.share_of_peak(macs * rate, 1, peaks[precision]),
                 "" if differing is None else f"{differing:.4%}",
             ]
         )
-    columns = ["program", "images a second", "ours is so many times as fast", "bits that differ"]
+    columns = [
+        "program",
+        "images a second",
+        "ours is so many times as fast",
+        "of the peak",
+        "bits that differ",
+    ]
     return (
         f"`{net}`: {arguments.images:,} images in batches of {encoder.BATCH}, "
-        f"{arguments.threads} threads; bits against {STOCK}\n\n" + harness.table(columns, rows)
+        f"{arguments.threads} threads; {macs / 1e6:,.0f} million MACs an image; bits against {STOCK}\n\n"
+        + harness.table(columns, rows)
     )
 
 

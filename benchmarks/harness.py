@@ -1,11 +1,15 @@
 """What all benchmarks share: the machine's name, turns, and the files they write."""
 
 import json
+import math
 import os
 import pathlib
 import platform
 import subprocess
 import sys
+import time
+
+import numpy as np
 
 from dnnh import atomic_files, paths
 from dnnh.errors import UserError
@@ -74,6 +78,46 @@ def in_child(script, words, settings, threads):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def macs(net):
+    """Multiplications an image takes in a net of pycaffe's."""
+    count = 0
+    for name, blobs in net.params.items():
+        kind = net.layer_dict[name].type
+        if kind in ("Convolution", "FusedConvolution"):
+            count += blobs[0].count * math.prod(net.blobs[net.top_names[name][0]].shape[2:])
+        elif kind in ("InnerProduct", "DivideAndEncode"):
+            count += blobs[0].count
+    return count
+
+
+def peak(precision, threads):
+    """Multiplications a second of matrix products, by NumPy's or (bfloat16) PyTorch's library."""
+    return in_child(__file__, [precision], {}, threads)["macs"]
+
+
+def share_of_peak(count, seconds, most):
+    """As a cell of a table: how much of the peak so many multiplications in this time are."""
+    return f"{count / seconds / most:.0%}"
+
+
+def child(precision):
+    """Print the multiplications a second of a matrix product, the best of some."""
+    size = 2048
+    if precision == "bfloat16":
+        import torch
+
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        a = torch.ones(size, size, dtype=torch.bfloat16)
+    else:
+        a = np.ones((size, size), np.float32)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - start)
+    print(json.dumps({"macs": size**3 / min(times)}))
+
+
 def released(method, bits=48):
     """The deploy net of CIFAR-10 and its released weights, as Encoder takes them."""
     spec = specs.net_spec("cifar10", method, bits, "short" if method == "dnnh" else None)
@@ -98,3 +142,7 @@ def publish(name, text, figures):
             json.dumps({"machine": machine(), **figures}, indent=1) + "\n", encoding="utf-8"
         )
     print(f"\nWritten to {FOLDER.relative_to(paths.ROOT)}/{name}.md and .json")
+
+
+if __name__ == "__main__":
+    child(sys.argv[2])

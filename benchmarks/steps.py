@@ -94,12 +94,16 @@ def main():
         if precision == "float32" or "bfloat16" in harness.machine()
     }
     measured = {net: race(net, contenders, arguments) for net in arguments.nets}
+    peaks = {each: harness.peak(each, arguments.threads) for each in contenders}
     harness.publish(
         arguments.name,
         "\n\n".join(
             text
             for net in arguments.nets
-            for text in (_net_text(net, measured[net], arguments), _layers_text(net, measured[net]))
+            for text in (
+                _net_text(net, measured[net], peaks, arguments),
+                _layers_text(net, measured[net]),
+            )
         ),
         {"threads": arguments.threads, "nets": measured},
     )
@@ -147,7 +151,10 @@ def _triplets(net, arguments):
     return arguments.triplets or TRIPLETS.get(net, 64)
 
 
-def _net_text(net, measured, arguments):
+def _net_text(net, measured, peaks, arguments):
+    images = 3 * _triplets(net, arguments)
+    # Backward takes a product for the weights and one for the images.
+    macs = 3 * images * harness.macs(CaffeNet(specs.net_spec(*NETS[net]), 1).net)
     rows = []
     for precision, programs in measured.items():
         ours = programs[OURS]
@@ -157,14 +164,16 @@ def _net_text(net, measured, arguments):
                 name,
                 f"{row['step']:.3f}",
                 f"{row['step'] / ours['step']:.2f}",
+                harness.share_of_peak(macs, row["step"], peaks[precision]),
                 f"{row['peak_mib']:,.0f}",
             ]
             for name, row in programs.items()
         ]
     return (
-        f"`{net}`: {3 * _triplets(net, arguments)} images, {arguments.threads} "
-        "threads; seconds, how many times ours, and the most memory of the process in "
-        "MiB\n\n" + harness.table(["arithmetic", "program", "step", "", "memory"], rows)
+        f"`{net}`: {images} images, {arguments.threads} "
+        "threads; seconds, how many times ours, share of the peak of a product of two matrices, and "
+        "the most memory of the process in MiB\n\n"
+        + harness.table(["arithmetic", "program", "step", "", "of the peak", "memory"], rows)
     )
 
 

@@ -555,6 +555,10 @@ _EDITS = {
             "dnnl::algorithm::pooling_avg_include_padding",
             "dnnl::algorithm::pooling_avg_exclude_padding",
         ),
+        "pooling: positions of the maxima missing": (
+            "      layout_ = memory::desc();\n      Forward_cpu(bottom, top);",
+            "      layout_ = memory::desc();",
+        ),
         "pooling: pixels past the padding counted": (
             ": dnnl::algorithm::pooling_avg_exclude_padding",
             ": dnnl::algorithm::pooling_avg_include_padding",

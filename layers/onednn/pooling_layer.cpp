@@ -20,7 +20,7 @@ using dnnl::memory;
 class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
  public:
   explicit OnednnPoolingLayer(const LayerParameter& param)
-      : OnednnLayer(param) {}
+      : OnednnLayer(param), keeps_positions_(phase_ == TRAIN) {}
   static bool IsWanted(const LayerParameter& param) {
     return onednn::IsOn()
         && param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT;
@@ -69,6 +69,11 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
   void Backward_cpu(const vector<Blob<float>*>& top,
                     const vector<bool>& propagate_down,
                     const vector<Blob<float>*>& bottom) override {
+    if (!keeps_positions_) {  // of a net that encodes; seldom asked for
+      keeps_positions_ = true;
+      layout_ = memory::desc();
+      Forward_cpu(bottom, top);
+    }
     if (!uses_onednn()) {
       return PoolingLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
@@ -101,23 +106,27 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
     const memory::dims before = {pad_h_, pad_w_};
     const memory::dims behind = {over_h_, over_w_};
     forward_desc_ = onednn::Describe<onednn::PoolingForward>(
-        dnnl::prop_kind::forward_training, method, layout, output, stride,
+        keeps_positions_ ? dnnl::prop_kind::forward_training
+                         : dnnl::prop_kind::forward_inference,
+        method, layout, output, stride,
         kernel, gaps, before, behind);
-    backward_desc_ = onednn::DescribeBackward<onednn::PoolingBackward>(
-        forward_desc_, method, layout, forward_desc_.dst_desc(), stride, kernel,
-        gaps, before, behind);
-    if (onednn::IsReference(forward_desc_)
-        || onednn::IsReference(backward_desc_)) {
-      return false;
+    if (onednn::IsReference(forward_desc_)) { return false; }
+    if (keeps_positions_) {
+      backward_desc_ = onednn::DescribeBackward<onednn::PoolingBackward>(
+          forward_desc_, method, layout, forward_desc_.dst_desc(), stride,
+          kernel, gaps, before, behind);
+      if (onednn::IsReference(backward_desc_)) { return false; }
+      backward_ = onednn::PoolingBackward(backward_desc_);
     }
     forward_ = onednn::PoolingForward(forward_desc_);
-    backward_ = onednn::PoolingBackward(backward_desc_);
-    // Has the position of the maximum of each window.
     workspace_ = memory(forward_desc_.workspace_desc(), onednn::Engine());
     layout_ = layout;
     return true;
   }
 
+  // Whether the workspace has the position of the maximum of each window, which
+  // backward passes need.
+  bool keeps_positions_;
   int over_h_, over_w_;  // by how much windows extend past the image
   memory::desc layout_;  // that of the primitives
   onednn::PoolingForward::primitive_desc forward_desc_;

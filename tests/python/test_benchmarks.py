@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import json
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import onnx_export, specs
+from dnnh.nets import caffe_encoder, onnx_export, specs
 from dnnh.nets.caffe_encoder import CaffeEncoder
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 
@@ -26,8 +27,8 @@ def benchmark(name):
     return module
 
 
-collages, encoding, search, steps, torch_net = map(
-    benchmark, ("collages", "encoding", "search", "steps", "torch_net")
+collages, encoding, harness, search, steps, torch_net = map(
+    benchmark, ("collages", "encoding", "harness", "search", "steps", "torch_net")
 )
 
 
@@ -71,6 +72,27 @@ def test_programs_that_encode_give_the_same_codes(program, tmp_path, monkeypatch
     run = getattr(encoding, f"_{program}")("dnnh_plus", model)
     wanted = CaffeEncoder(deploy, weights).outputs(images)
     assert np.abs(run(images) - wanted).max() < 1e-5
+
+
+def test_multiplications_of_a_net():
+    text = """
+    layer { name: "images" type: "Input" top: "images" input_param { shape { dim: [7, 4, 6, 5] } } }
+    layer { name: "a" type: "Convolution" bottom: "images" top: "a"
+            convolution_param { num_output: 8 kernel_size: 3 group: 2 } }
+    layer { name: "b" type: "BatchNorm" bottom: "a" top: "b" }
+    layer { name: "c" type: "InnerProduct" bottom: "b" top: "c" inner_product_param { num_output: 6 } }
+    layer { name: "d" type: "DivideAndEncode" bottom: "c" top: "d"
+            divide_and_encode_param { num_output: 2 } }
+    """
+    net = caffe_encoder.build(caffe_encoder.parse(text))
+    assert harness.macs(net) == 8 * 2 * 9 * 4 * 3 + 6 * 8 * 4 * 3 + 6
+
+
+def test_the_peak_is_of_a_matrix_product(monkeypatch, capsys):
+    monkeypatch.setattr(harness.time, "perf_counter", iter(range(10)).__next__)
+    harness.child("float32")
+    assert json.loads(capsys.readouterr().out) == {"macs": 2048**3}
+    assert harness.share_of_peak(50, 2, 100) == "25%"
 
 
 def test_drawing_codes_does_not_count_as_building(monkeypatch):

@@ -92,8 +92,10 @@ TEST_F(OnednnLayersTest, Poolings) {
           "global_pooling: true"}) {
       for (int size : {6, 7, 8}) {
         for (int channels : {3, 16, 21}) {
-          Compare(Pooling(std::string(method) + options),
-                  {2, channels, size, size + 1});
+          for (Phase phase : {TRAIN, TEST}) {
+            Compare(Pooling(std::string(method) + options),
+                    {2, channels, size, size + 1}, phase);
+          }
         }
       }
     }

@@ -32,22 +32,22 @@ def source(tmp_path):
 
 @pytest.fixture
 def index(source, tmp_path):
-    """Of four images, and one between them that was skipped."""
+    """Of four images, and of two that were skipped, between them and behind them."""
     folder = tmp_path / "index"
     (folder / parquet.IMAGES).mkdir(parents=True)
     items = list(sources.items(source))
     assert [item.name for item in items] == NAMES
-    rows = [0, 1, 3, 4, 2]
+    rows = [0, 1, 3, 4, 2, 5]
     table = {
         "row": pyarrow.array(rows, pyarrow.int64()),
-        "name": [*NAMES, "broken.png"],
-        "labels": pyarrow.array([[], [], [], [], []], pyarrow.list_(pyarrow.string())),
-        "stamp": [*(item.stamp("time") for item in items), ""],
-        "skipped": pyarrow.array([None] * 4 + ["broken"], pyarrow.string()),
-        "word_0": pyarrow.array([5, 6, 7, 8, 0], pyarrow.int64()),
+        "name": [*NAMES, "broken.png", "empty.png"],
+        "labels": pyarrow.array([[]] * 6, pyarrow.list_(pyarrow.string())),
+        "stamp": [*(item.stamp("time") for item in items), "", ""],
+        "skipped": pyarrow.array([None] * 4 + ["broken", "empty"], pyarrow.string()),
+        "word_0": pyarrow.array([5, 6, 7, 8, 0, 0], pyarrow.int64()),
     }
     files.write_table(pyarrow.table(table), folder / parquet.IMAGES / "part-0.parquet")
-    about = parquet.About(12, "digits", "dnnh", "500", "", str(source), 4, 1, "time")
+    about = parquet.About(12, "digits", "dnnh", "500", "", str(source), 4, 2, "time")
     parquet.write_about(folder, about)
     return folder
 
@@ -176,7 +176,7 @@ def test_rows_of_new_images_are_behind_the_others(index, source, update, monkeyp
     monkeypatch.setattr(parquet_update, "_encode", encode)
     monkeypatch.setitem(globals(), "no_spark", Session)
     assert update() == "5 images; 1 new, 0 changed, 0 gone, 0 back"
-    assert files.read_table(index / "changes-1.parquet")["row"].to_pylist() == [5]
+    assert files.read_table(index / "changes-1.parquet")["row"].to_pylist() == [6]
     loaded = parquet.load(index)
     assert loaded.names([4]) == ["new.png"]
     assert loaded.codes[:, 0].tolist() == [5, 6, 7, 8, 9] and loaded.skipped == 1
