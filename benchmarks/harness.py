@@ -79,7 +79,7 @@ def in_child(script, words, settings, threads):
 
 
 def macs(net):
-    """Multiplications an image takes in a net of pycaffe's."""
+    """MACs per image of a net of pycaffe's."""
     count = 0
     for name, blobs in net.params.items():
         kind = net.layer_dict[name].type
@@ -91,17 +91,17 @@ def macs(net):
 
 
 def peak(precision, threads):
-    """Multiplications a second of matrix products, by NumPy's or (bfloat16) PyTorch's library."""
+    """MACs per second of matrix products, by NumPy's or (bfloat16) PyTorch's library."""
     return in_child(__file__, [precision], {}, threads)["macs"]
 
 
 def share_of_peak(count, seconds, most):
-    """As a cell of a table: how much of the peak so many multiplications in this time are."""
+    """As a cell of a table: how much of the peak so many MACs in this time are."""
     return f"{count / seconds / most:.0%}"
 
 
 def child(precision):
-    """Print the multiplications a second of a matrix product, the best of some."""
+    """Print the MACs per second of a matrix product, the best of some."""
     size = 2048
     if precision == "bfloat16":
         import torch
