@@ -273,6 +273,30 @@ def test_a_net_is_exported(tmp_path):
     assert output.stat().st_size == size  # the last one that was right
 
 
+def test_a_model_is_released(tmp_path):
+    net = caffe_encoder.build(prototxt.deploy_net(net_spec("digits", bits=12)))
+    snapshot, released = tmp_path / "net.caffemodel", tmp_path / "released.caffemodel.h5"
+    net.save(str(snapshot))
+    names = ("--dataset", "digits", "--bits", 12, "--model", snapshot, "--output")
+    said = run("release_model.py", *names, released)
+    count = len(splits.load_split(datasets.load("digits")).training)
+    assert re.search(rf"^\d+ of {12 * count:,} bits differ", said, re.MULTILINE)
+    assert f"SHA-256 {files.sha256(released)}" in said
+    assert f"evaluate.py --dataset digits --method dnnh --bits 12 --model {released}" in said
+    (weights,) = (
+        model_files.values_of(layer.blobs[0])
+        for layer in model_files.read(released).layer
+        if layer.name == "conv1"
+    )
+    assert np.array_equal(weights, net.params["conv1"][0].data.astype(np.float16).ravel())
+    assert "net.caffemodel" in run("release_model.py", *names, snapshot, status=1)
+    net.params["conv1"][0].data[...] = 1e5
+    net.save(str(snapshot))
+    before = released.read_bytes()
+    assert "beyond 65504" in run("release_model.py", *names, released, status=1)
+    assert released.read_bytes() == before
+
+
 VARIANTS = {  # of the digits' net
     "dnnh_fc": {"head": net_config.EncodingHead(fully_connected=True)},
     "dnnh_two_towers": {"towers": net_config.TWO_TOWERS},
