@@ -105,7 +105,7 @@ def race(net, model, contenders, arguments):
 
 
 def _text(net, turns, peaks, arguments):
-    macs = harness.macs(caffe_encoder.build(caffe_encoder.parse(_deploy_and_weights(net)[0])))
+    macs = sum(harness.macs(caffe_encoder.build(caffe_encoder.parse(_deploy_and_weights(net)[0]))))
     rates = {name: statistics.median(turn["rate"] for turn in of) for name, of in turns.items()}
     rows = []
     for name, rate in rates.items():
@@ -131,7 +131,7 @@ def _text(net, turns, peaks, arguments):
     ]
     return (
         f"`{net}`: {arguments.images:,} images in batches of {encoder.BATCH}, "
-        f"{arguments.threads} threads; {macs / 1e6:,.0f} million MACs an image; bits against {STOCK}\n\n"
+        f"{arguments.threads} threads; {macs / 1e6:,.0f} million MACs per image; bits against {STOCK}\n\n"
         + harness.table(columns, rows)
     )
 

@@ -1,5 +1,6 @@
 """What all benchmarks share: the machine's name, turns, and the files they write."""
 
+import importlib.util
 import json
 import math
 import os
@@ -79,25 +80,27 @@ def in_child(script, words, settings, threads):
 
 
 def macs(net):
-    """MACs per image of a net of pycaffe's."""
-    count = 0
+    """MACs per image of each layer of a net of pycaffe's that has some."""
+    counts = []
     for name, blobs in net.params.items():
         kind = net.layer_dict[name].type
         if kind in ("Convolution", "FusedConvolution"):
-            count += blobs[0].count * math.prod(net.blobs[net.top_names[name][0]].shape[2:])
+            counts.append(blobs[0].count * math.prod(net.blobs[net.top_names[name][0]].shape[2:]))
         elif kind in ("InnerProduct", "DivideAndEncode"):
-            count += blobs[0].count
-    return count
+            counts.append(blobs[0].count)
+    return counts
 
 
 def peak(precision, threads):
-    """MACs per second of matrix products, by NumPy's or (bfloat16) PyTorch's library."""
+    """MACs per second of matrix products, by NumPy's or (bfloat16) PyTorch's library; None without."""
+    if precision == "bfloat16" and not importlib.util.find_spec("torch"):
+        return None
     return in_child(__file__, [precision], {}, threads)["macs"]
 
 
 def share_of_peak(count, seconds, most):
     """As a cell of a table: how much of the peak so many MACs in this time are."""
-    return f"{count / seconds / most:.0%}"
+    return "" if most is None else f"{count / seconds / most:.0%}"
 
 
 def child(precision):
@@ -113,7 +116,7 @@ def child(precision):
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        a @ a
+        _ = a @ a
         times.append(time.perf_counter() - start)
     print(json.dumps({"macs": size**3 / min(times)}))
 

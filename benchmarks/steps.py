@@ -153,8 +153,9 @@ def _triplets(net, arguments):
 
 def _net_text(net, measured, peaks, arguments):
     images = 3 * _triplets(net, arguments)
-    # Backward takes a product for the weights and one for the images.
-    macs = 3 * images * harness.macs(CaffeNet(specs.net_spec(*NETS[net]), 1).net)
+    first, *others = harness.macs(CaffeNet(specs.net_spec(*NETS[net]), 1).net)
+    # Backward has a product for the weights and, but for the first layer, one for its images.
+    macs = images * (2 * first + 3 * sum(others))
     rows = []
     for precision, programs in measured.items():
         ours = programs[OURS]

@@ -129,7 +129,8 @@ def update_on_spark(arguments: argparse.Namespace) -> None:
     spec, model = runtimes.weights_of(about.net, arguments.model)
     master = arguments.master or spark_session.MASTER
     session = functools.partial(spark_session.session, master)
-    print(f"{path}: {parquet_update.update(session, path, spec, model.path, arguments.gpu)}")
+    summary = parquet_update.update(session, path, spec, model.path, arguments.gpu)
+    print(f"{path}: {summary}")
     if skipped := parquet.read_about(path).skipped_now:
         print(f"{skipped:,} skipped, which could not be read: {path}.skipped.txt")
 
@@ -147,7 +148,10 @@ def encode_on_spark(arguments: argparse.Namespace) -> None:
     model = weights.find_weights(spec, arguments.model)
     atomic_files.refuse_overwriting([arguments.output], [model.path, arguments.images])
     print(f"model: {model.description}")
-    with spark_session.session(arguments.master or spark_session.MASTER) as session:
+    with (
+        index_writer.claimed(arguments.output),
+        spark_session.session(arguments.master or spark_session.MASTER) as session,
+    ):
         counts = spark_encoding.encode(
             session,
             arguments.images,
@@ -261,9 +265,7 @@ def check_update_options(arguments: argparse.Namespace) -> None:
     for other in cli.given(arguments, others):
         raise UserError(f"{other} does not go with {option}: the index has it; leave it out")
     if arguments.engine == "spark" and not on_spark:
-        raise UserError(
-            f"--engine spark does not go with {option}, but of an index that Spark wrote"
-        )
+        raise UserError(f"--engine spark does not go with {option} here; leave it out")
 
 
 def check_places(arguments: argparse.Namespace) -> None:

@@ -194,6 +194,11 @@ def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset, Weig
             "the protocols 'paper' and '54k'; other queries may have been "
             "trained on. Name a model trained for them with --model"
         )
+    if arguments.all_lengths and len(spec.lengths) == 1:
+        raise UserError(
+            f"--all-lengths is for lengths that are trained together; those of {spec.method} are not: "
+            "name one with --bits"
+        )
     dataset = datasets.load(spec.dataset)
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     model = weights.find_weights(spec, arguments.model)

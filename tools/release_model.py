@@ -24,20 +24,23 @@ def main() -> None:
     arguments = parser.parse_args()
     cli.fill_in_defaults(arguments)
     spec = specs.net_spec(arguments.dataset, arguments.method, arguments.bits, arguments.schedule)
-    snapshot = weights.find_weights(spec, arguments.model).path
+    # Another training's weights must not be released as this one's.
+    snapshot = arguments.model or weights.last_snapshots(spec, 1)[0]
+    print(f"snapshot: {snapshot}")
     path = arguments.output or weights.release_path(spec)
     atomic_files.refuse_overwriting([path], [snapshot])
     dataset = datasets.load(spec.dataset)
     images = dataset.images[splits.load_split(dataset).training]
-    with atomic_files.write_atomically(path) as partial:
-        model_files.write_halved(partial, model_files.read(snapshot))
-        for tower in spec.config.towers:
-            deploy = prototxt.deploy_text(spec, tower)
-            whole = CaffeEncoder(deploy, snapshot).encode(images, snapshot.name)
-            halved = CaffeEncoder(deploy, partial).encode(images, path.name)
-            count = np.bitwise_count(whole ^ halved).sum()
-            of_tower = f" {tower.strip('_')}" if tower else ""
-            print(f"{count:,} of {spec.bits * len(images):,}{of_tower} bits differ")
+    deploys = {tower: prototxt.deploy_text(spec, tower) for tower in spec.config.towers}
+    whole = {tower: CaffeEncoder(deploy, snapshot) for tower, deploy in deploys.items()}
+    with atomic_files.write_hdf5_atomically(path) as file:
+        model_files.write_halved(file, model_files.read(snapshot))
+    for tower, deploy in deploys.items():
+        codes = whole[tower].encode(images, snapshot.name)
+        halved = CaffeEncoder(deploy, path).encode(images, path.name)
+        count = np.bitwise_count(codes ^ halved).sum()
+        of_tower = f" {tower.strip('_')}" if tower else ""
+        print(f"{count:,} of {spec.bits * len(images):,}{of_tower} bits differ")
     print(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {files.sha256(path)}")
     print("evaluate with:")
     print(f"  {weights.evaluate_command(spec, path)}")

@@ -69,10 +69,8 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
   void Backward_cpu(const vector<Blob<float>*>& top,
                     const vector<bool>& propagate_down,
                     const vector<Blob<float>*>& bottom) override {
-    if (!keeps_positions_) {  // of a net that encodes; seldom asked for
-      keeps_positions_ = true;
-      layout_ = memory::desc();
-      Forward_cpu(bottom, top);
+    if (!keeps_positions_ && uses_onednn()) {
+      FindPositions(bottom, top);
     }
     if (!uses_onednn()) {
       return PoolingLayer<float>::Backward_cpu(top, propagate_down, bottom);
@@ -90,6 +88,24 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
   }
 
  private:
+  // For a net in the phase TEST, whose Forward does not keep them. The top
+  // stays: a layer may have overwritten it in place.
+  void FindPositions(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) {
+    keeps_positions_ = true;
+    layout_ = memory::desc();
+    const memory source = onednn::Values(*bottom[0]);
+    if (Prepare([&] { return MakePrimitives(source.get_desc(), *top[0]); })) {
+      onednn::Run(forward_,
+                  {{DNNL_ARG_SRC, source},
+                   {DNNL_ARG_DST, onednn::Scratch(forward_desc_.dst_desc())},
+                   {DNNL_ARG_WORKSPACE, workspace_}});
+    } else {
+      Blob<float> unused(top[0]->shape());
+      PoolingLayer<float>::Forward_cpu(bottom, {&unused});
+    }
+  }
+
   // False if oneDNN has only reference code.
   bool MakePrimitives(const memory::desc& layout, const Blob<float>& top) {
     if (layout == layout_) { return true; }

@@ -52,7 +52,7 @@ HASH_BYTES = 64_000_000
 
 # --- HDF5, Parquet, pickles --------------------------------------------------------------
 
-HDF5_OBJECTS = 1_000  # groups and data sets of a file; ours have at most 12
+HDF5_OBJECTS = 1_000  # groups and data sets of a file; models have some 500
 # The text of a file is read in a process of its own first; of larger files, attributes alone.
 TEXT_FILE_BYTES = 16_000_000
 TEXT_SECONDS = 4  # of computing; 16 MB take 0.4

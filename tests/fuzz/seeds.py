@@ -28,7 +28,7 @@ from dnnh.data.dataset import Dataset, ImageFiles
 from dnnh.evaluation import codes, metrics, results
 from dnnh.nets import model_files, pretrained, pycaffe
 from dnnh.nets.net_info import NetInfo
-from dnnh.retrieval import feature_hash, image_groups, index_writer, parquet
+from dnnh.retrieval import feature_hash, image_groups, index_writer, parquet, parquet_update
 from dnnh.retrieval.engines import storage
 
 RNG = np.random.default_rng(0)
@@ -473,12 +473,14 @@ def parquet_indexes(folder: pathlib.Path) -> None:
             "row": rows,
             "name": [f"{row}.png" for row in rows],
             "labels": [["cat", "dog"][: row % 3] for row in rows],
+            "stamp": [f"{row} 7" for row in rows],
             "skipped": pyarrow.array(skipped, pyarrow.string()),
             "word_0": words[rows, 0],
         }
         arrow.write_table(pyarrow.table(columns), index / parquet.IMAGES / f"part-{part}.parquet")
     texts = NET.dataset, NET.method, NET.schedule, NET.weights
-    parquet.write_about(index, parquet.About(NET.bits, *texts, "photos", 11, 1))
+    parquet.write_about(index, parquet.About(NET.bits, *texts, "photos", 11, 1, "time"))
+    parquet_update.remove(index, ["3.png"])
 
 
 def engines(folder: pathlib.Path) -> None:

@@ -102,7 +102,12 @@ def item(source: files.StrPath, name: str, labels: tuple[str, ...]) -> Item:
     source = pathlib.Path(source)
     if (source / "data.mdb").is_file():
         where = f"{source}: image '{name}'"
-        return Item(name, labels, lambda: _pixels(datums.parse(_record(source, name)), name, where))
+        return Item(
+            name,
+            labels,
+            lambda: _pixels(datums.parse(_record(source, name)), name, where),
+            lambda kind: _record_stamp(_record(source, name), kind),
+        )
     root = source if source.is_dir() else source.parent
     return _file_item(root / name, name, labels)
 

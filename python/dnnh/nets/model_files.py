@@ -4,6 +4,7 @@ Caffe writes a NetParameter in protobuf's format, ``.caffemodel``, or the same w
 ``.caffemodel.h5``; it reads both. Released models are HDF5 with half precision, half the size.
 """
 
+import math
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -40,51 +41,63 @@ def read(path: pathlib.Path) -> Message:
     except (DecodeError, UserError) as error:
         raise UserError(f"{path} is not a .caffemodel file ({error})") from error
     with hdf5_files.read_hdf5(path, "is not a model file of Caffe", "take another one") as file:
-        for name, layer in file["data"].items():
-            add_layer(message, name, _blobs(name, layer))
+        blobs = {name: _blobs(name, layer) for name, layer in file["data"].items()}
+        declared = sum(blob.nbytes for of_layer in blobs.values() for blob in of_layer)
+        if declared > limits.may_expand_to(len(content)):
+            raise ValueError(f"it has {len(content):,} bytes and says that it has {declared:,}")
+        for name, of_layer in blobs.items():
+            add_layer(message, name, (blob[()] for blob in of_layer))
     return message
 
 
-def _blobs(name: str, layer: Any) -> list[NDArray]:
-    blobs = []
-    for i in range(len(layer)):
-        blob = layer[str(i)]
+def _blobs(name: str, layer: Any) -> list[Any]:
+    """The data sets of a layer, in order."""
+    blobs = [layer[str(i)] for i in range(len(layer))]
+    for i, blob in enumerate(blobs):
         if blob.dtype.kind != "f":
             raise ValueError(f"blob {i} of its layer {name!r:.60} has values of type {blob.dtype}")
-        blobs.append(blob[()])
     return blobs
 
 
-def write_halved(path: pathlib.Path, model: Message) -> None:
-    """Write a model as HDF5 with weights in half precision.
+def write_halved(file: h5py.File, model: Message) -> None:
+    """Write a model into an HDF5 file, with weights in half precision.
 
     Vectors stay as they are: biases, and the statistics of batch normalization, which may exceed
     what half precision can hold.
 
     Parameters
     ----------
-    path : path
+    file : h5py.File
     model : NetParameter
-        With finite weights, as :func:`load` requires them.
 
     Raises
     ------
     UserError
-        If half precision cannot hold a weight.
+        If the model is damaged, or half precision cannot hold a weight.
     """
     largest = float(np.finfo(np.float16).max)
-    with h5py.File(path, "w") as file:
-        for layer in model.layer:
-            for i, blob in enumerate(layer.blobs):
-                values = values_of(blob).astype(np.float32).reshape(tuple(blob.shape.dim))
-                if values.ndim > 1:
-                    if np.abs(values).max(initial=0) > largest:
-                        raise UserError(
-                            f"layer '{layer.name}' has a weight beyond {largest:.0f}, which half "
-                            "precision cannot hold; release the snapshot itself"
-                        )
-                    values = values.astype(np.float16)
-                file.create_dataset(f"data/{layer.name}/{i}", data=values, track_times=False)
+    for layer in model.layer:
+        for i, blob in enumerate(layer.blobs):
+            values, shape = values_of(blob).astype(np.float32), tuple(blob.shape.dim)
+            if "/" in layer.name or values.size != math.prod(shape):
+                raise UserError(
+                    f"the layer '{layer.name}' has {values.size} weights for the shape {shape}, or a "
+                    "'/' in its name; take another snapshot"
+                )
+            if not np.isfinite(values).all():
+                raise UserError(
+                    f"the layer '{layer.name}' has weights that are not finite; take an earlier "
+                    "snapshot"
+                )
+            if len(shape) > 1:
+                if np.abs(values).max(initial=0) > largest:
+                    raise UserError(
+                        f"the layer '{layer.name}' has a weight beyond {largest:.0f}, which half "
+                        "precision cannot hold; release the snapshot itself"
+                    )
+                values = values.astype(np.float16)
+            data = values.reshape(shape)
+            file.create_dataset(f"data/{layer.name}/{i}", data=data, track_times=False)
 
 
 def add_layer(model: Message, name: str, blobs: Iterable[NDArray]) -> None:

@@ -52,7 +52,7 @@ class ImageIndex:
     codes : uint8 array of shape (n, ceil(q / 8)), or None where they are in Spark
     names : function of a row, a slice or an array of rows, returns a list of str
     labels : likewise, returns a list of tuples of str
-    states : uint8 array of shape (n,), or None where the index is Parquet
+    states : uint8 array of shape (n,), or None where they are in Spark
         One of STATES for each row.
     stamps : function as ``names``, or None where there are none
     stamp_kind : str, or None

@@ -120,7 +120,7 @@ class SourceChanged(UserError):
 
 def folder_of(path: StrPath) -> pathlib.Path:
     """Where lies what an index is made from."""
-    path = pathlib.Path(path)
+    path = files.resolved(path)
     return path.with_name(f"{path.name}.partial")
 
 
@@ -465,6 +465,7 @@ class IndexWriter:
 
 def write_reasons(path: pathlib.Path, reasons: Iterable[str]) -> None:
     """Write why images were skipped beside their index, ``<name>.skipped.txt``; nothing if none."""
+    path = files.resolved(path)
     file = path.with_name(f"{path.name}.skipped.txt")
     with atomic_files.write_atomically(file) as partial, partial.open("w", encoding="utf-8") as out:
         out.writelines(f"{reason}\n" for reason in reasons)

@@ -47,8 +47,10 @@ class About:
         How many images in ``images/`` have codes, and how many do not.
     stamp_kind : str
         One of dnnh.data.sources.STAMPS; "" where there are no stamps.
+    updates : int
+        How many there have been.
     changes : str
-        The name of the file with what has changed; "" before the first update.
+        The name of the file with what has changed; "" where nothing has.
     changed : int
         How many rows it has.
     skipped_since : int
@@ -64,6 +66,7 @@ class About:
     encoded: int
     skipped: int
     stamp_kind: str = ""
+    updates: int = 0
     changes: str = ""
     changed: int = 0
     skipped_since: int = 0
@@ -75,7 +78,7 @@ class About:
     @property
     def skipped_now(self) -> int:
         """How many images of the source have no code."""
-        return self.skipped_since if self.changes else self.skipped
+        return self.skipped_since if self.updates else self.skipped
 
 
 def word_names(bits: int) -> list[str]:
@@ -213,7 +216,6 @@ def read(folder: StrPath) -> Images:
     """
     try:
         import pyarrow
-        from pyarrow import compute, dataset
     except ImportError as error:
         raise UserError(
             "Parquet needs PyArrow, which is not installed; install it with "
@@ -221,35 +223,44 @@ def read(folder: StrPath) -> Images:
         ) from error
     about, folder = read_about(folder), pathlib.Path(folder)
     try:
-        stored = dataset.dataset(str(folder / IMAGES), format="parquet")
-        _check_size(stored, about.encoded + about.skipped, about.bits)
-        has_code = compute.field("skipped").is_null()
-        table = _texts_and_words(stored, about, [], has_code)
-        if len(table) != about.encoded:
-            raise ValueError(f"it has {len(table):,} codes and should have {about.encoded:,}")
-        changed_states = np.zeros(0, np.uint8)
-        if about.changes:
-            stored = dataset.dataset(str(folder / about.changes), format="parquet")
-            _check_size(stored, about.changed, about.bits)
-            changed = _texts_and_words(stored, about, ["state"])
-            changed_states = changed["state"].to_numpy()
-            if changed_states.dtype != np.uint8 or not np.isin(changed_states, STATES).all():
-                raise ValueError(f"{about.changes} has other states than {list(STATES)}")
-            table = table.filter(~compute.field("row").isin(changed["row"].combine_chunks()))
-            table = pyarrow.concat_tables([table, changed.drop_columns(["state"])])
-        unchanged = len(table) - len(changed_states)
-        states = np.concatenate([np.full(unchanged, PRESENT, np.uint8), changed_states])
-        rows = table["row"].to_numpy()
-        order = np.argsort(rows)
-        table = table.take(order)
-        columns = word_names(about.bits)
-        code_words = np.column_stack([table[name].to_numpy() for name in columns])
-        if code_words.dtype != np.int64:
-            raise ValueError(f"its codes are {code_words.dtype}, not int64")
+        return _read(folder, about)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+        if read_about(folder) != about:  # updated meanwhile
+            return read(folder)
         raise UserError(
             f"{folder} is a damaged index of encoded images ({error}); make it again with {REMEDY}"
         ) from error
+
+
+def _read(folder: pathlib.Path, about: About) -> Images:
+    import pyarrow
+    from pyarrow import compute, dataset
+
+    stored = dataset.dataset(str(folder / IMAGES), format="parquet")
+    _check_size(stored, about.encoded + about.skipped, about.bits)
+    has_code = compute.field("skipped").is_null()
+    table = _texts_and_words(stored, about, [], has_code)
+    if len(table) != about.encoded:
+        raise ValueError(f"it has {len(table):,} codes and should have {about.encoded:,}")
+    changed_states = np.zeros(0, np.uint8)
+    if about.changes:
+        stored = dataset.dataset(str(folder / about.changes), format="parquet")
+        _check_size(stored, about.changed, about.bits)
+        changed = _texts_and_words(stored, about, ["state"])
+        changed_states = changed["state"].to_numpy()
+        if changed_states.dtype != np.uint8 or not np.isin(changed_states, STATES).all():
+            raise ValueError(f"{about.changes} has other states than {list(STATES)}")
+        table = table.filter(~compute.field("row").isin(changed["row"].combine_chunks()))
+        table = pyarrow.concat_tables([table, changed.drop_columns(["state"])])
+    unchanged = len(table) - len(changed_states)
+    states = np.concatenate([np.full(unchanged, PRESENT, np.uint8), changed_states])
+    rows = table["row"].to_numpy()
+    order = np.argsort(rows)
+    table = table.take(order)
+    columns = word_names(about.bits)
+    code_words = np.column_stack([table[name].to_numpy() for name in columns])
+    if code_words.dtype != np.int64:
+        raise ValueError(f"its codes are {code_words.dtype}, not int64")
     text_names = ["name", "labels", "stamp"] if about.stamp_kind else ["name", "labels"]
     return Images(
         about=about,
@@ -262,7 +273,7 @@ def read(folder: StrPath) -> Images:
 
 
 def _texts_and_words(stored: Any, about: About, more: list[str], where: Any = None) -> Any:
-    """The table of an index's files, with what is said of it checked; ValueError if it is not so."""
+    """The table of an index's files; ValueError where its columns have other types, or nulls."""
     import pyarrow
 
     text_names = ["name", "stamp"] if about.stamp_kind else ["name"]

@@ -1,8 +1,8 @@
 """Updates of an index in Parquet files: dnnh.retrieval.index_update for dnnh.retrieval.parquet.
 
 An update encodes on Spark what is new or has changed, and writes one file: the rows that differ from
-those of the first encoding, because of earlier updates, too. The next update deletes it, so that searches
-that are running can still read it.
+those of the first encoding, because of earlier updates, too. The file before it stays until the next
+update, for searches that are running.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import index_writer, parquet, spark_encoding
 from dnnh.retrieval.image_index import PRESENT
 from dnnh.retrieval.index_update import Update
-from dnnh.retrieval.parquet import Images
+from dnnh.retrieval.parquet import About, Images
 from dnnh.retrieval.spark_encoding import Job
 
 
@@ -68,7 +68,7 @@ def update(
     Returns
     -------
     str
-        What has become of the index.
+        A summary of the update.
 
     Raises
     ------
@@ -76,42 +76,64 @@ def update(
         If the index has no stamps, another process updates it, its source has no images, no image
         is left, or Spark fails.
     """
-    with index_writer.claimed(folder):
+    with _claimed(folder):
         images = parquet.read(folder)
         about = images.about
-        index = parquet.index_of(images)
-        changes = Update(index, folder)
+        changes = Update(parquet.index_of(images), folder)
         job = spark_encoding.job_of(spec, weights, about.source, about.stamp_kind, gpu)
+        if job.digest != about.weights:
+            raise UserError(f"{folder} was encoded with other weights than {weights}")
         encoded = _nothing_encoded(images)
         items = changes.to_encode(sources.items(about.source), about.stamp_kind)
         if (first := next(items, None)) is not None:
-            folder_to_fill = index_writer.folder_of(folder) / "encoded"
+            items = itertools.chain([first], items)
             with spark() as session:
-                items = itertools.chain([first], items)
-                encoded = _encode(session, job, items, folder_to_fill, len(images.rows))
-        index_writer.write_reasons(folder, encoded.reasons)
+                encoded = _encode(session, job, items, _work_folder(folder), len(images.rows))
         count = max(len(images.rows), encoded.positions.max(initial=-1) + 1)
         states = changes.merged(encoded.positions, count)
+        skipped = len(encoded.reasons)
         if not len(encoded.positions) and np.array_equal(states, images.states):
+            if skipped != about.skipped_now:
+                _write_about(folder, about, skipped_since=skipped)
+            index_writer.write_reasons(folder, encoded.reasons)
             return "nothing is new, changed or gone"
         if not (states == PRESENT).any():
             raise UserError(
                 f"no image of {folder} is left in {about.source}; if that is so, delete the index"
             )
         summary = changes.summary(encoded.positions, count)
-        _write_changes(folder, images, encoded, states, len(encoded.reasons))
+        _write_changes(folder, images, encoded, states, skipped)
+        index_writer.write_reasons(folder, encoded.reasons)
         return summary
 
 
 def remove(folder: pathlib.Path, names: Sequence[str]) -> int:
     """Mark images of an index as removed: see :func:`dnnh.retrieval.index_writer.remove`."""
-    with index_writer.claimed(folder):
+    with _claimed(folder):
         images = parquet.read(folder)
         changes = Update(parquet.index_of(images), folder)
         left = changes.remove(names)
         skipped = images.about.skipped_now
         _write_changes(folder, images, _nothing_encoded(images), changes.states, skipped)
         return left
+
+
+@contextlib.contextmanager
+def _claimed(folder: pathlib.Path) -> Iterator[None]:
+    with index_writer.claimed(folder):
+        _clear(folder)  # of what a killed update has left
+        try:
+            yield
+        finally:
+            _clear(folder)
+
+
+def _clear(folder: pathlib.Path) -> None:
+    shutil.rmtree(_work_folder(folder), ignore_errors=True)
+
+
+def _work_folder(folder: pathlib.Path) -> pathlib.Path:
+    return index_writer.folder_of(folder) / "encoded"
 
 
 def _nothing_encoded(images: Images) -> Encoded:
@@ -121,7 +143,7 @@ def _nothing_encoded(images: Images) -> Encoded:
 def _encode(
     spark: Any, job: Job, items: Iterator[Item], folder: pathlib.Path, count: int
 ) -> Encoded:
-    """Encode images, in a folder that is removed then; ``count`` is how many the index has."""
+    """Encode images, by files in a folder; ``count`` is how many images the index has."""
     from pyarrow import dataset
 
     positions: list[int | None] = []  # of the index, of all images
@@ -131,13 +153,9 @@ def _encode(
             positions.append(item.row)
             yield item
 
-    shutil.rmtree(folder, ignore_errors=True)  # of an update that was interrupted
     folder.mkdir()
-    try:
-        spark_encoding.encode_items(spark, job, noted(), folder, folder)
-        table = dataset.dataset(str(folder / parquet.IMAGES), format="parquet").to_table()
-    finally:
-        shutil.rmtree(folder)
+    spark_encoding.encode_items(spark, job, noted(), folder, folder)
+    table = dataset.dataset(str(folder / parquet.IMAGES), format="parquet").to_table()
     table = table.sort_by("row")
     reasons = table["skipped"].to_pylist()
     rows = [row for row, reason in enumerate(reasons) if reason is None]
@@ -163,7 +181,7 @@ def _write_changes(
     states: NDArray[np.uint8],
     skipped: int,
 ) -> None:
-    """Write the rows that differ from those of the first encoding, and what is said of them."""
+    """Write the rows that differ from those of the first encoding, and about.json."""
     import pyarrow
     from pyarrow import parquet as parquet_files
 
@@ -194,18 +212,16 @@ def _write_changes(
         *zip(parquet.word_names(about.bits), code_words.T),
     ):
         table = table.append_column(name, pyarrow.array(np.ascontiguousarray(values)))
-    number = _number(about.changes) + 1
-    name = f"changes-{number}.parquet"
+    name = f"changes-{about.updates + 1}.parquet"
     with atomic_files.write_atomically(folder / name) as partial:
         parquet_files.write_table(table, partial)
-    parquet.write_about(
-        folder,
-        dataclasses.replace(about, changes=name, changed=len(table), skipped_since=skipped),
-    )
+    _write_about(folder, about, changes=name, changed=len(table), skipped_since=skipped)
     for path in folder.glob("changes-*.parquet"):
-        if _number(path.name) < number - 1:
+        if path.name not in (name, about.changes):
             path.unlink()
 
 
-def _number(changes: str) -> int:
-    return int(changes.removeprefix("changes-").removesuffix(".parquet") or 0)
+def _write_about(folder: pathlib.Path, about: About, **changed: Any) -> None:
+    if parquet.read_about(folder) != about:
+        raise UserError(f"{folder} was replaced during its update; run the same command again")
+    parquet.write_about(folder, dataclasses.replace(about, updates=about.updates + 1, **changed))

@@ -106,6 +106,16 @@ TEST_F(OnednnLayersTest, Poolings) {
   }
 }
 
+// A layer behind changes their top in place.
+TEST_F(OnednnLayersTest, PoolingsOfNetsThatEncode) {
+  for (const char* method : {"pool: MAX ", "pool: AVE "}) {
+    Compare(Pooling(std::string(method) + "kernel_size: 2 stride: 2")
+                + "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y'"
+                  " scale_param { filler { type: 'gaussian' } } }",
+            {2, 16, 6, 6}, TEST);
+  }
+}
+
 TEST_F(OnednnLayersTest, ReLUs) {
   for (const char* options : {"", "relu_param { negative_slope: 0.1 }",
                               "relu_param { negative_slope: -0.5 }"}) {

@@ -132,6 +132,8 @@ def test_keys_that_are_no_text(tmp_path, key):
     again = sources.item(tmp_path / "lmdb", item.name, ("3",))
     assert (again.name, again.labels) == (item.name, item.labels) == ("0x" + key.hex(), ("3",))
     assert np.array_equal(again.read(), item.read())
+    for kind in sources.STAMPS:
+        assert again.stamp(kind) == item.stamp(kind) != ""
     for name in ("", "0xzz"):
         with pytest.raises(UserError, match=f"lmdb has no image '{name}'"):
             sources.item(tmp_path / "lmdb", name, ()).read()

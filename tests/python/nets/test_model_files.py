@@ -26,9 +26,8 @@ def halved(net, tmp_path):
             if len(blob.shape) == 1:
                 blob.data[...] = 1e6 + np.arange(blob.count)
     net.save(str(tmp_path / "net.caffemodel"))
-    model_files.write_halved(
-        tmp_path / "net.caffemodel.h5", model_files.read(tmp_path / "net.caffemodel")
-    )
+    with h5py.File(tmp_path / "net.caffemodel.h5", "w") as file:
+        model_files.write_halved(file, model_files.read(tmp_path / "net.caffemodel"))
     return tmp_path / "net.caffemodel.h5"
 
 
@@ -73,12 +72,44 @@ def test_caffes_own_hdf5(net, tmp_path):
     assert_weights(net, wanted, exactly=True)
 
 
-def test_weights_beyond_half_precision(net, tmp_path):
-    net.params["conv1"][0].data.flat[3] = -65_520  # rounds to infinity
+def huge(blob):
+    blob.data[3] = -65_520  # rounds to infinity
+
+
+def diverged(blob):
+    blob.data[3] = np.nan
+
+
+def cut(blob):
+    del blob.data[3:]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (huge, "'conv1' has a weight beyond 65504.*release the snapshot"),
+        (diverged, "'conv1' has weights that are not finite"),
+        (cut, "'conv1' has 3 weights for the shape .*take another snapshot"),
+    ],
+)
+def test_models_that_are_not_halved(net, tmp_path, spoil, problem):
     net.save(str(tmp_path / "net.caffemodel"))
     model = model_files.read(tmp_path / "net.caffemodel")
-    with pytest.raises(UserError, match="'conv1' has a weight beyond 65504.*release the snapshot"):
-        model_files.write_halved(tmp_path / "net.caffemodel.h5", model)
+    spoil(next(layer for layer in model.layer if layer.name == "conv1").blobs[0])
+    with (
+        h5py.File(tmp_path / "net.caffemodel.h5", "w") as file,
+        pytest.raises(UserError, match=problem),
+    ):
+        model_files.write_halved(file, model)
+
+
+def test_more_weights_than_the_file_can_hold(tmp_path):
+    path = tmp_path / "net.caffemodel.h5"
+    with h5py.File(path, "w") as file:
+        for i in range(20):  # without values
+            file.create_dataset(f"data/conv{i}/0", (10_000_000,), np.float32)
+    with pytest.raises(UserError, match=r"bytes and says that it has 800,000,000"):
+        model_files.read(path)
 
 
 def spoil_values(file):

@@ -4,6 +4,7 @@ What Spark encodes is in engines/test_spark.py.
 """
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ def index(source, tmp_path):
         "word_0": pyarrow.array([5, 6, 7, 8, 0, 0], pyarrow.int64()),
     }
     files.write_table(pyarrow.table(table), folder / parquet.IMAGES / "part-0.parquet")
-    about = parquet.About(12, "digits", "dnnh", "500", "", str(source), 4, 2, "time")
+    weights = hashlib.sha256(b"").hexdigest()
+    about = parquet.About(12, "digits", "dnnh", "500", weights, str(source), 4, 2, "time")
     parquet.write_about(folder, about)
     return folder
 
@@ -71,8 +73,9 @@ def states(index):
 
 
 def test_images_that_are_gone_or_removed(index, source, update):
-    assert update() == "nothing is new, changed or gone"
+    assert update() == "nothing is new, changed or gone"  # what could not be read is gone
     assert states(index) == [PRESENT] * 4 and not list(index.glob("changes*"))
+    assert parquet.load(index).skipped == 0 and parquet.read_about(index).updates == 1
     (source / "b.png").rename(source.parent / "b.png")
     assert update() == "3 images; 0 new, 0 changed, 1 gone, 0 back"
     assert states(index) == [PRESENT, GONE, PRESENT, PRESENT]
@@ -81,11 +84,11 @@ def test_images_that_are_gone_or_removed(index, source, update):
     (source.parent / "b.png").rename(source / "b.png")
     assert update() == "3 images; 0 new, 0 changed, 0 gone, 1 back"
     assert states(index) == [PRESENT, PRESENT, REMOVED, PRESENT]
-    assert files.read_table(index / "changes-3.parquet")["row"].to_pylist() == [1, 3]
+    assert files.read_table(index / "changes-4.parquet")["row"].to_pylist() == [1, 3]
     assert sorted(path.name for path in index.iterdir()) == [
         parquet.ABOUT,
-        "changes-2.parquet",  # a search that is running may read it
-        "changes-3.parquet",
+        "changes-3.parquet",  # a search that is running may read it
+        "changes-4.parquet",
         parquet.IMAGES,
     ]
     assert not index.with_name("index.partial").exists()
@@ -105,6 +108,35 @@ def test_what_cannot_be(index, source, update):
     parquet.write_about(index, about)
     with pytest.raises(UserError, match="an older version wrote it"):
         update()
+
+
+def test_an_index_that_is_replaced_meanwhile(index, source, update, monkeypatch):
+    (source / "b.png").unlink()
+    listed = sources.items
+
+    def replacing(source):
+        about = dataclasses.replace(parquet.read_about(index), weights="others")
+        parquet.write_about(index, about)
+        return listed(source)
+
+    monkeypatch.setattr(sources, "items", replacing)
+    with pytest.raises(UserError, match="was replaced during its update; run the same command"):
+        update()
+    assert parquet.read_about(index).weights == "others" and states(index) == [PRESENT] * 4
+
+
+def test_other_weights(index, update, tmp_path):
+    (tmp_path / "net.caffemodel").write_bytes(b"others")
+    with pytest.raises(UserError, match="was encoded with other weights than .*net.caffemodel"):
+        update()
+
+
+def test_what_a_killed_update_left_is_removed(index):
+    left = index.with_name("index.partial")
+    (left / "encoded/images").mkdir(parents=True)
+    (left / "claim").touch()
+    parquet_update.remove(index, ["c.png"])
+    assert not left.exists()
 
 
 def test_an_update_that_fails_leaves_the_index_as_it_is(index, source, update, monkeypatch):
@@ -182,3 +214,4 @@ def test_rows_of_new_images_are_behind_the_others(index, source, update, monkeyp
     assert loaded.codes[:, 0].tolist() == [5, 6, 7, 8, 9] and loaded.skipped == 1
     assert index.with_name("index.skipped.txt").read_text() == "why\n"
     assert update() == "nothing is new, changed or gone"
+    assert parquet.load(index).skipped == 0 and not index.with_name("index.skipped.txt").exists()

@@ -157,7 +157,13 @@ def load(spark: Any, folder: StrPath) -> tuple[ImageIndex, SparkEngine]:
             f"make it again with {parquet.REMEDY}"
         )
     if about.changes:
-        changed = spark.read.parquet(spark_session.url(pathlib.Path(folder, about.changes)))
+        # Kept: later updates delete the file.
+        changed = spark.read.parquet(spark_session.url(pathlib.Path(folder, about.changes))).cache()
+        if changed.count() != about.changed:
+            raise UserError(
+                f"{folder} has {changed.count():,} changed rows and should have {about.changed:,}; "
+                f"make it again with {parquet.REMEDY}"
+            )
         present = changed.where(f"state = {PRESENT}").select(columns)
         changed_rows = functions.broadcast(changed.select("row"))
         table = table.join(changed_rows, "row", "left_anti").unionByName(present)

