@@ -69,9 +69,7 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
   void Backward_cpu(const vector<Blob<float>*>& top,
                     const vector<bool>& propagate_down,
                     const vector<Blob<float>*>& bottom) override {
-    if (!keeps_positions_ && uses_onednn()) {
-      FindPositions(bottom, top);
-    }
+    if (!keeps_positions_ && uses_onednn()) { FindPositions(bottom, top); }
     if (!uses_onednn()) {
       return PoolingLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
@@ -124,8 +122,7 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
     forward_desc_ = onednn::Describe<onednn::PoolingForward>(
         keeps_positions_ ? dnnl::prop_kind::forward_training
                          : dnnl::prop_kind::forward_inference,
-        method, layout, output, stride,
-        kernel, gaps, before, behind);
+        method, layout, output, stride, kernel, gaps, before, behind);
     if (onednn::IsReference(forward_desc_)) { return false; }
     if (keeps_positions_) {
       backward_desc_ = onednn::DescribeBackward<onednn::PoolingBackward>(
