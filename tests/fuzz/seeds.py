@@ -552,7 +552,8 @@ def models(folder: pathlib.Path) -> None:
     _write_weights(folder / "binary", DEPLOY)
     _write_weights(folder / "hdf5", DEPLOY)
     model = folder / "hdf5/net.caffemodel"
-    model_files.write_halved(model.with_name("net.caffemodel.h5"), model_files.read(model))
+    with h5py.File(model.with_name("net.caffemodel.h5"), "w") as file:
+        model_files.write_halved(file, model_files.read(model))
     model.unlink()
 
 
