@@ -78,7 +78,7 @@ def write_halved(file: h5py.File, model: Message) -> None:
     largest = float(np.finfo(np.float16).max)
     for layer in model.layer:
         for i, blob in enumerate(layer.blobs):
-            values, shape = values_of(blob).astype(np.float32), tuple(blob.shape.dim)
+            values, shape = _float32(blob), tuple(blob.shape.dim)
             if "/" in layer.name or values.size != math.prod(shape):
                 raise UserError(
                     f"the layer '{layer.name}' has {values.size} weights for the shape {shape}, or a "
@@ -131,7 +131,7 @@ def load(net: Any, model: Message, weights: pathlib.Path) -> None:
                 "or --model"
             )
         for blob, stored_blob in zip(blobs, stored[0]):
-            values = values_of(stored_blob).astype(np.float32)
+            values = _float32(stored_blob)
             if values.size != blob.data.size:
                 raise UserError(
                     f"{weights} is damaged: layer '{name}' has {values.size} weights for the "
@@ -149,3 +149,8 @@ def load(net: Any, model: Message, weights: pathlib.Path) -> None:
 def values_of(blob: Message) -> NDArray[np.float64]:
     """The values of a BlobProto, a vector."""
     return np.array(blob.double_data or blob.data, np.float64)
+
+
+def _float32(blob: Message) -> NDArray[np.float32]:
+    with np.errstate(all="ignore"):  # values that are too large become infinite
+        return values_of(blob).astype(np.float32)
