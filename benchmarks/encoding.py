@@ -73,20 +73,19 @@ def main():
         if (precision == FLOAT32 or "bfloat16" in harness.machine())
         and (program == "caffe" or importlib.util.find_spec(program))
     }
-    measured, peaks = {}, {}
+    measured, texts = {}, []
     for net in nets:
         with tempfile.TemporaryDirectory() as folder:
             model = pathlib.Path(folder) / f"{net}.onnx"
             model.write_bytes(onnx_export.export(*_deploy_and_weights(net), {}))
             measured[net] = race(net, model, contenders, arguments)
         precisions = {CONTENDERS[name][1] for name in contenders}
-        peaks[net] = {each: harness.peak(each, arguments.threads) for each in precisions}
+        peaks = {each: harness.peak(each, arguments.threads) for each in precisions}
+        texts.append(_text(net, measured[net], peaks, arguments))
         # After each net: a later one may fail.
         harness.publish(
             arguments.name,
-            "\n\n".join(
-                _text(net, turns, peaks[net], arguments) for net, turns in measured.items()
-            ),
+            "\n\n".join(texts),
             {
                 net: {name: [turn["rate"] for turn in of] for name, of in turns.items()}
                 for net, turns in measured.items()

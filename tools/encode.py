@@ -117,8 +117,7 @@ def update_index(arguments: argparse.Namespace) -> None:
         else:
             print(f"{path}: nothing is new, changed or gone")
             writer.discard()
-        if skipped:
-            print(f"{skipped:,} skipped, which could not be read: {path}.skipped.txt")
+        print_skipped(path, skipped)
 
 
 def update_on_spark(arguments: argparse.Namespace) -> None:
@@ -127,12 +126,20 @@ def update_on_spark(arguments: argparse.Namespace) -> None:
     about = parquet.read_about(path)
     check_source(arguments, about.source)
     spec, model = runtimes.weights_of(about.net, arguments.model)
-    master = arguments.master or spark_session.MASTER
-    session = functools.partial(spark_session.session, master)
+    session = functools.partial(open_spark, arguments)
     summary = parquet_update.update(session, path, spec, model.path, arguments.gpu)
     print(f"{path}: {summary}")
-    if skipped := parquet.read_about(path).skipped_now:
-        print(f"{skipped:,} skipped, which could not be read: {path}.skipped.txt")
+    print_skipped(path, parquet.read_about(path).skipped_now)
+
+
+def open_spark(arguments: argparse.Namespace) -> contextlib.AbstractContextManager:
+    return spark_session.session(arguments.master or spark_session.MASTER)
+
+
+def print_skipped(path: pathlib.Path, count: int) -> None:
+    """Print how many images an update skipped, and where the reasons are."""
+    if count:
+        print(f"{count:,} skipped, which could not be read: {path}.skipped.txt")
 
 
 def check_source(arguments: argparse.Namespace, source: str) -> None:
@@ -150,7 +157,7 @@ def encode_on_spark(arguments: argparse.Namespace) -> None:
     print(f"model: {model.description}")
     with (
         index_writer.claimed(arguments.output),
-        spark_session.session(arguments.master or spark_session.MASTER) as session,
+        open_spark(arguments) as session,
     ):
         counts = spark_encoding.encode(
             session,

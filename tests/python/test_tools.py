@@ -82,6 +82,11 @@ def test_help_has_examples(tool):
         ("evaluate.py", ("--codes", "README.md", "--bits", 12), "--bits is for encoding"),
         (
             "evaluate.py",
+            ("--dataset", "digits", "--all-lengths"),
+            "lengths that are trained together",
+        ),
+        (
+            "evaluate.py",
             ("--codes", "README.md", "--json", "tests/../README.md"),
             "README.md would be written over what is read",
         ),

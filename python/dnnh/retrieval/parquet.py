@@ -76,6 +76,11 @@ class About:
         return NetInfo(self.bits, self.dataset, self.method, self.schedule, self.weights)
 
     @property
+    def texts(self) -> list[str]:
+        """The columns that are texts, or lists of them."""
+        return ["name", "labels", "stamp"] if self.stamp_kind else ["name", "labels"]
+
+    @property
     def skipped_now(self) -> int:
         """How many images of the source have no code."""
         return self.skipped_since if self.updates else self.skipped
@@ -261,14 +266,13 @@ def _read(folder: pathlib.Path, about: About) -> Images:
     code_words = np.column_stack([table[name].to_numpy() for name in columns])
     if code_words.dtype != np.int64:
         raise ValueError(f"its codes are {code_words.dtype}, not int64")
-    text_names = ["name", "labels", "stamp"] if about.stamp_kind else ["name", "labels"]
     return Images(
         about=about,
         rows=rows[order],
         codes=packed(code_words, about.bits),
         states=states[order],
         changed=order >= unchanged,
-        texts=table.select(text_names).combine_chunks(),
+        texts=table.select(about.texts).combine_chunks(),
     )
 
 
@@ -276,21 +280,18 @@ def _texts_and_words(stored: Any, about: About, more: list[str], where: Any = No
     """The table of an index's files; ValueError where its columns have other types, or nulls."""
     import pyarrow
 
-    text_names = ["name", "stamp"] if about.stamp_kind else ["name"]
-    columns = ["row", "labels", *text_names, *word_names(about.bits), *more]
+    columns = ["row", *about.texts, *word_names(about.bits), *more]
     scanner = stored.scanner(columns=columns, filter=where, batch_size=ROWS_AT_ONCE)
     table = _read_bounded(scanner, limits.may_expand_to(_bytes_of(stored)))
-    types = {name: str(table.schema.field(name).type) for name in (*text_names, "labels")}
-    if {types[name] for name in text_names} != {"string"} or types["labels"] not in (
-        "list<element: string>",
-        "list<item: string>",
-    ):
+    types = {name: str(table.schema.field(name).type) for name in about.texts}
+    lists = "list<element: string>", "list<item: string>"
+    if any(kind not in (lists if name == "labels" else ["string"]) for name, kind in types.items()):
         raise ValueError("its texts are " + ", ".join(map(" ".join, types.items())))
     if str(table.schema.field("row").type) != "int64" or table["row"].null_count:
         raise ValueError("its rows are not all int64")
     # The texts of all images may have more than 2 GiB.
     large = pyarrow.large_string()
-    for name in (*text_names, "labels"):
+    for name in about.texts:
         column = table[name].cast(pyarrow.large_list(large) if name == "labels" else large)
         for chunk in column.chunks:
             chunk.validate(full=True)  # UTF-8, and within the file
