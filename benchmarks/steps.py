@@ -12,6 +12,8 @@ bfloat16, both run in that as well. The second table has the layers of our nets,
 """
 
 import argparse
+import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -24,7 +26,7 @@ from tqdm import tqdm
 
 from dnnh import errors
 from dnnh.errors import UserError
-from dnnh.nets import net_config, prototxt, pycaffe, specs
+from dnnh.nets import configs, net_config, prototxt, pycaffe, specs
 from dnnh.nets.towers import layer
 
 import harness
@@ -32,9 +34,32 @@ import harness
 NETS = {
     "dnnh_minimal": ("cifar10", "dnnh_minimal"),
     "dnnh": ("cifar10", "dnnh"),
+    "dnnh_plus": ("cifar10", "dnnh_plus"),
     "dnnh_lai": ("cifar10", "dnnh_lai"),
     "nuswide": ("nuswide", "dnnh"),
 }
+
+
+class OfOneLength(specs.NetSpec):
+    """A net of several lengths with one of them and triplets like the others, so that all programs
+    compute the same loss."""
+
+    @functools.cached_property
+    def config(self):
+        return dataclasses.replace(
+            configs.net_config(self.dataset, self.method),
+            batch=net_config.Triplets(64),
+            loss=net_config.TripletLoss(),
+            joint_lengths=(),
+        )
+
+
+def spec_of(net):
+    """The NetSpec of one of NETS."""
+    spec = specs.net_spec(*NETS[net])
+    return OfOneLength(**dataclasses.asdict(spec)) if spec.config.joint_lengths else spec
+
+
 TRIPLETS = {"nuswide": 16}  # in a step; 64 in the others
 
 STOCK, OURS = "Caffe's own layers", "ours"
@@ -153,7 +178,7 @@ def _triplets(net, arguments):
 
 def _net_text(net, measured, peaks, arguments):
     images = 3 * _triplets(net, arguments)
-    first, *others = harness.macs(CaffeNet(specs.net_spec(*NETS[net]), 1).net)
+    first, *others = harness.macs(CaffeNet(spec_of(net), 1).net)
     # Backward has a product for the weights and, but for the first layer, one for its images.
     macs = images * (2 * first + 3 * sum(others))
     rows = []
@@ -206,7 +231,7 @@ def child(program, net, triplets, steps):
     """Print the times of some steps, after two of each that do not count."""
     import resource
 
-    spec = specs.net_spec(*NETS[net])
+    spec = spec_of(net)
     if program == "caffe":
         runner = CaffeNet(spec, int(triplets))
     else:

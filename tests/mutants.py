@@ -30,6 +30,7 @@ INCLUDED_BY = {
     "iteration_count.hpp": "piecewise_threshold_layer",
     "onednn/convolution.hpp": "onednn/convolution_layer",
     "onednn/elementwise_layer.hpp": "onednn/relu_layer",
+    "onednn/winograd_tiles.hpp": "onednn/winograd_convolution",
 }
 
 # source: {name of the mutant: (original text, replacement)}
@@ -486,13 +487,34 @@ _EDITS = {
             "shape.dilations = {0, 0};",
         ),
     },
-    "onednn/fused_convolution_layer.cpp": {
+    "onednn/direct_convolution.cpp": {
         "fused: no ReLU": ("eltwise_relu, 0, 0,", "eltwise_relu, 1, 0,"),
         "fused: clipped at 0 only": (
-            "eltwise_clip, clip.min(), clip.max()",
-            "eltwise_clip, 0, clip.max()",
+            "eltwise_clip, clip->min(), clip->max()",
+            "eltwise_clip, 0, clip->max()",
         ),
-        "fused: no bias": ("    if (bias_term_) {\n", "    if (!bias_term_) {\n"),
+        "convolution: no bias": ("if (bias) { arguments", "if (false) { arguments"),
+    },
+    "onednn/winograd_convolution.cpp": {
+        "winograd: tiles shifted": (
+            "row % of.rows * of.step - of.pad",
+            "row % of.rows * of.step",
+        ),
+        "winograd: values beyond the images": ("if (is_inside) {", "if (left + x >= 0) {"),
+        "winograd: no bias": ("if (bias) { Load", "if (false) { Load"),
+        "winograd: no upper bound": ("value > max ? Vector{} + max : value", "value"),
+        "winograd: weights not rotated": ("is_rotated ? kTaps - 1 - tap : tap", "tap"),
+        "winograd: narrow panels as wide": ("b_inner ? b_inner : kLanes,", "kPanel<kLanes>,"),
+        "winograd: gradient of the last tiles": ("      if (adds) {", "      if (false) {"),
+        "winograd: gradient of the first thread": ("i < parts; ++i", "i < 1; ++i"),
+        "winograd: gradient of the biases": ("36 * at_ones[", "at_ones["),
+        "winograd: direct for all": (
+            "shape.strides != one",
+            "shape.strides == one",
+        ),
+    },
+    "onednn/winograd_tiles.hpp": {
+        "winograd: bfloat16 cut off": ("whole + 0x7fff + (whole >> 16 & 1)", "whole"),
     },
     "fused_convolution_layer.cpp": {
         "fused: never clipped": (
@@ -749,11 +771,12 @@ TESTS = {
     "onednn/split_layer": "Onednn*",
     "onednn/batch_norm_layer": "Onednn*",
     "onednn/convolution_layer": "Onednn*",
+    "onednn/direct_convolution": "Onednn*",
     "onednn/dropout_layer": "Onednn*",
-    "onednn/fused_convolution_layer": "Onednn*",
     "onednn/pooling_layer": "Onednn*",
     "onednn/relu_layer": "Onednn*",
     "onednn/scale_layer": "Onednn*",
+    "onednn/winograd_convolution": "Onednn*",
 }
 
 # Layers whose mutants may be detected by a timeout: their threads wait for each other.

@@ -1,6 +1,7 @@
 #ifndef DNNH_LAYERS_ONEDNN_CONVOLUTION_HPP_
 #define DNNH_LAYERS_ONEDNN_CONVOLUTION_HPP_
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,14 +10,59 @@
 namespace caffe {
 namespace onednn {
 
-/// In the phase TEST, too: for inference oneDNN would choose layouts with the
-/// channels last, which are slower here (docs/performance.md).
-constexpr auto kForward = dnnl::prop_kind::forward_training;
-
-/// What describes a convolution to oneDNN.
+/// What is convolved, and how. Weights have the groups as their first axis if
+/// there are several.
 struct ConvolutionShape {
   memory::dims source, weights, output, strides, dilations, pads;
 };
+
+/**
+ * @brief The passes of a convolution of one shape.
+ *
+ * Weights are plain, in Caffe's order; so are biases and the gradients of both,
+ * which are added to those of the blobs.
+ */
+class Convolution {
+ public:
+  virtual ~Convolution() {}
+
+  /// The weights as Forward takes them.
+  /// @param kept where to keep them; if null, they are in Scratch
+  virtual memory Prepare(const float* weights, memory* kept) = 0;
+
+  /// @param bias null without
+  virtual void Forward(SyncedMemory* source, const memory& prepared,
+                       const float* bias, SyncedMemory* output) = 0;
+
+  virtual void BackwardData(SyncedMemory* output_diff, const float* weights,
+                            SyncedMemory* source_diff) = 0;
+
+  /// @param weights, bias whose gradients are wanted; each may be null
+  virtual void BackwardWeights(SyncedMemory* source, SyncedMemory* output_diff,
+                               Blob<float>* weights, Blob<float>* bias) = 0;
+};
+
+/// What a Convolution depends on besides its shape.
+struct ConvolutionOptions {
+  memory::data_type type;  // of all values but weights and biases
+  bool has_bias;
+  bool is_trained;  // Backward must be fast, too
+  bool has_backward;
+  const ClipParameter* clip;  // of the outputs; null without
+};
+
+/**
+ * @brief A convolution by oneDNN's primitives.
+ *
+ * @return null if oneDNN has only reference code for it
+ * @throws dnnl::error if it has none
+ */
+std::unique_ptr<Convolution> MakeDirectConvolution(
+    const ConvolutionShape& shape, const ConvolutionOptions& options);
+
+/// A convolution by Winograd's algorithm; null where that is not faster.
+std::unique_ptr<Convolution> MakeWinogradConvolution(
+    const ConvolutionShape& shape, const ConvolutionOptions& options);
 
 /**
  * @brief What the convolutions of this folder share.
@@ -30,10 +76,15 @@ class ConvolutionOfImages : public OnednnLayer<Stock> {
       : OnednnLayer<Stock>(param), arithmetic_(Arithmetic()) {}
 
  protected:
-  /// Makes the primitives that compute in a type by an algorithm. False if
-  /// oneDNN has only reference code.
-  virtual bool MakePrimitives(dnnl::algorithm algorithm, memory::data_type type,
-                              const ConvolutionShape& shape) = 0;
+  virtual ConvolutionOptions Options() = 0;
+
+  const memory::data_type arithmetic_;  // the one wanted
+
+  Convolution* convolution() { return convolution_.get(); }
+
+  const float* bias() {
+    return this->bias_term_ ? this->blobs_[1]->cpu_data() : nullptr;
+  }
 
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                 const vector<Blob<float>*>& top) override {
@@ -69,23 +120,19 @@ class ConvolutionOfImages : public OnednnLayer<Stock> {
     return shape;
   }
 
-  // Winograd's algorithm (Lavin and Gray, CVPR 2016) needs a quarter of the
-  // multiplications of a direct 3x3 convolution. oneDNN has it for float on
-  // AVX-512, in some versions.
   std::string UnsupportedReasonFor(memory::data_type type,
                                    const ConvolutionShape& shape) {
-    std::string reason;
-    for (dnnl::algorithm algorithm : {dnnl::algorithm::convolution_winograd,
-                                      dnnl::algorithm::convolution_direct}) {
-      try {
-        if (MakePrimitives(algorithm, type, shape)) { return ""; }
-        reason = kReferenceOnly;
-      } catch (const dnnl::error& error) { reason = error.what(); }
-    }
-    return reason;
+    ConvolutionOptions options = Options();
+    options.type = type;
+    convolution_ = MakeWinogradConvolution(shape, options);
+    if (convolution_) { return ""; }
+    try {
+      convolution_ = MakeDirectConvolution(shape, options);
+    } catch (const dnnl::error& error) { return error.what(); }
+    return convolution_ ? "" : kReferenceOnly;
   }
 
-  const memory::data_type arithmetic_;
+  std::unique_ptr<Convolution> convolution_;
 };
 
 }  // namespace onednn

@@ -5,14 +5,21 @@
 #include <cstdint>
 
 /**
- * Put before a function whose loop is compiled for AVX2 as well; the version is
- * selected at run time. (Wider vectors are no faster there: such loops are
- * bound by memory bandwidth.)
+ * Put before a function whose loops are compiled for AVX2 as well, or for
+ * AVX-512 and for AVX2 with FMA; the version is selected at run time. (Loops
+ * over single values are no faster with AVX-512: memory bandwidth bounds them.)
  */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define DNNH_WITH_AVX2 __attribute__((target_clones("avx2", "default")))
 #else
 #define DNNH_WITH_AVX2
+#endif
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) \
+    && __GNUC__ >= 12
+#define DNNH_WITH_AVX512 \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define DNNH_WITH_AVX512
 #endif
 
 namespace caffe {

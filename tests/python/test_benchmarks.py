@@ -10,7 +10,7 @@ import pytest
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, onnx_export, specs
+from dnnh.nets import caffe_encoder, onnx_export
 from dnnh.nets.caffe_encoder import CaffeEncoder
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 
@@ -34,7 +34,7 @@ collages, encoding, harness, search, steps, torch_net = map(
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
 def test_a_step_in_caffe(name):
-    spec = specs.net_spec(*steps.NETS[name])
+    spec = steps.spec_of(name)
     net = steps.CaffeNet(spec, 2)
     forward, step = net.step()
     assert 0 < forward < step
@@ -42,13 +42,14 @@ def test_a_step_in_caffe(name):
     assert blobs["images"].shape[0] == 6 and np.isfinite(blobs["loss"].data)
     for place, member in enumerate(("query", "positive", "negative")):
         assert (blobs[member].data == blobs["codes"].data[2 * place : 2 * place + 2]).all()
-    assert {"pixels", "conv1", "loss"} <= set(net.layers(1))
+    first = "conv1_1" if name == "dnnh_plus" else "conv1"
+    assert {"pixels", first, "loss"} <= set(net.layers(1))
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
 def test_pytorchs_net_has_the_same_weights(name, monkeypatch):
     pytest.importorskip("torch")
-    spec = specs.net_spec(*steps.NETS[name])
+    spec = steps.spec_of(name)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as harness.in_child does
     ours, theirs = steps.CaffeNet(spec, 2), torch_net.TorchNet(torch_net.describe(spec), 2)
 

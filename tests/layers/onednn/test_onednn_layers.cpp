@@ -1,11 +1,16 @@
+#include <omp.h>
+
 #include <string>
 #include <vector>
 
 #include "caffe/layers/conv_layer.hpp"
 
+#include "layers/onednn/convolution.hpp"
 #include "layers/onednn/onednn_test.hpp"
 
 namespace caffe {
+
+using dnnl::memory;
 
 TEST_F(OnednnLayersTest, ReplaceCaffesOwn) {
   LayerParameter param;
@@ -65,9 +70,68 @@ TEST_F(OnednnLayersTest, Convolutions) {
   Compare(Convolution("num_output: 6 kernel_size: 3 group: 3"), {3, 6, 7, 7});
 }
 
+// By Winograd's algorithm, in tiles that end beyond the images, with more tiles
+// than are computed at once, in a block of channels and in several.
+TEST_F(OnednnLayersTest, WinogradsConvolutions) {
+  for (const char* options :
+       {"num_output: 32 kernel_size: 3 pad: 1", "num_output: 48 kernel_size: 3",
+        "num_output: 64 kernel_size: 3 pad: 2",
+        "num_output: 32 kernel_size: 3 pad: 1 bias_term: false",
+        "num_output: 32 kernel_size: 5 pad: 2",
+        "num_output: 48 kernel_size: 5 bias_term: false",
+        "num_output: 64 kernel_size: 5 pad: 4"}) {
+    for (int channels : {32, 48}) {
+      Compare(Convolution(options), {2, channels, 8, 8});
+      Compare(Convolution(options), {3, channels, 11, 10});
+      Compare(Convolution(options), {1, channels, 32, 37});
+      Compare(Convolution(options), {2, channels, 11, 10}, TEST);
+    }
+  }
+}
+
+// Each thread adds up the gradients of its tiles.
+TEST_F(OnednnLayersTest, WinogradsConvolutionsOnThreads) {
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(3);
+  Compare(Convolution("num_output: 32 kernel_size: 5 pad: 2"), {2, 32, 24, 25});
+  omp_set_num_threads(threads);
+}
+
+TEST_F(OnednnLayersTest, WhichConvolutionsAreWinograds) {
+  const onednn::ConvolutionShape three = {
+      {2, 32, 8, 8}, {64, 32, 3, 3}, {2, 64, 8, 8}, {1, 1}, {0, 0}, {1, 1}};
+  onednn::ConvolutionShape five = three, one = three, strided = three,
+                           dilated = three, grouped = three, few = three,
+                           odd = three, far = three, uneven = three,
+                           small = three;
+  five.weights = {64, 32, 5, 5}, five.pads = {2, 2};
+  one.weights = {64, 32, 1, 1}, one.pads = {0, 0};
+  strided.strides = {2, 2}, strided.output = {2, 64, 4, 4};
+  dilated.dilations = {1, 1}, dilated.output = {2, 64, 6, 6};
+  grouped.weights = {2, 32, 16, 3, 3};
+  few.source[1] = few.weights[1] = 16;
+  odd.output[1] = odd.weights[0] = 36;
+  far.pads = {3, 3}, far.output = {2, 64, 12, 12};
+  uneven.weights = {64, 32, 3, 5}, uneven.pads = {1, 2};
+  small.source = {2, 32, 5, 5}, small.output = {2, 64, 5, 5};
+  const auto is_winograds = [](const onednn::ConvolutionShape& shape,
+                               memory::data_type type) {
+    const onednn::ConvolutionOptions options = {type, true, true, true, NULL};
+    return onednn::MakeWinogradConvolution(shape, options) != nullptr;
+  };
+  EXPECT_TRUE(is_winograds(three, memory::data_type::f32));
+  EXPECT_TRUE(is_winograds(three, memory::data_type::bf16));
+  EXPECT_TRUE(is_winograds(five, memory::data_type::f32));
+  EXPECT_FALSE(is_winograds(five, memory::data_type::bf16));
+  for (const auto& shape :
+       {one, strided, dilated, grouped, few, odd, far, uneven, small}) {
+    EXPECT_FALSE(is_winograds(shape, memory::data_type::f32));
+  }
+}
+
 TEST_F(OnednnLayersTest, FusedConvolutions) {
   for (const char* clip : {"", "clip_param { min: 0 max: inf }",
-                           "clip_param { min: -1 max: 2.5 }"}) {
+                           "clip_param { min: -10 max: 25 }"}) {
     for (const char* options :
          {"num_output: 32 kernel_size: 3 pad: 1",
           "num_output: 5 kernel_size: 1",
@@ -76,7 +140,9 @@ TEST_F(OnednnLayersTest, FusedConvolutions) {
       std::string layer = Convolution(options);
       layer.replace(layer.find("'Convolution'"), 13, "'FusedConvolution'");
       layer.replace(layer.rfind('}'), 1, clip + std::string(" }"));
-      Compare(layer, {2, 16, 9, 8}, TEST, false);
+      for (int channels : {16, 32}) {  // 32: by Winograd's algorithm
+        Compare(layer, {2, channels, 9, 8}, TEST, false);
+      }
     }
   }
 }
@@ -249,7 +315,8 @@ TEST_F(OnednnLayersTest, Sums) {
 }
 
 // What a residual block does: a blob is read twice, and its gradients are
-// added. (The rounding of Winograd's algorithm would move some maxima.)
+// added. (With 32 channels, the rounding of Winograd's algorithm would move
+// some maxima.)
 TEST_F(OnednnLayersTest, ResidualBlocks) {
   for (int channels : {16, 20}) {
     const std::string outputs = std::to_string(channels);
@@ -279,13 +346,13 @@ TEST_F(OnednnLayersTest, SumsOfWinogradsConvolutions) {
   const auto convolution = [](const std::string& name, const char* bottom) {
     return "layer { name: '" + name + "' type: 'Convolution' bottom: '"
         + bottom + "' top: '" + name
-        + "' convolution_param { kernel_size: 3 pad: 1 num_output: 16"
+        + "' convolution_param { kernel_size: 3 pad: 1 num_output: 32"
           " weight_filler { type: 'gaussian' std: 0.1 } } } ";
   };
   Compare(convolution("c", "x") + convolution("d", "c")
               + "layer { name: 'e' type: 'Eltwise' bottom: 'c' bottom: 'd'"
                 " top: 'y' }",
-          {2, 16, 9, 8});
+          {2, 32, 9, 8});
 }
 
 TEST_F(OnednnLayersTest, NoGradientUnlessRequested) {

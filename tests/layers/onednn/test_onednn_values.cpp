@@ -220,4 +220,27 @@ TEST_F(OnednnLayersTest, Bfloat16IsNearCaffesOwn) {
   }
 }
 
+// Products are float; values are rounded where they are written.
+TEST_F(OnednnLayersTest, WinogradsConvolutionInBfloat16) {
+  if (!onednn::Has(dnnl::cpu_isa::avx512_core_bf16)) {
+    GTEST_SKIP() << "this processor has no instructions for bfloat16";
+  }
+  const std::string layer = Convolution("num_output: 48 kernel_size: 3 pad: 1");
+  setenv("DNNH_BFLOAT16", "1", 1);
+  const auto onednn_net = Make(layer, true, {4, 32, 14, 15}, TRAIN);
+  unsetenv("DNNH_BFLOAT16");
+  const auto stock = Make(layer, false, {4, 32, 14, 15}, TRAIN);
+  Pass(onednn_net.get(), true, 1);
+  Pass(stock.get(), true, 1);
+  const double kRounding = 1. / 256;  // of a value that is summed, at most
+  ExpectNear(*onednn_net->blob_by_name("y"), *stock->blob_by_name("y"), false,
+             "y", kRounding);
+  for (size_t i = 0; i < onednn_net->params().size(); ++i) {
+    ExpectNear(*onednn_net->params()[i], *stock->params()[i], true,
+               "gradient " + std::to_string(i), kRounding);
+  }
+  ExpectNear(*onednn_net->blob_by_name("x"), *stock->blob_by_name("x"), true,
+             "gradient of x", kRounding);
+}
+
 }  // namespace caffe
