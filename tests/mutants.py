@@ -30,7 +30,7 @@ INCLUDED_BY = {
     "iteration_count.hpp": "piecewise_threshold_layer",
     "onednn/convolution.hpp": "onednn/convolution_layer",
     "onednn/elementwise_layer.hpp": "onednn/relu_layer",
-    "onednn/winograd_tiles.hpp": "onednn/winograd_convolution",
+    "onednn/vectors.hpp": "onednn/winograd_convolution",
 }
 
 # source: {name of the mutant: (original text, replacement)}
@@ -472,9 +472,13 @@ _EDITS = {
             "return bottom[0]->num_axes() == 5 ? ",
         ),
         "batch norm: biased variance": ("float(values) / (values - 1)", "1"),
-        "batch norm: inputs overwritten": (
-            "    onednn::Fit(layout_, &output_);\n    if (use",
-            "    output_ = input_;\n    if (use",
+        "batch norm: gradient as with constant statistics": (
+            "    if (!use_global_stats_) {\n      const onednn::GradientSums",
+            "    if (use_global_stats_) {\n      const onednn::GradientSums",
+        ),
+        "batch norm: sums of a scale forgotten": (
+            "per_gradient[c] *= gradient->factors()[c];",
+            "",
         ),
     },
     "onednn/convolution.hpp": {
@@ -513,8 +517,8 @@ _EDITS = {
             "shape.strides == one",
         ),
     },
-    "onednn/winograd_tiles.hpp": {
-        "winograd: bfloat16 cut off": ("whole + 0x7fff + (whole >> 16 & 1)", "whole"),
+    "onednn/vectors.hpp": {
+        "vectors: bfloat16 cut off": ("whole + 0x7fff + (whole >> 16 & 1)", "whole"),
     },
     "fused_convolution_layer.cpp": {
         "fused: never clipped": (
@@ -610,11 +614,33 @@ _EDITS = {
     },
     "onednn/scale_layer.cpp": {
         "scale: always Caffe's": ("return bottom.size() == 1 &&", "return bottom.size() == 3 &&"),
-        "scale: infinities in the padding": (
-            "dnnl::prop_kind::backward, layout, kEpsilon, flags",
-            "dnnl::prop_kind::backward, layout, 0.f, flags",
+        "scale: no bias": ("+ (has_bias() ? ", "+ (false ? "),
+        "scale: bias gradient of the factor": (
+            "AddToDiff(sums->gradients,",
+            "AddToDiff(sums->products,",
         ),
-        "scale: bias gradient of the factor": ("AddToDiff(bias_diff_,", "AddToDiff(factor_diff_,"),
+        "scale: factors of the scale behind forgotten": (
+            "onednn::PerChannel factors = gradient->factors();",
+            "onednn::PerChannel factors(gradient->factors().size(), 1.f);",
+        ),
+    },
+    "onednn/normalization.cpp": {
+        "normalization: in several passes": (
+            "if (!may_wait) { Resolve(values); }",
+            "Resolve(values);",
+        ),
+        "normalization: gradients that were computed": (
+            "deferred && !deferred->is_computed()",
+            "deferred",
+        ),
+        "normalization: gradient as without ReLU": (
+            "value <= 0 ? slope * *gradient",
+            "value <= 0 ? *gradient",
+        ),
+        "normalization: deviations from an image's mean": (
+            "square[i * stride + c] + pixels * deviation * deviation",
+            "square[i * stride + c]",
+        ),
     },
     "data/affine_warp.cpp": {
         "transform: random affine about a corner": (
@@ -773,6 +799,7 @@ TESTS = {
     "onednn/convolution_layer": "Onednn*",
     "onednn/direct_convolution": "Onednn*",
     "onednn/dropout_layer": "Onednn*",
+    "onednn/normalization": "Onednn*",
     "onednn/pooling_layer": "Onednn*",
     "onednn/relu_layer": "Onednn*",
     "onednn/scale_layer": "Onednn*",

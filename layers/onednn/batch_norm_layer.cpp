@@ -1,17 +1,19 @@
+#include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "caffe/layers/batch_norm_layer.hpp"
 #include "caffe/util/math_functions.hpp"
 
-#include "layers/onednn/onednn.hpp"
+#include "layers/onednn/normalization.hpp"
 
 namespace caffe {
 
 using dnnl::memory;
 
 /**
- * @brief Batch normalization of images; see onednn.hpp.
+ * @brief Batch normalization of images; see normalization.hpp.
  *
  * Backward needs the inputs, so they are kept, even if the net runs the layer
  * in place: the outputs are written elsewhere, and the blob then points there.
@@ -20,7 +22,7 @@ using dnnl::memory;
 class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
  public:
   explicit OnednnBatchNormLayer(const LayerParameter& param)
-      : OnednnLayer(param) {}
+      : OnednnLayer(param), output_(std::make_shared<memory>()) {}
   static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 
  protected:
@@ -32,26 +34,29 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
 
   void Forward_cpu(const vector<Blob<float>*>& bottom,
                    const vector<Blob<float>*>& top) override {
-    if (!uses_onednn() || !Prepare([&] {
-          return MakePrimitives(onednn::BlockedLayoutOf(*bottom[0]));
-        })) {
+    if (!uses_onednn()) {
       return BatchNormLayer<float>::Forward_cpu(bottom, top);
     }
-    input_ = onednn::Read(bottom[0]->data().get(), onednn::Dims(*bottom[0]),
-                          layout_, &source_);
-    onednn::Fit(layout_, &output_);
-    if (use_global_stats_) { LoadStatistics(); }
-    // In every pass: Caffe's own layer may have moved them to the GPU
-    // meanwhile.
-    batch_mean_ = onednn::Wrap({channels_}, mean_.mutable_cpu_data());
-    batch_variance_ = onednn::Wrap({channels_}, variance_.mutable_cpu_data());
-    onednn::Run(forward_,
-                {{DNNL_ARG_SRC, input_},
-                 {DNNL_ARG_DST, output_},
-                 {DNNL_ARG_MEAN, batch_mean_},
-                 {DNNL_ARG_VARIANCE, batch_variance_}});
-    if (!use_global_stats_) { AddStatistics(bottom[0]->count() / channels_); }
-    onednn::Put(top[0]->data().get(), output_);
+    const memory::desc layout = onednn::BlockedLayoutOf(*bottom[0]);
+    const memory input = onednn::Read(
+        bottom[0]->data().get(), onednn::Dims(*bottom[0]), layout, &source_);
+    if (use_global_stats_) {
+      LoadStatistics();
+    } else {
+      onednn::ComputeMoments(input, mean_.mutable_cpu_data(),
+                             variance_.mutable_cpu_data());
+      AddStatistics(bottom[0]->count() / channels_);
+    }
+    normalized_ = {input, onednn::PaddedFor(layout, 0.f),
+                   onednn::PaddedFor(layout, 0.f)};
+    for (int c = 0; c < channels_; ++c) {
+      const float factor = 1 / std::sqrt(variance_.cpu_data()[c] + eps_);
+      normalized_.factors[c] = factor;
+      normalized_.shifts[c] = -factor * mean_.cpu_data()[c];
+    }
+    onednn::Defer(
+        bottom[0] == top[0], top[0]->data().get(),
+        std::make_shared<onednn::DeferredValues>(normalized_, output_));
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
@@ -60,38 +65,36 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
     if (!uses_onednn()) {
       return BatchNormLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
-    CHECK(input_) << "BatchNorm layer '" << layer_param_.name()
-                  << "': call Forward before Backward";
+    CHECK(normalized_.source) << "BatchNorm layer '" << layer_param_.name()
+                              << "': call Forward before Backward";
     if (!propagate_down[0]) { return; }
-    const memory top_diff = onednn::Read(
-        top[0]->diff().get(), onednn::Dims(*top[0]), layout_, &top_diff_);
-    const memory diff = onednn::WriteAs(top_diff, bottom[0] == top[0],
-                                        bottom[0]->diff().get(), &diff_);
-    onednn::Run(backward_,
-                {{DNNL_ARG_SRC, input_},
-                 {DNNL_ARG_MEAN, batch_mean_},
-                 {DNNL_ARG_VARIANCE, batch_variance_},
-                 {DNNL_ARG_DIFF_DST, top_diff},
-                 {DNNL_ARG_DIFF_SRC, diff}});
+    const auto gradient =
+        onednn::GradientOf(*top[0], normalized_.source, &top_diff_);
+    const memory::desc layout = normalized_.source.get_desc();
+    onednn::PerChannel per_gradient = normalized_.factors;
+    onednn::PerChannel per_source = onednn::PaddedFor(layout, 0.f);
+    onednn::PerChannel shifts = per_source;
+    for (int c = 0; c < channels_; ++c) {
+      per_gradient[c] *= gradient->factors()[c];
+    }
+    if (!use_global_stats_) {
+      const onednn::GradientSums sums =
+          gradient->sums() ? *gradient->sums() : gradient->Sum(normalized_);
+      const int count = bottom[0]->count() / channels_;
+      for (int c = 0; c < channels_; ++c) {
+        const float mean = sums.gradients[c] / count;
+        const float product = sums.products[c] / count;
+        per_source[c] = -per_gradient[c] * product * normalized_.factors[c];
+        shifts[c] = -per_gradient[c] * (mean + product * normalized_.shifts[c]);
+      }
+    }
+    gradient->Combine(
+        per_gradient, per_source, shifts,
+        onednn::WriteAs(gradient->of_outputs(), bottom[0] == top[0],
+                        bottom[0]->diff().get(), &diff_));
   }
 
  private:
-  // False if oneDNN has only reference code.
-  bool MakePrimitives(const memory::desc& layout) {
-    if (layout == layout_) { return true; }
-    const auto flags = use_global_stats_
-        ? dnnl::normalization_flags::use_global_stats
-        : dnnl::normalization_flags::none;
-    const auto forward = onednn::DescribeBatchNorm(layout, eps_, flags);
-    const auto backward = onednn::DescribeBatchNormBackward(
-        forward, dnnl::prop_kind::backward_data, layout, eps_, flags);
-    if (onednn::IsReference(forward)) { return false; }
-    forward_ = onednn::BatchNormForward(forward);
-    backward_ = onednn::BatchNormBackward(backward);
-    layout_ = layout;
-    return true;
-  }
-
   // As in Caffe's own layer: decayed sums over the past iterations in blobs 0
   // and 1, and the decayed number of iterations in blob 2.
   void LoadStatistics() {
@@ -112,11 +115,9 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
                     moving_average_fraction_, blobs_[1]->mutable_cpu_data());
   }
 
-  memory::desc layout_;  // that of the primitives
-  dnnl::primitive forward_, backward_;
-  memory batch_mean_, batch_variance_;  // mean_ and variance_
-  memory input_;                        // kept for Backward
-  memory source_, output_, top_diff_, diff_;
+  onednn::ChannelMap normalized_;  // kept for Backward
+  const std::shared_ptr<memory> output_;
+  memory source_, top_diff_, diff_;
 };
 
 static ReplaceLayer<float, OnednnBatchNormLayer> replace_batch_norm(

@@ -96,18 +96,20 @@ memory Wrap(const memory::dims& dims, const float* values) {
   return memory(Plain(dims), Engine(), const_cast<float*>(values));
 }
 
-memory::desc BlockedLayoutOf(const Blob<float>& blob) {
-  const memory::dims dims = Dims(blob);
-  const BlockedValues* blocked = BlockedOf(*blob.data(), dims);
-  if (blocked) { return blocked->values().get_desc(); }
-  // What oneDNN's fast code reads: one vector of the processor a block.
-  static const bool wide = Has(dnnl::cpu_isa::avx512_core);
-  return memory::desc(
-      dims, memory::data_type::f32,
-      wide ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
+void Deferred::CopyTo(void* plain) const {
+  const memory& values = Get();
+  Reorder(values, Wrap(DimsOf(values.get_desc()), static_cast<float*>(plain)));
+}
+
+void Resolve(SyncedMemory* values) {
+  // Held until the end, as it is replaced.
+  const auto deferred =
+      std::dynamic_pointer_cast<Deferred>(values->alternate_layout());
+  if (deferred) { Put(values, deferred->Get()); }
 }
 
 memory Values(const Blob<float>& blob) {
+  Resolve(blob.data().get());
   const memory::dims dims = Dims(blob);
   const BlockedValues* blocked = BlockedOf(*blob.data(), dims);
   return blocked ? blocked->values() : Wrap(dims, blob.cpu_data());
@@ -115,6 +117,7 @@ memory Values(const Blob<float>& blob) {
 
 memory Read(SyncedMemory* values, const memory::dims& dims,
             const memory::desc& wanted, memory* scratch) {
+  Resolve(values);
   const BlockedValues* blocked = BlockedOf(*values, dims);
   if (blocked && blocked->values().get_desc() == wanted) {
     return blocked->values();

@@ -59,9 +59,26 @@ void WithElements(const memory::desc& layout, const Use& use) {
 /// Plain values in place, without a copy.
 memory Wrap(const memory::dims& dims, const float* values);
 
-/// The current layout of a batch of images if that is a blocked one, otherwise
-/// the one with which oneDNN is fastest.
-memory::desc BlockedLayoutOf(const Blob<float>& blob);
+/// Values that are computed when they are first read.
+class Deferred : public AlternateLayout {
+ public:
+  const memory& Get() const {
+    if (!computed_) { computed_ = Compute(); }
+    return computed_;
+  }
+  bool is_computed() const { return bool(computed_); }
+  void CopyTo(void* plain) const override;
+
+ protected:
+  virtual memory Compute() const = 0;
+
+ private:
+  mutable memory computed_;
+};
+
+/// Computes the values if they are deferred. All functions below that read
+/// values do that.
+void Resolve(SyncedMemory* values);
 
 /// The values in their current layout.
 memory Values(const Blob<float>& blob);

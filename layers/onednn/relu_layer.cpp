@@ -1,8 +1,11 @@
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "caffe/layers/relu_layer.hpp"
 
 #include "layers/onednn/elementwise_layer.hpp"
+#include "layers/onednn/normalization.hpp"
 
 namespace caffe {
 
@@ -55,7 +58,8 @@ class Relu {
 
 }  // namespace
 
-/// x, or negative_slope x below 0; see onednn.hpp.
+/// x, or negative_slope x below 0; see onednn.hpp, and normalization.hpp for
+/// those behind a batch normalization or scale.
 class OnednnReLULayer
     : public onednn::ElementwiseLayer<ReLULayer<float>, Relu> {
  public:
@@ -64,6 +68,41 @@ class OnednnReLULayer
     return onednn::IsOn()
         && param.relu_param().engine() == ReLUParameter_Engine_DEFAULT;
   }
+
+ protected:
+  void Forward_cpu(const vector<Blob<float>*>& bottom,
+                   const vector<Blob<float>*>& top) override {
+    inputs_ = uses_onednn() && bottom[0] == top[0]
+        ? onednn::DeferredValuesOf(*bottom[0])
+        : nullptr;
+    if (!inputs_) { return ElementwiseLayer::Forward_cpu(bottom, top); }
+    onednn::Fit(inputs_->map().source.get_desc(), &output_);
+    onednn::Rectify(inputs_->map(), slope(), output_);
+    onednn::Put(top[0]->data().get(), output_);
+  }
+
+  void Backward_cpu(const vector<Blob<float>*>& top,
+                    const vector<bool>& propagate_down,
+                    const vector<Blob<float>*>& bottom) override {
+    if (!inputs_) {
+      return ElementwiseLayer::Backward_cpu(top, propagate_down, bottom);
+    }
+    if (!propagate_down[0]) { return; }
+    SyncedMemory* diff = bottom[0]->diff().get();
+    const onednn::memory of_outputs =
+        onednn::Read(diff, onednn::Dims(*bottom[0]),
+                     inputs_->map().source.get_desc(), &top_diff_);
+    onednn::Defer(true, diff,
+                  std::make_shared<onednn::DeferredGradient>(
+                      of_outputs, inputs_->map(), slope()));
+  }
+
+ private:
+  float slope() const { return layer_param_.relu_param().negative_slope(); }
+
+  // If they had not been computed in the last pass; null otherwise.
+  std::shared_ptr<onednn::DeferredValues> inputs_;
+  onednn::memory output_, top_diff_;
 };
 
 static ReplaceLayer<float, OnednnReLULayer> replace_relu("ReLU");

@@ -1,10 +1,11 @@
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "caffe/layers/scale_layer.hpp"
 #include "caffe/util/math_functions.hpp"
 
-#include "layers/onednn/onednn.hpp"
+#include "layers/onednn/normalization.hpp"
 
 namespace caffe {
 
@@ -12,16 +13,14 @@ using dnnl::memory;
 
 /**
  * @brief A factor and, optionally, a bias for each channel of images; see
- *        onednn.hpp.
+ *        normalization.hpp.
  *
- * For oneDNN this is a batch normalization with mean 0, variance 0 and epsilon
- * 1. (Not variance 1 and epsilon 0: channels are padded to whole blocks with
- * variance 0, which would give infinities there.) The inputs are kept as in
- * OnednnBatchNormLayer.
+ * The inputs are kept as in OnednnBatchNormLayer.
  */
 class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
  public:
-  explicit OnednnScaleLayer(const LayerParameter& param) : OnednnLayer(param) {}
+  explicit OnednnScaleLayer(const LayerParameter& param)
+      : OnednnLayer(param), output_(std::make_shared<memory>()) {}
   static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 
  protected:
@@ -35,25 +34,17 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
 
   void Forward_cpu(const vector<Blob<float>*>& bottom,
                    const vector<Blob<float>*>& top) override {
-    if (!uses_onednn() || !Prepare([&] {
-          return MakePrimitives(onednn::BlockedLayoutOf(*bottom[0]));
-        })) {
-      return ScaleLayer<float>::Forward_cpu(bottom, top);
+    if (!uses_onednn()) { return ScaleLayer<float>::Forward_cpu(bottom, top); }
+    input_ = InputOf(bottom[0], bottom[0] == top[0]);
+    onednn::ChannelMap output = input_;
+    for (int c = 0; c < blobs_[0]->count(); ++c) {
+      const float factor = blobs_[0]->cpu_data()[c];
+      output.factors[c] *= factor;
+      output.shifts[c] = factor * output.shifts[c]
+          + (has_bias() ? blobs_[1]->cpu_data()[c] : 0);
     }
-    input_ = onednn::Read(bottom[0]->data().get(), onednn::Dims(*bottom[0]),
-                          layout_, &source_);
-    onednn::Fit(layout_, &output_);
-    std::unordered_map<int, memory> arguments = {
-        {DNNL_ARG_SRC, input_},
-        {DNNL_ARG_DST, output_},
-        {DNNL_ARG_MEAN, zeros_},
-        {DNNL_ARG_VARIANCE, zeros_},
-        {DNNL_ARG_SCALE, Channels(blobs_[0]->cpu_data())}};
-    if (has_bias()) {
-      arguments[DNNL_ARG_SHIFT] = Channels(blobs_[1]->cpu_data());
-    }
-    onednn::Run(forward_, arguments);
-    onednn::Put(top[0]->data().get(), output_);
+    onednn::Defer(bottom[0] == top[0], top[0]->data().get(),
+                  std::make_shared<onednn::DeferredValues>(output, output_));
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
@@ -62,72 +53,57 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
     if (!uses_onednn()) {
       return ScaleLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
-    CHECK(input_) << "Scale layer '" << layer_param_.name()
-                  << "': call Forward before Backward";
-    const memory top_diff = onednn::Read(
-        top[0]->diff().get(), onednn::Dims(*top[0]), layout_, &top_diff_);
-    if (!propagate_down[0]) { onednn::Fit(layout_, &diff_); }
-    const memory diff = !propagate_down[0]
-        ? diff_
-        : onednn::WriteAs(top_diff, bottom[0] == top[0],
-                          bottom[0]->diff().get(), &diff_);
-    onednn::Fit(onednn::Plain({blobs_[0]->count()}), &factor_diff_);
-    onednn::Fit(factor_diff_.get_desc(), &bias_diff_);
-    std::unordered_map<int, memory> arguments = {
-        {DNNL_ARG_SRC, input_},
-        {DNNL_ARG_MEAN, zeros_},
-        {DNNL_ARG_VARIANCE, zeros_},
-        {DNNL_ARG_DIFF_DST, top_diff},
-        {DNNL_ARG_SCALE, Channels(blobs_[0]->cpu_data())},
-        {DNNL_ARG_DIFF_SRC, diff},
-        {DNNL_ARG_DIFF_SCALE, factor_diff_}};
-    if (has_bias()) {
-      if (onednn::kBackwardTakesShift) {
-        arguments[DNNL_ARG_SHIFT] = Channels(blobs_[1]->cpu_data());
-      }
-      arguments[DNNL_ARG_DIFF_SHIFT] = bias_diff_;
-    }
-    onednn::Run(backward_, arguments);
+    CHECK(input_.source) << "Scale layer '" << layer_param_.name()
+                         << "': call Forward before Backward";
+    const auto gradient =
+        onednn::GradientOf(*top[0], input_.source, &top_diff_);
+    const auto sums =
+        std::make_shared<onednn::GradientSums>(gradient->Sum(input_));
+    onednn::PerChannel factors = gradient->factors();
     if (param_propagate_down_[0]) {
-      onednn::AddToDiff(factor_diff_, blobs_[0].get());
+      AddToDiff(sums->products, factors, blobs_[0].get());
     }
     if (has_bias() && param_propagate_down_[1]) {
-      onednn::AddToDiff(bias_diff_, blobs_[1].get());
+      AddToDiff(sums->gradients, factors, blobs_[1].get());
+    }
+    if (!propagate_down[0]) { return; }
+    for (int c = 0; c < blobs_[0]->count(); ++c) {
+      factors[c] *= blobs_[0]->cpu_data()[c];
+    }
+    SyncedMemory* diff = bottom[0]->diff().get();
+    if (bottom[0] == top[0]) {
+      onednn::Defer(true, diff, gradient->Scaled(factors, sums));
+    } else {
+      const memory::desc layout = input_.source.get_desc();
+      const onednn::PerChannel zeros = onednn::PaddedFor(layout, 0.f);
+      gradient->Combine(factors, zeros, zeros,
+                        onednn::Write(diff, layout, &diff_));
     }
   }
 
  private:
   bool has_bias() const { return layer_param_.scale_param().bias_term(); }
 
-  // False if oneDNN has only reference code.
-  bool MakePrimitives(const memory::desc& layout) {
-    if (layout == layout_) { return true; }
-    const float kEpsilon = 1;
-    auto flags = dnnl::normalization_flags::use_global_stats
-        | dnnl::normalization_flags::use_scale;
-    if (has_bias()) { flags |= dnnl::normalization_flags::use_shift; }
-    const auto forward = onednn::DescribeBatchNorm(layout, kEpsilon, flags);
-    if (onednn::IsReference(forward)) { return false; }
-    forward_ = onednn::BatchNormForward(forward);
-    backward_ = onednn::BatchNormBackward(onednn::DescribeBatchNormBackward(
-        forward, dnnl::prop_kind::backward, layout, kEpsilon, flags));
-    zeros_blob_.ReshapeLike(*blobs_[0]);
-    caffe_set(zeros_blob_.count(), 0.f, zeros_blob_.mutable_cpu_data());
-    zeros_ = Channels(zeros_blob_.cpu_data());
-    layout_ = layout;
-    return true;
+  // A map of what the values of the blob follow from, or of themselves.
+  onednn::ChannelMap InputOf(Blob<float>* blob, bool in_place) {
+    const auto deferred = in_place ? onednn::DeferredValuesOf(*blob) : nullptr;
+    if (deferred) { return deferred->map(); }
+    const memory::desc layout = onednn::BlockedLayoutOf(*blob);
+    return {
+        onednn::Read(blob->data().get(), onednn::Dims(*blob), layout, &source_),
+        onednn::PaddedFor(layout, 1.f), onednn::PaddedFor(layout, 0.f)};
   }
 
-  memory Channels(const float* values) const {
-    return onednn::Wrap({blobs_[0]->count()}, values);
+  static void AddToDiff(const onednn::PerChannel& sums,
+                        const onednn::PerChannel& factors, Blob<float>* blob) {
+    for (int c = 0; c < blob->count(); ++c) {
+      blob->mutable_cpu_diff()[c] += factors[c] * sums[c];
+    }
   }
 
-  memory::desc layout_;  // that of the primitives
-  dnnl::primitive forward_, backward_;
-  Blob<float> zeros_blob_;
-  memory zeros_;  // the mean and the variance
-  memory input_;  // kept for Backward
-  memory source_, output_, top_diff_, diff_, factor_diff_, bias_diff_;
+  onednn::ChannelMap input_;  // kept for Backward
+  const std::shared_ptr<memory> output_;
+  memory source_, top_diff_, diff_;
 };
 
 static ReplaceLayer<float, OnednnScaleLayer> replace_scale("Scale");

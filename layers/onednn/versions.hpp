@@ -25,9 +25,6 @@ inline dnnl::primitive_attr Attributes(
   return attributes;
 }
 
-using BatchNormForward = dnnl::batch_normalization_forward;
-using BatchNormBackward = dnnl::batch_normalization_backward;
-
 template <typename Primitive, typename... Arguments>
 typename Primitive::primitive_desc Describe(const Arguments&... arguments);
 
@@ -35,7 +32,6 @@ typename Primitive::primitive_desc Describe(const Arguments&... arguments);
 
 using PoolingForward = dnnl::pooling_forward;
 using PoolingBackward = dnnl::pooling_backward;
-constexpr bool kBackwardTakesShift = false;
 
 inline memory::dims DimsOf(const memory::desc& layout) {
   return layout.get_dims();
@@ -60,28 +56,11 @@ inline void Append(dnnl::algorithm function, float alpha, float beta,
   post_ops->append_eltwise(function, alpha, beta);
 }
 
-// All values of a batch normalization have one layout here.
-inline BatchNormForward::primitive_desc DescribeBatchNorm(
-    const memory::desc& layout, float epsilon,
-    dnnl::normalization_flags flags) {
-  return Describe<BatchNormForward>(dnnl::prop_kind::forward_training, layout,
-                                    layout, epsilon, flags);
-}
-inline BatchNormBackward::primitive_desc DescribeBatchNormBackward(
-    const BatchNormForward::primitive_desc& forward, dnnl::prop_kind kind,
-    const memory::desc& layout, float epsilon,
-    dnnl::normalization_flags flags) {
-  return DescribeBackward<BatchNormBackward>(forward, kind, layout, layout,
-                                             layout, epsilon, flags);
-}
-
 #else
 
 // Those with the dilation among their arguments.
 using PoolingForward = dnnl::pooling_v2_forward;
 using PoolingBackward = dnnl::pooling_v2_backward;
-// Version 2 counts the arguments of a batch normalization with this one.
-constexpr bool kBackwardTakesShift = true;
 
 inline memory::dims DimsOf(const memory::desc& layout) { return layout.dims(); }
 inline memory::data_type TypeOf(const memory::desc& layout) {
@@ -103,20 +82,6 @@ typename Primitive::primitive_desc DescribeBackward(
 inline void Append(dnnl::algorithm function, float alpha, float beta,
                    dnnl::post_ops* post_ops) {
   post_ops->append_eltwise(1, function, alpha, beta);
-}
-
-inline BatchNormForward::primitive_desc DescribeBatchNorm(
-    const memory::desc& layout, float epsilon,
-    dnnl::normalization_flags flags) {
-  return Describe<BatchNormForward>(dnnl::prop_kind::forward_training, layout,
-                                    epsilon, flags);
-}
-inline BatchNormBackward::primitive_desc DescribeBatchNormBackward(
-    const BatchNormForward::primitive_desc& forward, dnnl::prop_kind kind,
-    const memory::desc& layout, float epsilon,
-    dnnl::normalization_flags flags) {
-  return DescribeBackward<BatchNormBackward>(forward, kind, layout, layout,
-                                             epsilon, flags);
 }
 
 #endif

@@ -1,9 +1,7 @@
 #ifndef DNNH_LAYERS_ONEDNN_WINOGRAD_TILES_HPP_
 #define DNNH_LAYERS_ONEDNN_WINOGRAD_TILES_HPP_
 
-#include <cstdint>
-
-#include "layers/onednn/elements.hpp"
+#include "layers/onednn/vectors.hpp"
 
 namespace caffe {
 
@@ -19,16 +17,6 @@ namespace winograd {
 
 constexpr int kSide = 6;
 constexpr int kPoints = kSide * kSide;
-
-/// A vector of so many floats.
-template <int kLanes>
-struct Lanes {
-  typedef float Type __attribute__((vector_size(4 * kLanes)));
-  typedef uint32_t Whole __attribute__((vector_size(4 * kLanes)));
-  typedef uint16_t Half __attribute__((vector_size(2 * kLanes)));
-};
-
-#define DNNH_INLINE inline __attribute__((always_inline))
 
 /// B^T d: the source.
 struct SourceTransform {
@@ -100,38 +88,6 @@ DNNH_INLINE void TransformTile(
   }
 #pragma GCC unroll 6
   for (int y = 0; y < kTo; ++y) { Transform::Run(half[y], out[y]); }
-}
-
-template <int kLanes>
-DNNH_INLINE void Load(const float* from, typename Lanes<kLanes>::Type* vector) {
-  __builtin_memcpy(vector, from, sizeof(*vector));
-}
-template <int kLanes>
-DNNH_INLINE void Load(const Bfloat16* from,
-                      typename Lanes<kLanes>::Type* vector) {
-  typename Lanes<kLanes>::Half half;
-  __builtin_memcpy(&half, from, sizeof(half));
-  const auto whole =
-      __builtin_convertvector(half, typename Lanes<kLanes>::Whole) << 16;
-  __builtin_memcpy(vector, &whole, sizeof(*vector));
-}
-
-template <int kLanes>
-DNNH_INLINE void Store(const typename Lanes<kLanes>::Type& vector, float* to) {
-  __builtin_memcpy(to, &vector, sizeof(vector));
-}
-/// Rounds as Bfloat16 does.
-template <int kLanes>
-DNNH_INLINE void Store(const typename Lanes<kLanes>::Type& vector,
-                       Bfloat16* to) {
-  typename Lanes<kLanes>::Whole whole;
-  __builtin_memcpy(&whole, &vector, sizeof(whole));
-  const auto rounded = (whole & 0x7fffffff) > 0x7f800000
-      ? whole | 0x400000
-      : whole + 0x7fff + (whole >> 16 & 1);
-  const auto half =
-      __builtin_convertvector(rounded >> 16, typename Lanes<kLanes>::Half);
-  __builtin_memcpy(to, &half, sizeof(half));
 }
 
 }  // namespace winograd

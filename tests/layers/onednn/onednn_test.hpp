@@ -82,15 +82,15 @@ class OnednnLayersTest : public ::testing::Test {
     const auto stock = Make(layers, false, shape, phase);
     for (size_t i = 0; i < onednn_net->params().size(); ++i) {
       Fill(onednn_net->params()[i].get(), false, 50 + i);
-      if (i == 2 && layers.find("'BatchNorm'") != std::string::npos) {
-        onednn_net->params()[i]->mutable_cpu_data()[0] =
-            3;  // a count of batches
-      }
-      if (layers.find("'BatchNorm'") != std::string::npos && i == 1) {
-        caffe_abs(onednn_net->params()[i]->count(),
-                  onednn_net->params()[i]->cpu_data(),
-                  onednn_net->params()[i]->mutable_cpu_data());  // variances
-      }
+    }
+    for (const auto& layer : onednn_net->layers()) {
+      if (std::string(layer->type()) != "BatchNorm") { continue; }
+      Blob<float>* variances = layer->blobs()[1].get();
+      caffe_abs(variances->count(), variances->cpu_data(),
+                variances->mutable_cpu_data());
+      layer->blobs()[2]->mutable_cpu_data()[0] = 3;  // a count of batches
+    }
+    for (size_t i = 0; i < stock->params().size(); ++i) {
       stock->params()[i]->CopyFrom(*onednn_net->params()[i]);
     }
     for (unsigned pass = 0; pass < 4; ++pass) {

@@ -1,5 +1,6 @@
 #include <omp.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -272,6 +273,89 @@ TEST_F(OnednnLayersTest, BatchNormsAndScales) {
   Compare(scale + " bottom: 'x' top: 'y' scale_param { axis: 1 } }", {8, 12});
   Compare(scale + " bottom: 'x' top: 'y' scale_param { axis: 2 } }",
           {8, 3, 4, 5});
+}
+
+// In place, batch normalization, scale and ReLU are one pass
+// (normalization.hpp), whatever is between or behind them.
+TEST_F(OnednnLayersTest, NormalizationsInOnePass) {
+  const std::string batch_norm =
+      "layer { name: 'n' type: 'BatchNorm' bottom: 'y' top: 'y' } ";
+  const std::string scale =
+      "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' scale_param {"
+      " bias_term: true } } ";
+  const std::string second =
+      "layer { name: 't' type: 'Scale' bottom: 'y' top: 'y' } ";
+  const std::string relu =
+      "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' relu_param {"
+      " negative_slope: 0.1 } } ";
+  const std::string tanh =
+      "layer { name: 'h' type: 'TanH' bottom: 'y' top: 'y' } ";
+  for (const std::string& layers :
+       {batch_norm + scale + relu, batch_norm + relu, scale + relu,
+        batch_norm + scale, batch_norm + scale + second + relu,
+        batch_norm + second + scale, batch_norm + tanh + scale + relu,
+        batch_norm + scale + tanh, batch_norm + batch_norm + relu}) {
+    std::string named = layers;  // two layers of a net have two names
+    const size_t again = named.rfind("name: 'n'");
+    if (again != named.find("name: 'n'")) {
+      named.replace(again, 9, "name: 'm'");
+    }
+    for (int outputs : {32, 20}) {
+      const std::string net =
+          Convolution("bias_term: false kernel_size: 1 num_output: "
+                      + std::to_string(outputs))
+          + named;
+      Compare(net, {3, 8, 6, 7});
+      Compare(net, {3, 8, 6, 7}, TEST);
+    }
+  }
+}
+
+TEST_F(OnednnLayersTest, NormalizationsWaitForWhoReads) {
+  const auto net =
+      Make(Convolution("num_output: 32 kernel_size: 3")
+               + "layer { name: 'n' type: 'BatchNorm' bottom: 'y' top: 'y' } "
+                 "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y'"
+                 " scale_param { filler { value: 2 } } } "
+                 "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y'"
+                 " relu_param { negative_slope: 0.5 } }",
+           true, {2, 16, 6, 6}, TRAIN);
+  const auto waits = [](const SyncedMemory& values) {
+    return dynamic_cast<onednn::Deferred*>(values.alternate_layout().get())
+        != nullptr;
+  };
+  const Blob<float>& y = *net->blob_by_name("y");
+  Fill(net->blob_by_name("x").get(), false, 1);
+  net->ForwardTo(3);
+  EXPECT_TRUE(waits(*y.data()));
+  net->ForwardFrom(4);
+  EXPECT_FALSE(waits(*y.data()));
+  Fill(net->blob_by_name("y").get(), true, 2);
+  net->BackwardFromTo(4, 3);
+  EXPECT_TRUE(waits(*y.diff()));
+  net->BackwardFromTo(2, 2);
+  EXPECT_FALSE(waits(*y.diff()));
+  // Read between: the values of the scale, and the same ones again.
+  net->ForwardTo(3);
+  const std::vector<float> read(y.cpu_data(), y.cpu_data() + y.count());
+  EXPECT_LT(*std::min_element(read.begin(), read.end()), 0);
+  net->ForwardFrom(4);
+  for (int i = 0; i < y.count(); ++i) {
+    ASSERT_FLOAT_EQ(y.cpu_data()[i], std::max(read[i], 0.5f * read[i]));
+  }
+  // Gradients that are read between, as Caffe's debug_info does.
+  const Blob<float>& x = *net->blob_by_name("x");
+  Fill(net->blob_by_name("y").get(), true, 2);
+  net->Backward();
+  const std::vector<float> expected(x.cpu_diff(), x.cpu_diff() + x.count());
+  Fill(net->blob_by_name("y").get(), true, 2);
+  for (int layer = 4; layer > 0; --layer) {
+    net->BackwardFromTo(layer, layer);
+    EXPECT_GT(y.asum_diff(), 0);
+  }
+  for (int i = 0; i < x.count(); ++i) {
+    ASSERT_NEAR(x.cpu_diff()[i], expected[i], 1e-5);
+  }
 }
 
 TEST_F(OnednnLayersTest, Sums) {

@@ -1,0 +1,127 @@
+#ifndef DNNH_LAYERS_ONEDNN_NORMALIZATION_HPP_
+#define DNNH_LAYERS_ONEDNN_NORMALIZATION_HPP_
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "layers/onednn/onednn.hpp"
+
+namespace caffe {
+namespace onednn {
+
+/**
+ * Batch normalization, scale and ReLU in one pass over memory, forward, and in
+ * two backward, though they are three layers. In place, the first two only say
+ * how the values follow from those of the convolution, and the ReLU computes
+ * them; backward, the ReLU and the scale say how the gradient follows from that
+ * of the outputs, and the batch normalization computes it. Whatever else reads
+ * a blob between them makes it compute its values.
+ *
+ * All values are images in blocks of 8 or 16 channels.
+ */
+
+/// Values for each channel, with zeros up to whole blocks.
+typedef std::vector<float> PerChannel;
+
+/// factors * source + shifts.
+struct ChannelMap {
+  memory source;
+  PerChannel factors, shifts;
+};
+
+/// The values of a map, in the memory of a layer.
+class DeferredValues : public Deferred {
+ public:
+  DeferredValues(const ChannelMap& map, std::shared_ptr<memory> buffer)
+      : map_(map), buffer_(std::move(buffer)) {}
+  const ChannelMap& map() const { return map_; }
+
+ protected:
+  memory Compute() const override;
+
+ private:
+  const ChannelMap map_;
+  const std::shared_ptr<memory> buffer_;
+};
+
+/// The sums over images and pixels of gradients, and of their products with the
+/// values of a map.
+struct GradientSums {
+  PerChannel gradients, products;
+};
+
+/**
+ * factors * (the gradient, times the slope where `outputs` is not positive).
+ *
+ * It is computed where the gradient of the outputs is, and then no more than
+ * its values.
+ */
+class DeferredGradient : public Deferred {
+ public:
+  /// Of a ReLU of the map `outputs`.
+  DeferredGradient(const memory& of_outputs, const ChannelMap& outputs,
+                   float slope);
+  /// `of_values` itself.
+  DeferredGradient(const memory& of_values, const memory& values);
+
+  /// With other factors, and with its sums without them.
+  std::shared_ptr<DeferredGradient> Scaled(
+      const PerChannel& factors,
+      std::shared_ptr<const GradientSums> sums) const;
+
+  /// Without the factors, the products with the values of a map of the same
+  /// source.
+  GradientSums Sum(const ChannelMap& map) const;
+
+  /// to = per_gradient * (it without factors) + per_source * source + shifts
+  void Combine(const PerChannel& per_gradient, const PerChannel& per_source,
+               const PerChannel& shifts, const memory& to) const;
+
+  const memory& of_outputs() const { return of_outputs_; }
+  const memory& source() const { return outputs_.source; }
+  const PerChannel& factors() const { return factors_; }
+  /// Null if it has not been scaled.
+  const std::shared_ptr<const GradientSums>& sums() const { return sums_; }
+
+ protected:
+  memory Compute() const override;
+
+ private:
+  memory of_outputs_;
+  ChannelMap outputs_;
+  float slope_;
+  PerChannel factors_;
+  std::shared_ptr<const GradientSums> sums_;
+};
+
+/// Declares that values follow so; computes them unless they may wait.
+void Defer(bool may_wait, SyncedMemory* values,
+           std::shared_ptr<Deferred> deferred);
+
+/// The layout of a batch of images if it is one of those above, otherwise that
+/// with one vector of the processor in a block.
+memory::desc BlockedLayoutOf(const Blob<float>& blob);
+
+/// As many floats of a blob as an image has channels.
+PerChannel PaddedFor(const memory::desc& layout, const float* values);
+PerChannel PaddedFor(const memory::desc& layout, float value);
+
+/// Mean and variance of each channel.
+void ComputeMoments(const memory& values, float* means, float* variances);
+
+/// The values of a map, times the slope where they are negative.
+void Rectify(const ChannelMap& map, float slope, const memory& to);
+
+/// Null if the values are not deferred, or have another shape.
+std::shared_ptr<DeferredValues> DeferredValuesOf(const Blob<float>& blob);
+
+/// The gradient of a blob, by the values that a map has for its source.
+std::shared_ptr<DeferredGradient> GradientOf(const Blob<float>& blob,
+                                             const memory& source,
+                                             memory* buffer);
+
+}  // namespace onednn
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_ONEDNN_NORMALIZATION_HPP_

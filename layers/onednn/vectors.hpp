@@ -1,0 +1,54 @@
+#ifndef DNNH_LAYERS_ONEDNN_VECTORS_HPP_
+#define DNNH_LAYERS_ONEDNN_VECTORS_HPP_
+
+#include <cstdint>
+
+#include "layers/onednn/elements.hpp"
+
+namespace caffe {
+
+/// A vector of so many floats.
+template <int kLanes>
+struct Lanes {
+  typedef float Type __attribute__((vector_size(4 * kLanes)));
+  typedef uint32_t Whole __attribute__((vector_size(4 * kLanes)));
+  typedef uint16_t Half __attribute__((vector_size(2 * kLanes)));
+};
+
+#define DNNH_INLINE inline __attribute__((always_inline))
+
+template <int kLanes>
+DNNH_INLINE void Load(const float* from, typename Lanes<kLanes>::Type* vector) {
+  __builtin_memcpy(vector, from, sizeof(*vector));
+}
+template <int kLanes>
+DNNH_INLINE void Load(const Bfloat16* from,
+                      typename Lanes<kLanes>::Type* vector) {
+  typename Lanes<kLanes>::Half half;
+  __builtin_memcpy(&half, from, sizeof(half));
+  const auto whole =
+      __builtin_convertvector(half, typename Lanes<kLanes>::Whole) << 16;
+  __builtin_memcpy(vector, &whole, sizeof(*vector));
+}
+
+template <int kLanes>
+DNNH_INLINE void Store(const typename Lanes<kLanes>::Type& vector, float* to) {
+  __builtin_memcpy(to, &vector, sizeof(vector));
+}
+/// Rounds as Bfloat16 does.
+template <int kLanes>
+DNNH_INLINE void Store(const typename Lanes<kLanes>::Type& vector,
+                       Bfloat16* to) {
+  typename Lanes<kLanes>::Whole whole;
+  __builtin_memcpy(&whole, &vector, sizeof(whole));
+  const auto rounded = (whole & 0x7fffffff) > 0x7f800000
+      ? whole | 0x400000
+      : whole + 0x7fff + (whole >> 16 & 1);
+  const auto half =
+      __builtin_convertvector(rounded >> 16, typename Lanes<kLanes>::Half);
+  __builtin_memcpy(to, &half, sizeof(half));
+}
+
+}  // namespace caffe
+
+#endif  // DNNH_LAYERS_ONEDNN_VECTORS_HPP_
