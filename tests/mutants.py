@@ -473,8 +473,8 @@ _EDITS = {
         ),
         "batch norm: biased variance": ("float(values) / (values - 1)", "1"),
         "batch norm: gradient as with constant statistics": (
-            "    if (!use_global_stats_) {\n      const onednn::GradientSums",
-            "    if (use_global_stats_) {\n      const onednn::GradientSums",
+            "    if (use_global_stats_) {\n      return gradient",
+            "    if (true) {\n      return gradient",
         ),
         "batch norm: sums of a scale forgotten": (
             "per_gradient[c] *= gradient->factors()[c];",
@@ -614,6 +614,10 @@ _EDITS = {
     },
     "onednn/scale_layer.cpp": {
         "scale: always Caffe's": ("return bottom.size() == 1 &&", "return bottom.size() == 3 &&"),
+        "scale: gradients wait for nobody": (
+            "return onednn::Resolve(top[0]->diff().get());",
+            "return;",
+        ),
         "scale: no bias": ("+ (has_bias() ? ", "+ (false ? "),
         "scale: bias gradient of the factor": (
             "AddToDiff(sums->gradients,",
@@ -625,6 +629,7 @@ _EDITS = {
         ),
     },
     "onednn/normalization.cpp": {
+        "normalization: source overwritten": ("    *to = memory();\n", ""),
         "normalization: in several passes": (
             "if (!may_wait) { Resolve(values); }",
             "Resolve(values);",

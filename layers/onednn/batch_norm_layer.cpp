@@ -37,9 +37,8 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
     if (!uses_onednn()) {
       return BatchNormLayer<float>::Forward_cpu(bottom, top);
     }
-    const memory::desc layout = onednn::BlockedLayoutOf(*bottom[0]);
-    const memory input = onednn::Read(
-        bottom[0]->data().get(), onednn::Dims(*bottom[0]), layout, &source_);
+    const memory input = onednn::ReadBlocked(*bottom[0], &source_);
+    const memory::desc layout = input.get_desc();
     if (use_global_stats_) {
       LoadStatistics();
     } else {
@@ -67,31 +66,33 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
     }
     CHECK(normalized_.source) << "BatchNorm layer '" << layer_param_.name()
                               << "': call Forward before Backward";
-    if (!propagate_down[0]) { return; }
+    if (!propagate_down[0]) { return onednn::Resolve(top[0]->diff().get()); }
     const auto gradient =
         onednn::GradientOf(*top[0], normalized_.source, &top_diff_);
-    const memory::desc layout = normalized_.source.get_desc();
     onednn::PerChannel per_gradient = normalized_.factors;
-    onednn::PerChannel per_source = onednn::PaddedFor(layout, 0.f);
-    onednn::PerChannel shifts = per_source;
     for (int c = 0; c < channels_; ++c) {
       per_gradient[c] *= gradient->factors()[c];
     }
-    if (!use_global_stats_) {
-      const onednn::GradientSums sums =
-          gradient->sums() ? *gradient->sums() : gradient->Sum(normalized_);
-      const int count = bottom[0]->count() / channels_;
-      for (int c = 0; c < channels_; ++c) {
-        const float mean = sums.gradients[c] / count;
-        const float product = sums.products[c] / count;
-        per_source[c] = -per_gradient[c] * product * normalized_.factors[c];
-        shifts[c] = -per_gradient[c] * (mean + product * normalized_.shifts[c]);
-      }
-    }
-    gradient->Combine(
-        per_gradient, per_source, shifts,
+    const memory diff =
         onednn::WriteAs(gradient->of_outputs(), bottom[0] == top[0],
-                        bottom[0]->diff().get(), &diff_));
+                        bottom[0]->diff().get(), &diff_);
+    if (use_global_stats_) {
+      return gradient->Combine(per_gradient, nullptr, nullptr, diff);
+    }
+    const onednn::GradientSums sums =
+        gradient->sums() ? *gradient->sums() : gradient->Sum(normalized_);
+    const int count = bottom[0]->count() / channels_;
+    onednn::PerChannel per_source =
+        onednn::PaddedFor(normalized_.source.get_desc(), 0.f);
+    onednn::PerChannel constants = per_source;
+    for (int c = 0; c < channels_; ++c) {
+      const float mean = sums.gradients[c] / count;
+      const float product = sums.products[c] / count;
+      per_source[c] = -per_gradient[c] * product * normalized_.factors[c];
+      constants[c] =
+          -per_gradient[c] * (mean + product * normalized_.shifts[c]);
+    }
+    gradient->Combine(per_gradient, &per_source, &constants, diff);
   }
 
  private:

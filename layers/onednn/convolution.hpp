@@ -27,7 +27,9 @@ class Convolution {
   virtual ~Convolution() {}
 
   /// The weights as Forward takes them.
-  /// @param kept where to keep them; if null, they are in Scratch
+  /// @param kept where to keep them; if null, they are in Scratch, which
+  /// Forward
+  ///        does not use
   virtual memory Prepare(const float* weights, memory* kept) = 0;
 
   /// @param bias null without
@@ -42,9 +44,8 @@ class Convolution {
                                Blob<float>* weights, Blob<float>* bias) = 0;
 };
 
-/// What a Convolution depends on besides its shape.
+/// What a Convolution depends on besides its shape and the type of its values.
 struct ConvolutionOptions {
-  memory::data_type type;  // of all values but weights and biases
   bool has_bias;
   bool is_trained;  // Backward must be fast, too
   bool has_backward;
@@ -58,11 +59,13 @@ struct ConvolutionOptions {
  * @throws dnnl::error if it has none
  */
 std::unique_ptr<Convolution> MakeDirectConvolution(
-    const ConvolutionShape& shape, const ConvolutionOptions& options);
+    const ConvolutionShape& shape, memory::data_type type,
+    const ConvolutionOptions& options);
 
 /// A convolution by Winograd's algorithm; null where that is not faster.
 std::unique_ptr<Convolution> MakeWinogradConvolution(
-    const ConvolutionShape& shape, const ConvolutionOptions& options);
+    const ConvolutionShape& shape, memory::data_type type,
+    const ConvolutionOptions& options);
 
 /**
  * @brief What the convolutions of this folder share.
@@ -77,8 +80,6 @@ class ConvolutionOfImages : public OnednnLayer<Stock> {
 
  protected:
   virtual ConvolutionOptions Options() = 0;
-
-  const memory::data_type arithmetic_;  // the one wanted
 
   Convolution* convolution() { return convolution_.get(); }
 
@@ -122,16 +123,16 @@ class ConvolutionOfImages : public OnednnLayer<Stock> {
 
   std::string UnsupportedReasonFor(memory::data_type type,
                                    const ConvolutionShape& shape) {
-    ConvolutionOptions options = Options();
-    options.type = type;
-    convolution_ = MakeWinogradConvolution(shape, options);
+    const ConvolutionOptions options = Options();
+    convolution_ = MakeWinogradConvolution(shape, type, options);
     if (convolution_) { return ""; }
     try {
-      convolution_ = MakeDirectConvolution(shape, options);
+      convolution_ = MakeDirectConvolution(shape, type, options);
     } catch (const dnnl::error& error) { return error.what(); }
     return convolution_ ? "" : kReferenceOnly;
   }
 
+  const memory::data_type arithmetic_;  // the one wanted
   std::unique_ptr<Convolution> convolution_;
 };
 

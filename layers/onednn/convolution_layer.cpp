@@ -21,7 +21,7 @@ class OnednnConvolutionLayer
 
  protected:
   onednn::ConvolutionOptions Options() override {
-    return {arithmetic_, bias_term_, phase_ == TRAIN, true, nullptr};
+    return {bias_term_, phase_ == TRAIN, true, nullptr};
   }
 
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,

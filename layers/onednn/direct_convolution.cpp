@@ -26,18 +26,17 @@ dnnl::post_ops Clipping(const ClipParameter* clip) {
 
 class DirectConvolution : public Convolution {
  public:
-  DirectConvolution(const ConvolutionShape& shape,
+  DirectConvolution(const ConvolutionShape& shape, memory::data_type type,
                     const ConvolutionOptions& options)
       : shape_(shape) {
     // Images are plain, and oneDNN reads so few channels as fast in that
     // layout.
-    const memory::desc source = shape.source[1] <= 4
-        ? Plain(shape.source, options.type)
-        : Any(shape.source, options.type);
-    const memory::desc weights = Any(shape.weights, options.type);
+    const memory::desc source = shape.source[1] <= 4 ? Plain(shape.source, type)
+                                                     : Any(shape.source, type);
+    const memory::desc weights = Any(shape.weights, type);
     const memory::desc bias =
         options.has_bias ? Plain({shape.output[1]}) : memory::desc();
-    const memory::desc output = Any(shape.output, options.type);
+    const memory::desc output = Any(shape.output, type);
     forward_desc_ = DescribeWith<dnnl::convolution_forward>(
         Clipping(options.clip), kForward, kDirect, source, weights, bias,
         output, shape.strides, shape.dilations, shape.pads, shape.pads);
@@ -49,8 +48,8 @@ class DirectConvolution : public Convolution {
         shape.strides, shape.dilations, shape.pads, shape.pads);
     weights_ = dnnl::convolution_backward_weights(weights_desc_);
     data_desc_ = DescribeBackward<dnnl::convolution_backward_data>(
-        forward_desc_, kDirect, Any(shape.source, options.type), weights,
-        output, shape.strides, shape.dilations, shape.pads, shape.pads);
+        forward_desc_, kDirect, Any(shape.source, type), weights, output,
+        shape.strides, shape.dilations, shape.pads, shape.pads);
     data_ = dnnl::convolution_backward_data(data_desc_);
     is_reference_ |= options.is_trained
         && (IsReference(weights_desc_) || IsReference(data_desc_));
@@ -130,8 +129,9 @@ class DirectConvolution : public Convolution {
 }  // namespace
 
 std::unique_ptr<Convolution> MakeDirectConvolution(
-    const ConvolutionShape& shape, const ConvolutionOptions& options) {
-  auto made = std::make_unique<DirectConvolution>(shape, options);
+    const ConvolutionShape& shape, memory::data_type type,
+    const ConvolutionOptions& options) {
+  auto made = std::make_unique<DirectConvolution>(shape, type, options);
   return made->is_reference() ? nullptr : std::move(made);
 }
 

@@ -18,8 +18,10 @@
     && __GNUC__ >= 12
 #define DNNH_WITH_AVX512 \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define DNNH_HAS_AVX512_LOOPS true
 #else
 #define DNNH_WITH_AVX512
+#define DNNH_HAS_AVX512_LOOPS false
 #endif
 
 namespace caffe {

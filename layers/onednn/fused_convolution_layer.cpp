@@ -10,8 +10,8 @@ namespace caffe {
 /**
  * A convolution and clipping in one pass; see onednn.hpp.
  *
- * The weights are prepared once. oneDNN clips a NaN to a number:
- * dnnh.nets.fusion checks the weights.
+ * The weights are prepared once. oneDNN, unlike Winograd's algorithm here,
+ * clips a NaN to a number: dnnh.nets.fusion checks the weights.
  */
 class OnednnFusedConvolutionLayer
     : public onednn::ConvolutionOfImages<FusedConvolutionLayer<float>> {
@@ -23,7 +23,7 @@ class OnednnFusedConvolutionLayer
  protected:
   onednn::ConvolutionOptions Options() override {
     return {
-        arithmetic_, bias_term_, false, false,
+        bias_term_, false, false,
         layer_param_.has_clip_param() ? &layer_param_.clip_param() : nullptr};
   }
 

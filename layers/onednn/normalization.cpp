@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "layers/onednn/vectors.hpp"
@@ -10,6 +11,9 @@ namespace caffe {
 namespace onednn {
 
 namespace {
+
+// Pixels whose values are added up in float before their sum is.
+constexpr int64_t kSummedAtOnce = 256;
 
 template <int kLanes, typename Element>
 DNNH_WITH_AVX512 void MapPlane(const Element* x, int64_t count,
@@ -28,23 +32,33 @@ DNNH_WITH_AVX512 void MapPlane(const Element* x, int64_t count,
 template <int kLanes, typename Element>
 DNNH_WITH_AVX512 void MomentsOfPlane(const Element* x, int64_t count,
                                      float* means, float* squares) {
-  typename Lanes<kLanes>::Type value, mean = {}, square = {};
-  for (int64_t i = 0; i < count * kLanes; i += kLanes) {
-    Load<kLanes>(x + i, &value);
-    mean += value;
+  typedef typename Lanes<kLanes>::Type Vector;
+  Vector value, mean = {}, square = {};
+  for (int64_t i = 0; i < count; i += kSummedAtOnce) {
+    Vector sum = {};
+    for (int64_t j = i; j < std::min(i + kSummedAtOnce, count); ++j) {
+      Load<kLanes>(x + j * kLanes, &value);
+      sum += value;
+    }
+    mean += sum;
   }
   mean /= float(count);
-  for (int64_t i = 0; i < count * kLanes; i += kLanes) {
-    Load<kLanes>(x + i, &value);
-    square += (value - mean) * (value - mean);
+  for (int64_t i = 0; i < count; i += kSummedAtOnce) {
+    Vector sum = {};
+    for (int64_t j = i; j < std::min(i + kSummedAtOnce, count); ++j) {
+      Load<kLanes>(x + j * kLanes, &value);
+      sum += (value - mean) * (value - mean);
+    }
+    square += sum;
   }
   Store<kLanes>(mean, means);
   Store<kLanes>(square, squares);
 }
 
-/// The derivative of a ReLU times a gradient.
+/// The derivative of a ReLU times a gradient. With slope 1, whatever the value.
 template <typename Vector>
 DNNH_INLINE void Derive(const Vector& value, float slope, Vector* gradient) {
+  if (slope == 1) { return; }
   const Vector below = value <= 0 ? slope * *gradient : Vector{};
   *gradient = value > 0 ? *gradient : below;
 }
@@ -62,12 +76,17 @@ DNNH_WITH_AVX512 void SumPlane(const Element* x, const Element* dy,
   Load<kLanes>(by_factors, &by_factor);
   Load<kLanes>(by_shifts, &by_shift);
   Vector sum = {}, product = {};
-  for (int64_t i = 0; i < count * kLanes; i += kLanes) {
-    Load<kLanes>(x + i, &value);
-    Load<kLanes>(dy + i, &gradient);
-    Derive<Vector>(factor * value + shift, slope, &gradient);
-    sum += gradient;
-    product += gradient * (by_factor * value + by_shift);
+  for (int64_t i = 0; i < count; i += kSummedAtOnce) {
+    Vector part = {}, product_part = {};
+    for (int64_t j = i; j < std::min(i + kSummedAtOnce, count); ++j) {
+      Load<kLanes>(x + j * kLanes, &value);
+      Load<kLanes>(dy + j * kLanes, &gradient);
+      Derive<Vector>(factor * value + shift, slope, &gradient);
+      part += gradient;
+      product_part += gradient * (by_factor * value + by_shift);
+    }
+    sum += part;
+    product += product_part;
   }
   Store<kLanes>(sum, sums);
   Store<kLanes>(product, products);
@@ -81,35 +100,31 @@ DNNH_WITH_AVX512 void CombinePlane(const Element* x, const Element* dy,
                                    const float* per_source,
                                    const float* constants, Element* to) {
   typedef typename Lanes<kLanes>::Type Vector;
-  Vector factor, shift, for_gradient, for_source, constant, value, gradient;
+  Vector factor, shift, for_gradient, for_source = {}, constant = {};
+  Vector value, gradient;
   Load<kLanes>(factors, &factor);
   Load<kLanes>(shifts, &shift);
   Load<kLanes>(per_gradient, &for_gradient);
-  Load<kLanes>(per_source, &for_source);
-  Load<kLanes>(constants, &constant);
+  if (per_source) {
+    Load<kLanes>(per_source, &for_source);
+    Load<kLanes>(constants, &constant);
+  }
   for (int64_t i = 0; i < count * kLanes; i += kLanes) {
     Load<kLanes>(x + i, &value);
     Load<kLanes>(dy + i, &gradient);
     Derive<Vector>(factor * value + shift, slope, &gradient);
-    Store<kLanes>(for_gradient * gradient + (for_source * value + constant),
-                  to + i);
+    gradient *= for_gradient;
+    if (per_source) { gradient += for_source * value + constant; }
+    Store<kLanes>(gradient, to + i);
   }
 }
 
-bool IsInBlocks(const memory::desc& layout, int lanes) {
-  return layout
-      == memory::desc(DimsOf(layout), TypeOf(layout),
-                      lanes == 16 ? memory::format_tag::nChw16c
-                                  : memory::format_tag::nChw8c);
-}
-
-int LanesOf(const memory::desc& layout) {
-  return IsInBlocks(layout, 16) ? 16 : 8;
-}
-
 int64_t PaddedChannels(const memory::desc& layout) {
-  const int lanes = LanesOf(layout);
-  return (DimsOf(layout)[1] + lanes - 1) / lanes * lanes;
+  int64_t channels = 0;
+  CHECK(WithLanes(layout, [&](auto lanes) {
+    channels = (DimsOf(layout)[1] + lanes - 1) / lanes * lanes;
+  })) << "the layout has no blocks of 8 or 16 channels";
+  return channels;
 }
 
 int64_t Pixels(const memory::desc& layout) {
@@ -121,22 +136,17 @@ int64_t Pixels(const memory::desc& layout) {
 // which channel the first is, and where its values begin.
 template <typename Use>
 void ForPlanes(const memory::desc& layout, const Use& use) {
-  const int64_t blocks = PaddedChannels(layout) / LanesOf(layout);
-  const int64_t planes = DimsOf(layout)[0] * blocks, pixels = Pixels(layout);
   WithElements(layout, [&](auto element) {
-    const auto run = [&](auto lanes) {
+    WithLanes(layout, [&](auto lanes) {
       constexpr int kLanes = decltype(lanes)::value;
+      const int64_t blocks = PaddedChannels(layout) / kLanes;
+      const int64_t planes = DimsOf(layout)[0] * blocks;
+      const int64_t size = Pixels(layout) * kLanes;
 #pragma omp parallel for schedule(static)
       for (int64_t plane = 0; plane < planes; ++plane) {
-        use(lanes, element, plane, plane % blocks * kLanes,
-            plane * pixels * kLanes);
+        use(lanes, element, plane, plane % blocks * kLanes, plane * size);
       }
-    };
-    if (LanesOf(layout) == 16) {
-      run(std::integral_constant<int, 16>());
-    } else {
-      run(std::integral_constant<int, 8>());
-    }
+    });
   });
 }
 
@@ -147,19 +157,12 @@ Element* ValuesAt(const memory& values, int64_t begin) {
 
 }  // namespace
 
-memory::desc BlockedLayoutOf(const Blob<float>& blob) {
+memory ReadBlocked(const Blob<float>& blob, memory* buffer) {
   const memory::desc layout = Values(blob).get_desc();
-  if (IsInBlocks(layout, 16) || IsInBlocks(layout, 8)) { return layout; }
-  static const bool wide = Has(dnnl::cpu_isa::avx512_core);
-  return memory::desc(
-      Dims(blob), TypeOf(layout),
-      wide ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
-}
-
-PerChannel PaddedFor(const memory::desc& layout, const float* values) {
-  PerChannel padded(values, values + DimsOf(layout)[1]);
-  padded.resize(PaddedChannels(layout));
-  return padded;
+  const bool is_in_blocks = WithLanes(layout, [](auto) {});
+  return Read(blob.data().get(), Dims(blob),
+              is_in_blocks ? layout : BlockedLayout(Dims(blob), TypeOf(layout)),
+              buffer);
 }
 
 PerChannel PaddedFor(const memory::desc& layout, float value) {
@@ -195,22 +198,28 @@ void ComputeMoments(const memory& values, float* means, float* variances) {
   }
 }
 
-void Rectify(const ChannelMap& map, float slope, const memory& to) {
+void Rectify(const ChannelMap& map, float slope, memory* to) {
   const memory::desc layout = map.source.get_desc();
+  // A layer that runs again on its own outputs: Backward needs what they follow
+  // from.
+  if (*to && to->get_data_handle() == map.source.get_data_handle()) {
+    *to = memory();
+  }
+  Fit(layout, to);
+  const int64_t pixels = Pixels(layout);
   ForPlanes(
       layout,
       [&](auto lanes, auto element, int64_t, int64_t channel, int64_t begin) {
         using Element = decltype(element);
         MapPlane<decltype(lanes)::value>(
-            ValuesAt<const Element>(map.source, begin), Pixels(layout),
+            ValuesAt<const Element>(map.source, begin), pixels,
             &map.factors[channel], &map.shifts[channel], slope,
-            ValuesAt<Element>(to, begin));
+            ValuesAt<Element>(*to, begin));
       });
 }
 
 memory DeferredValues::Compute() const {
-  Fit(map_.source.get_desc(), buffer_.get());
-  Rectify(map_, 1, *buffer_);
+  Rectify(map_, 1, buffer_.get());
   return *buffer_;
 }
 
@@ -219,12 +228,11 @@ DeferredGradient::DeferredGradient(const memory& of_outputs,
     : of_outputs_(of_outputs), outputs_(outputs), slope_(slope),
       factors_(PaddedFor(outputs.source.get_desc(), 1.f)) {}
 
-// As if by a ReLU of ones.
 DeferredGradient::DeferredGradient(const memory& of_values,
                                    const memory& values)
     : DeferredGradient(of_values,
-                       {values, PaddedFor(values.get_desc(), 0.f),
-                        PaddedFor(values.get_desc(), 1.f)},
+                       {values, PaddedFor(values.get_desc(), 1.f),
+                        PaddedFor(values.get_desc(), 0.f)},
                        1) {}
 
 std::shared_ptr<DeferredGradient> DeferredGradient::Scaled(
@@ -238,6 +246,7 @@ std::shared_ptr<DeferredGradient> DeferredGradient::Scaled(
 GradientSums DeferredGradient::Sum(const ChannelMap& map) const {
   const memory::desc layout = source().get_desc();
   const int64_t images = DimsOf(layout)[0], stride = PaddedChannels(layout);
+  const int64_t pixels = Pixels(layout);
   PerChannel gradients(images * stride), products(images * stride);
   ForPlanes(layout,
             [&](auto lanes, auto element, int64_t plane, int64_t channel,
@@ -246,7 +255,7 @@ GradientSums DeferredGradient::Sum(const ChannelMap& map) const {
               constexpr int kLanes = decltype(lanes)::value;
               SumPlane<kLanes>(
                   ValuesAt<const Element>(source(), begin),
-                  ValuesAt<const Element>(of_outputs_, begin), Pixels(layout),
+                  ValuesAt<const Element>(of_outputs_, begin), pixels,
                   &outputs_.factors[channel], &outputs_.shifts[channel], slope_,
                   &map.factors[channel], &map.shifts[channel],
                   &gradients[plane * kLanes], &products[plane * kLanes]);
@@ -264,26 +273,28 @@ GradientSums DeferredGradient::Sum(const ChannelMap& map) const {
 }
 
 void DeferredGradient::Combine(const PerChannel& per_gradient,
-                               const PerChannel& per_source,
-                               const PerChannel& shifts,
+                               const PerChannel* per_source,
+                               const PerChannel* constants,
                                const memory& to) const {
   const memory::desc layout = source().get_desc();
+  const int64_t pixels = Pixels(layout);
   ForPlanes(
       layout,
       [&](auto lanes, auto element, int64_t, int64_t channel, int64_t begin) {
         using Element = decltype(element);
         CombinePlane<decltype(lanes)::value>(
             ValuesAt<const Element>(source(), begin),
-            ValuesAt<const Element>(of_outputs_, begin), Pixels(layout),
+            ValuesAt<const Element>(of_outputs_, begin), pixels,
             &outputs_.factors[channel], &outputs_.shifts[channel], slope_,
-            &per_gradient[channel], &per_source[channel], &shifts[channel],
+            &per_gradient[channel],
+            per_source ? &(*per_source)[channel] : nullptr,
+            constants ? &(*constants)[channel] : nullptr,
             ValuesAt<Element>(to, begin));
       });
 }
 
 memory DeferredGradient::Compute() const {
-  const PerChannel zeros = PaddedFor(source().get_desc(), 0.f);
-  Combine(factors_, zeros, zeros, of_outputs_);
+  Combine(factors_, nullptr, nullptr, of_outputs_);
   return of_outputs_;
 }
 

@@ -11,12 +11,16 @@ namespace caffe {
 namespace onednn {
 
 /**
- * Batch normalization, scale and ReLU in one pass over memory, forward, and in
- * two backward, though they are three layers. In place, the first two only say
- * how the values follow from those of the convolution, and the ReLU computes
- * them; backward, the ReLU and the scale say how the gradient follows from that
- * of the outputs, and the batch normalization computes it. Whatever else reads
- * a blob between them makes it compute its values.
+ * Batch normalization, scale and ReLU with fewer passes over memory, though
+ * they are three layers. In place, the first two store in the blob not values
+ * but a factor and a shift for each channel (DeferredValues), and the ReLU
+ * computes the values. Backward, the ReLU and the scale store how the gradient
+ * follows from that of the outputs (DeferredGradient), and the batch
+ * normalization computes it. Any other reader of the blob makes it compute its
+ * values first.
+ *
+ * A gradient that is stored so depends on the values of the last Forward: read
+ * it before the next. Backward of a whole net leaves none.
  *
  * All values are images in blocks of 8 or 16 channels.
  */
@@ -54,8 +58,8 @@ struct GradientSums {
 /**
  * factors * (the gradient, times the slope where `outputs` is not positive).
  *
- * It is computed where the gradient of the outputs is, and then no more than
- * its values.
+ * It is computed in place, over the gradient of the outputs; after that only
+ * its values remain.
  */
 class DeferredGradient : public Deferred {
  public:
@@ -74,9 +78,10 @@ class DeferredGradient : public Deferred {
   /// source.
   GradientSums Sum(const ChannelMap& map) const;
 
-  /// to = per_gradient * (it without factors) + per_source * source + shifts
-  void Combine(const PerChannel& per_gradient, const PerChannel& per_source,
-               const PerChannel& shifts, const memory& to) const;
+  /// to = per_gradient * (it without factors) + per_source * source + constants
+  /// @param per_source, constants both may be null
+  void Combine(const PerChannel& per_gradient, const PerChannel* per_source,
+               const PerChannel* constants, const memory& to) const;
 
   const memory& of_outputs() const { return of_outputs_; }
   const memory& source() const { return outputs_.source; }
@@ -95,28 +100,28 @@ class DeferredGradient : public Deferred {
   std::shared_ptr<const GradientSums> sums_;
 };
 
-/// Declares that values follow so; computes them unless they may wait.
+/// Stores deferred values in a blob; computes them at once unless they may
+/// wait.
 void Defer(bool may_wait, SyncedMemory* values,
            std::shared_ptr<Deferred> deferred);
 
-/// The layout of a batch of images if it is one of those above, otherwise that
-/// with one vector of the processor in a block.
-memory::desc BlockedLayoutOf(const Blob<float>& blob);
+/// The values of a batch of images in blocks, in their own layout if it has
+/// some.
+memory ReadBlocked(const Blob<float>& blob, memory* buffer);
 
-/// As many floats of a blob as an image has channels.
-PerChannel PaddedFor(const memory::desc& layout, const float* values);
+/// The same value for each channel.
 PerChannel PaddedFor(const memory::desc& layout, float value);
 
 /// Mean and variance of each channel.
 void ComputeMoments(const memory& values, float* means, float* variances);
 
 /// The values of a map, times the slope where they are negative.
-void Rectify(const ChannelMap& map, float slope, const memory& to);
+void Rectify(const ChannelMap& map, float slope, memory* to);
 
 /// Null if the values are not deferred, or have another shape.
 std::shared_ptr<DeferredValues> DeferredValuesOf(const Blob<float>& blob);
 
-/// The gradient of a blob, by the values that a map has for its source.
+/// The gradient of a blob whose values follow from `source`.
 std::shared_ptr<DeferredGradient> GradientOf(const Blob<float>& blob,
                                              const memory& source,
                                              memory* buffer);

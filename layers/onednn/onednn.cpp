@@ -92,6 +92,13 @@ memory::desc Any(const memory::dims& dims, memory::data_type type) {
   return memory::desc(dims, type, memory::format_tag::any);
 }
 
+memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type) {
+  return memory::desc(dims, type,
+                      Has(dnnl::cpu_isa::avx512_core)
+                          ? memory::format_tag::nChw16c
+                          : memory::format_tag::nChw8c);
+}
+
 memory Wrap(const memory::dims& dims, const float* values) {
   return memory(Plain(dims), Engine(), const_cast<float*>(values));
 }
@@ -172,7 +179,7 @@ void Fit(const memory::desc& layout, memory* fitted) {
   } catch (const dnnl::error& error) {
     LOG(FATAL) << "cannot allocate " << layout.get_size() << " bytes for the"
                << " values of a layer (" << error.what()
-               << "); decrease the batch size";
+               << "); decrease the batch size, or the number of threads";
   }
 }
 

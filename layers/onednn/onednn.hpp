@@ -2,6 +2,7 @@
 #define DNNH_LAYERS_ONEDNN_ONEDNN_HPP_
 
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <vector>
 
@@ -18,7 +19,8 @@ namespace caffe {
 
 /**
  * What the layers of this folder share. They replace Caffe's layers of the same
- * types, in float on the CPU, and compute the same with oneDNN.
+ * types, in float on the CPU, and compute the same with oneDNN, or with loops
+ * of our own over its layouts.
  *
  * Between them values stay in oneDNN's own layout, blocked by channels; see
  * cmake/patches/syncedmem.patch. Each layer keeps the memory that it writes to,
@@ -30,8 +32,9 @@ namespace caffe {
  * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own. `engine:
  * CAFFE` selects Caffe's own for one layer, if its parameters have an engine.
  * With DNNH_BFLOAT16=1, convolutions multiply in bfloat16 if the processor has
- * instructions for it, and values between these layers have that type too;
- * weights, their gradients and all plain values stay float.
+ * instructions for it, but for those by Winograd's algorithm, and values
+ * between these layers have that type too; weights, their gradients and all
+ * plain values stay float.
  */
 namespace onednn {
 
@@ -54,6 +57,27 @@ memory::desc Any(const memory::dims& dims,
 template <typename Use>
 void WithElements(const memory::desc& layout, const Use& use) {
   TypeOf(layout) == memory::data_type::bf16 ? use(Bfloat16()) : use(float());
+}
+
+/// Images in blocks of as many channels as a vector of the processor has
+/// floats.
+memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type);
+
+/// Calls `use` with the number of channels in a block of a layout, 8 or 16, as
+/// a std::integral_constant; false if it is another layout.
+template <typename Use>
+bool WithLanes(const memory::desc& layout, const Use& use) {
+  const auto is = [&](memory::format_tag tag) {
+    return layout == memory::desc(DimsOf(layout), TypeOf(layout), tag);
+  };
+  if (is(memory::format_tag::nChw16c)) {
+    use(std::integral_constant<int, 16>());
+  } else if (is(memory::format_tag::nChw8c)) {
+    use(std::integral_constant<int, 8>());
+  } else {
+    return false;
+  }
+  return true;
 }
 
 /// Plain values in place, without a copy.
@@ -113,7 +137,7 @@ void Put(SyncedMemory* values, const memory& memory);
 void Fit(const memory::desc& layout, memory* memory);
 
 /// Temporary memory of the calling thread, valid until the next call. All
-/// layers share it.
+/// layers share it: what runs while it is in use must not call this.
 memory Scratch(const memory::desc& layout);
 
 /// Copies from one layout to another.

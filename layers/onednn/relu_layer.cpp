@@ -31,8 +31,8 @@ DNNH_WITH_AVX2 void DeriveRectified(const Element* x, const Element* dy,
 }
 
 // A loop of our own: oneDNN turns a NaN into 0, which hides a training that has
-// diverged; Caffe keeps it. In place, as in all our nets, Derive sees the
-// outputs instead of the inputs; their sign is the same.
+// diverged; Caffe keeps it. In place, Derive sees the outputs instead of the
+// inputs; their sign is the same.
 class Relu {
  public:
   explicit Relu(const LayerParameter& param)
@@ -76,9 +76,8 @@ class OnednnReLULayer
         ? onednn::DeferredValuesOf(*bottom[0])
         : nullptr;
     if (!inputs_) { return ElementwiseLayer::Forward_cpu(bottom, top); }
-    onednn::Fit(inputs_->map().source.get_desc(), &output_);
-    onednn::Rectify(inputs_->map(), slope(), output_);
-    onednn::Put(top[0]->data().get(), output_);
+    onednn::Rectify(inputs_->map(), slope(), &rectified_);
+    onednn::Put(top[0]->data().get(), rectified_);
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
@@ -91,7 +90,7 @@ class OnednnReLULayer
     SyncedMemory* diff = bottom[0]->diff().get();
     const onednn::memory of_outputs =
         onednn::Read(diff, onednn::Dims(*bottom[0]),
-                     inputs_->map().source.get_desc(), &top_diff_);
+                     inputs_->map().source.get_desc(), &gradient_);
     onednn::Defer(true, diff,
                   std::make_shared<onednn::DeferredGradient>(
                       of_outputs, inputs_->map(), slope()));
@@ -102,7 +101,7 @@ class OnednnReLULayer
 
   // If they had not been computed in the last pass; null otherwise.
   std::shared_ptr<onednn::DeferredValues> inputs_;
-  onednn::memory output_, top_diff_;
+  onednn::memory rectified_, gradient_;
 };
 
 static ReplaceLayer<float, OnednnReLULayer> replace_relu("ReLU");

@@ -15,7 +15,7 @@ using dnnl::memory;
  * @brief A factor and, optionally, a bias for each channel of images; see
  *        normalization.hpp.
  *
- * The inputs are kept as in OnednnBatchNormLayer.
+ * A map that gives the inputs is kept for Backward.
  */
 class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
  public:
@@ -35,7 +35,7 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
   void Forward_cpu(const vector<Blob<float>*>& bottom,
                    const vector<Blob<float>*>& top) override {
     if (!uses_onednn()) { return ScaleLayer<float>::Forward_cpu(bottom, top); }
-    input_ = InputOf(bottom[0], bottom[0] == top[0]);
+    input_ = InputOf(*bottom[0], bottom[0] == top[0]);
     onednn::ChannelMap output = input_;
     for (int c = 0; c < blobs_[0]->count(); ++c) {
       const float factor = blobs_[0]->cpu_data()[c];
@@ -66,7 +66,7 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
     if (has_bias() && param_propagate_down_[1]) {
       AddToDiff(sums->gradients, factors, blobs_[1].get());
     }
-    if (!propagate_down[0]) { return; }
+    if (!propagate_down[0]) { return onednn::Resolve(top[0]->diff().get()); }
     for (int c = 0; c < blobs_[0]->count(); ++c) {
       factors[c] *= blobs_[0]->cpu_data()[c];
     }
@@ -74,10 +74,8 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
     if (bottom[0] == top[0]) {
       onednn::Defer(true, diff, gradient->Scaled(factors, sums));
     } else {
-      const memory::desc layout = input_.source.get_desc();
-      const onednn::PerChannel zeros = onednn::PaddedFor(layout, 0.f);
-      gradient->Combine(factors, zeros, zeros,
-                        onednn::Write(diff, layout, &diff_));
+      gradient->Combine(factors, nullptr, nullptr,
+                        onednn::Write(diff, input_.source.get_desc(), &diff_));
     }
   }
 
@@ -85,13 +83,12 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
   bool has_bias() const { return layer_param_.scale_param().bias_term(); }
 
   // A map of what the values of the blob follow from, or of themselves.
-  onednn::ChannelMap InputOf(Blob<float>* blob, bool in_place) {
-    const auto deferred = in_place ? onednn::DeferredValuesOf(*blob) : nullptr;
+  onednn::ChannelMap InputOf(const Blob<float>& blob, bool in_place) {
+    const auto deferred = in_place ? onednn::DeferredValuesOf(blob) : nullptr;
     if (deferred) { return deferred->map(); }
-    const memory::desc layout = onednn::BlockedLayoutOf(*blob);
-    return {
-        onednn::Read(blob->data().get(), onednn::Dims(*blob), layout, &source_),
-        onednn::PaddedFor(layout, 1.f), onednn::PaddedFor(layout, 0.f)};
+    const memory input = onednn::ReadBlocked(blob, &source_);
+    return {input, onednn::PaddedFor(input.get_desc(), 1.f),
+            onednn::PaddedFor(input.get_desc(), 0.f)};
   }
 
   static void AddToDiff(const onednn::PerChannel& sums,

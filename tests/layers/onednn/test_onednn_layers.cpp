@@ -90,12 +90,54 @@ TEST_F(OnednnLayersTest, WinogradsConvolutions) {
   }
 }
 
-// Each thread adds up the gradients of its tiles.
-TEST_F(OnednnLayersTest, WinogradsConvolutionsOnThreads) {
+// Each thread adds up the gradients of its tiles; some have none.
+TEST_F(OnednnLayersTest, OnThreads) {
   const int threads = omp_get_max_threads();
   omp_set_num_threads(3);
   Compare(Convolution("num_output: 32 kernel_size: 5 pad: 2"), {2, 32, 24, 25});
+  Compare(Convolution("num_output: 32 kernel_size: 3 pad: 1"), {1, 32, 8, 8});
+  Compare(Convolution("num_output: 32 kernel_size: 1 bias_term: false")
+              + "layer { name: 'n' type: 'BatchNorm' bottom: 'y' top: 'y' }"
+                "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' }"
+                "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' relu_param"
+                " { negative_slope: 0.1 } }",
+          {3, 8, 6, 7});
   omp_set_num_threads(threads);
+}
+
+// In height and width, and of layers that run again on their own outputs.
+TEST_F(OnednnLayersTest, ShapesThatChange) {
+  const std::string layers =
+      Convolution("num_output: 32 kernel_size: 3 pad: 1 bias_term: false")
+      + "layer { name: 'n' type: 'BatchNorm' bottom: 'y' top: 'y' }"
+        "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' scale_param {"
+        " filler { value: 2 } } }"
+        "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' relu_param {"
+        " negative_slope: 0.1 } }";
+  const auto onednn_net = Make(layers, true, {2, 32, 8, 8}, TRAIN);
+  const auto stock = Make(layers, false, {2, 32, 8, 8}, TRAIN);
+  const auto run = [&](std::vector<int> shape, bool again) {
+    for (Net<float>* net : {onednn_net.get(), stock.get()}) {
+      net->blob_by_name("x")->Reshape(shape);
+      net->Reshape();
+      net->ClearParamDiffs();
+      Fill(net->blob_by_name("x").get(), false, 1);
+      net->Forward();
+      if (again) { net->ForwardFrom(2); }
+      Fill(net->blob_by_name("y").get(), true, 2);
+      net->Backward();
+    }
+    ExpectNear(*onednn_net->blob_by_name("y"), *stock->blob_by_name("y"), false,
+               "y");
+    ExpectNear(*onednn_net->blob_by_name("x"), *stock->blob_by_name("x"), true,
+               "gradient of x", 1e-4);
+    ExpectNear(*onednn_net->params()[0], *stock->params()[0], true,
+               "gradient of the weights", 1e-4);
+  };
+  run({2, 32, 8, 8}, false);
+  run({2, 32, 12, 9}, false);
+  run({3, 32, 9, 8}, true);
+  run({2, 32, 8, 8}, false);
 }
 
 TEST_F(OnednnLayersTest, WhichConvolutionsAreWinograds) {
@@ -117,12 +159,13 @@ TEST_F(OnednnLayersTest, WhichConvolutionsAreWinograds) {
   small.source = {2, 32, 5, 5}, small.output = {2, 64, 5, 5};
   const auto is_winograds = [](const onednn::ConvolutionShape& shape,
                                memory::data_type type) {
-    const onednn::ConvolutionOptions options = {type, true, true, true, NULL};
-    return onednn::MakeWinogradConvolution(shape, options) != nullptr;
+    const onednn::ConvolutionOptions options = {true, true, true, NULL};
+    return onednn::MakeWinogradConvolution(shape, type, options) != nullptr;
   };
-  EXPECT_TRUE(is_winograds(three, memory::data_type::f32));
-  EXPECT_TRUE(is_winograds(three, memory::data_type::bf16));
-  EXPECT_TRUE(is_winograds(five, memory::data_type::f32));
+  const bool wide = onednn::Has(dnnl::cpu_isa::avx2);
+  EXPECT_EQ(is_winograds(three, memory::data_type::f32), wide);
+  EXPECT_EQ(is_winograds(three, memory::data_type::bf16), wide);
+  EXPECT_EQ(is_winograds(five, memory::data_type::f32), wide);
   EXPECT_FALSE(is_winograds(five, memory::data_type::bf16));
   for (const auto& shape :
        {one, strided, dilated, grouped, few, odd, far, uneven, small}) {
@@ -425,7 +468,7 @@ TEST_F(OnednnLayersTest, ResidualBlocks) {
   }
 }
 
-// The same of 3x3 convolutions, without ReLU and maxima.
+// A sum behind Winograd's algorithm, without ReLU and maxima.
 TEST_F(OnednnLayersTest, SumsOfWinogradsConvolutions) {
   const auto convolution = [](const std::string& name, const char* bottom) {
     return "layer { name: '" + name + "' type: 'Convolution' bottom: '"
@@ -440,21 +483,51 @@ TEST_F(OnednnLayersTest, SumsOfWinogradsConvolutions) {
 }
 
 TEST_F(OnednnLayersTest, NoGradientUnlessRequested) {
-  const auto net = Make(Convolution("num_output: 16 kernel_size: 3"), true,
-                        {2, 16, 6, 6}, TRAIN);
-  Pass(net.get(), false, 1);
-  Layer<float>* layer = net->layer_by_name("c").get();
-  layer->set_param_propagate_down(0, false);
-  layer->set_param_propagate_down(1, true);
-  net->ClearParamDiffs();
-  Fill(net->blob_by_name("x").get(), true, 3);
-  const float before = net->blob_by_name("x")->asum_diff();
-  Fill(net->blob_by_name("y").get(), true, 2);
-  layer->Backward({net->blob_by_name("y").get()}, {false},
-                  {net->blob_by_name("x").get()});
-  EXPECT_EQ(net->blob_by_name("x")->asum_diff(), before);
-  EXPECT_EQ(net->params()[0]->asum_diff(), 0);
-  EXPECT_GT(net->params()[1]->asum_diff(), 0);
+  for (int channels : {16, 32}) {  // 32: by Winograd's algorithm
+    const auto net = Make(Convolution("num_output: 32 kernel_size: 3"), true,
+                          {2, channels, 8, 8}, TRAIN);
+    Pass(net.get(), false, 1);
+    Layer<float>* layer = net->layer_by_name("c").get();
+    layer->set_param_propagate_down(0, false);
+    layer->set_param_propagate_down(1, true);
+    net->ClearParamDiffs();
+    Fill(net->blob_by_name("x").get(), true, 3);
+    const float before = net->blob_by_name("x")->asum_diff();
+    Fill(net->blob_by_name("y").get(), true, 2);
+    layer->Backward({net->blob_by_name("y").get()}, {false},
+                    {net->blob_by_name("x").get()});
+    EXPECT_EQ(net->blob_by_name("x")->asum_diff(), before);
+    EXPECT_EQ(net->params()[0]->asum_diff(), 0);
+    EXPECT_GT(net->params()[1]->asum_diff(), 0);
+    layer->set_param_propagate_down(0, true);
+    layer->set_param_propagate_down(1, false);
+    net->ClearParamDiffs();
+    layer->Backward({net->blob_by_name("y").get()}, {false},
+                    {net->blob_by_name("x").get()});
+    EXPECT_GT(net->params()[0]->asum_diff(), 0);
+    EXPECT_EQ(net->params()[1]->asum_diff(), 0);
+  }
+}
+
+// A gradient that goes no further does not wait: the next Forward would change
+// it.
+TEST_F(OnednnLayersTest, GradientsThatEnd) {
+  for (const char* type : {"BatchNorm", "Scale"}) {
+    const auto net =
+        Make(Convolution("num_output: 32 kernel_size: 3")
+                 + "layer { name: 'n' type: '" + type
+                 + "' bottom: 'y' top: 'y' }"
+                   "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' }",
+             true, {2, 16, 6, 6}, TRAIN);
+    Pass(net.get(), false, 1);
+    Blob<float>* y = net->blob_by_name("y").get();
+    Fill(y, true, 2);
+    net->BackwardFromTo(3, 3);
+    net->layer_by_name("n")->Backward({y}, {false}, {y});
+    EXPECT_EQ(
+        dynamic_cast<onednn::Deferred*>(y->diff()->alternate_layout().get()),
+        nullptr);
+  }
 }
 
 }  // namespace caffe

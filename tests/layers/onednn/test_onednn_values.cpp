@@ -150,6 +150,28 @@ TEST_F(OnednnLayersTest, NaNStaysNaN) {
   }
 }
 
+TEST_F(OnednnLayersTest, NaNStaysNaNInOurLoops) {
+  if (!onednn::Has(dnnl::cpu_isa::avx2)) {
+    GTEST_SKIP() << "Winograd's algorithm needs AVX2";
+  }
+  const std::string convolution =
+      Convolution("num_output: 32 kernel_size: 3 pad: 1");
+  std::string fused = convolution;
+  fused.replace(fused.find("'Convolution'"), 13, "'FusedConvolution'");
+  fused.replace(fused.rfind('}'), 1, "clip_param { min: 0 max: 6 } }");
+  for (const std::string& layers :
+       {convolution, fused,
+        convolution
+            + "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' }"
+              "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' }"}) {
+    const auto net = Make(layers, true, {2, 32, 8, 8}, TEST);
+    Fill(net->blob_by_name("x").get(), false, 1);
+    net->blob_by_name("x")->mutable_cpu_data()[0] = NAN;
+    net->Forward();
+    EXPECT_TRUE(std::isnan(net->blob_by_name("y")->cpu_data()[0])) << layers;
+  }
+}
+
 TEST_F(OnednnLayersTest, Bfloat16RoundsToTheNearest) {
   const auto round = [](float value) {
     Bfloat16 rounded;
