@@ -201,6 +201,8 @@ def train(spec: NetSpec, data_set: pathlib.Path) -> pathlib.Path:
     prefix.parent.mkdir(exist_ok=True)
     log = prefix.with_name(f"{prefix.name}.log")
     pipeline.train(solver, log, start)
+    if not is_newer(last, data_set):  # an interrupted caffe ends as if it had finished
+        raise UserError("the training was stopped; the same command goes on with it")
     pipeline.run_tool("plot_log.py", log, "--output", log.with_suffix(".png"))
     return last
 
