@@ -27,9 +27,8 @@ class Convolution {
   virtual ~Convolution() {}
 
   /// The weights as Forward takes them.
-  /// @param kept where to keep them; if null, they are in Scratch, which
-  /// Forward
-  ///        does not use
+  /// @param kept where to keep them; null: in Scratch, which Forward leaves
+  /// alone
   virtual memory Prepare(const float* weights, memory* kept) = 0;
 
   /// @param bias null without

@@ -494,8 +494,8 @@ class WinogradConvolution : public Convolution {
 };
 
 bool IsFaster(const ConvolutionShape& shape, memory::data_type type) {
-  // Our loops are compiled for processors with AVX2 and without only where a
-  // compiler can select at run time; oneDNN's code always is.
+  // Otherwise our loops would be those compiled for SSE2, while oneDNN's code
+  // always fits the processor.
 #ifdef __x86_64__
   if (!DNNH_HAS_AVX512_LOOPS || !Has(dnnl::cpu_isa::avx2)) { return false; }
 #endif

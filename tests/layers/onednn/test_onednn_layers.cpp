@@ -318,7 +318,7 @@ TEST_F(OnednnLayersTest, BatchNormsAndScales) {
           {8, 3, 4, 5});
 }
 
-// In place, batch normalization, scale and ReLU are one pass
+// In place, batch normalization, scale and ReLU are computed together
 // (normalization.hpp), whatever is between or behind them.
 TEST_F(OnednnLayersTest, NormalizationsInOnePass) {
   const std::string batch_norm =
