@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "layers/onednn/planes.hpp"
 #include "layers/onednn/vectors.hpp"
 
 namespace caffe {
@@ -19,13 +20,14 @@ template <int kLanes, typename Element>
 DNNH_WITH_AVX512 void MapPlane(const Element* x, int64_t count,
                                const float* factors, const float* shifts,
                                float slope, Element* y) {
-  typename Lanes<kLanes>::Type factor, shift, value;
+  typedef typename Lanes<kLanes>::Type Vector;
+  Vector factor, shift, value;
   Load<kLanes>(factors, &factor);
   Load<kLanes>(shifts, &shift);
   for (int64_t i = 0; i < count * kLanes; i += kLanes) {
     Load<kLanes>(x + i, &value);
-    value = factor * value + shift;
-    Store<kLanes>(value < 0 ? slope * value : value, y + i);  // a NaN stays one
+    Map<Vector>(factor, shift, slope, &value);
+    Store<kLanes>(value, y + i);
   }
 }
 
@@ -119,42 +121,6 @@ DNNH_WITH_AVX512 void CombinePlane(const Element* x, const Element* dy,
   }
 }
 
-int64_t PaddedChannels(const memory::desc& layout) {
-  int64_t channels = 0;
-  CHECK(WithLanes(layout, [&](auto lanes) {
-    channels = (DimsOf(layout)[1] + lanes - 1) / lanes * lanes;
-  })) << "the layout has no blocks of 8 or 16 channels";
-  return channels;
-}
-
-int64_t Pixels(const memory::desc& layout) {
-  const memory::dims dims = DimsOf(layout);
-  return dims[2] * dims[3];
-}
-
-// Calls use(lanes, element, plane, channel, begin) for all planes of blocks: of
-// which channel the first is, and where its values begin.
-template <typename Use>
-void ForPlanes(const memory::desc& layout, const Use& use) {
-  WithElements(layout, [&](auto element) {
-    WithLanes(layout, [&](auto lanes) {
-      constexpr int kLanes = decltype(lanes)::value;
-      const int64_t blocks = PaddedChannels(layout) / kLanes;
-      const int64_t planes = DimsOf(layout)[0] * blocks;
-      const int64_t size = Pixels(layout) * kLanes;
-#pragma omp parallel for schedule(static)
-      for (int64_t plane = 0; plane < planes; ++plane) {
-        use(lanes, element, plane, plane % blocks * kLanes, plane * size);
-      }
-    });
-  });
-}
-
-template <typename Element>
-Element* ValuesAt(const memory& values, int64_t begin) {
-  return static_cast<Element*>(values.get_data_handle()) + begin;
-}
-
 }  // namespace
 
 memory ReadBlocked(const Blob<float>& blob, memory* buffer) {
@@ -177,14 +143,12 @@ void ComputeMoments(const memory& values, float* means, float* variances) {
   const int64_t stride = PaddedChannels(layout), pixels = Pixels(layout);
   // Of each image; the sum of squares is that of deviations from its own mean.
   PerChannel mean(images * stride), square(images * stride);
-  ForPlanes(
-      layout,
-      [&](auto lanes, auto element, int64_t plane, int64_t, int64_t begin) {
-        constexpr int kLanes = decltype(lanes)::value;
-        MomentsOfPlane<kLanes>(ValuesAt<decltype(element)>(values, begin),
-                               pixels, &mean[plane * kLanes],
-                               &square[plane * kLanes]);
-      });
+  ForPlanes(layout, [&](auto lanes, auto element, int64_t plane, int64_t) {
+    constexpr int kLanes = decltype(lanes)::value;
+    MomentsOfPlane<kLanes>(PlaneOf<decltype(element), kLanes>(values, plane),
+                           pixels, &mean[plane * kLanes],
+                           &square[plane * kLanes]);
+  });
   for (int64_t c = 0; c < channels; ++c) {
     double sum = 0, squares = 0;
     for (int64_t i = 0; i < images; ++i) { sum += mean[i * stride + c]; }
@@ -198,42 +162,40 @@ void ComputeMoments(const memory& values, float* means, float* variances) {
   }
 }
 
-void Rectify(const ChannelMap& map, float slope, memory* to) {
+void Compute(const ChannelMap& map, const memory& to) {
   const memory::desc layout = map.source.get_desc();
-  // A layer that runs again on its own outputs: Backward needs what they follow
-  // from.
-  if (*to && to->get_data_handle() == map.source.get_data_handle()) {
-    *to = memory();
-  }
-  Fit(layout, to);
   const int64_t pixels = Pixels(layout);
   ForPlanes(
-      layout,
-      [&](auto lanes, auto element, int64_t, int64_t channel, int64_t begin) {
+      layout, [&](auto lanes, auto element, int64_t plane, int64_t channel) {
         using Element = decltype(element);
-        MapPlane<decltype(lanes)::value>(
-            ValuesAt<const Element>(map.source, begin), pixels,
-            &map.factors[channel], &map.shifts[channel], slope,
-            ValuesAt<Element>(*to, begin));
+        constexpr int kLanes = decltype(lanes)::value;
+        MapPlane<kLanes>(PlaneOf<const Element, kLanes>(map.source, plane),
+                         pixels, &map.factors[channel], &map.shifts[channel],
+                         map.slope, PlaneOf<Element, kLanes>(to, plane));
       });
 }
 
 memory DeferredValues::Compute() const {
-  Rectify(map_, 1, buffer_.get());
+  // A layer that runs again on its own outputs: Backward needs what they follow
+  // from.
+  if (*buffer_ && buffer_->get_data_handle() == map_.source.get_data_handle()) {
+    *buffer_ = memory();
+  }
+  Fit(map_.source.get_desc(), buffer_.get());
+  onednn::Compute(map_, *buffer_);
   return *buffer_;
 }
 
 DeferredGradient::DeferredGradient(const memory& of_outputs,
-                                   const ChannelMap& outputs, float slope)
-    : of_outputs_(of_outputs), outputs_(outputs), slope_(slope),
+                                   const ChannelMap& outputs)
+    : of_outputs_(of_outputs), outputs_(outputs),
       factors_(PaddedFor(outputs.source.get_desc(), 1.f)) {}
 
 DeferredGradient::DeferredGradient(const memory& of_values,
                                    const memory& values)
     : DeferredGradient(of_values,
                        {values, PaddedFor(values.get_desc(), 1.f),
-                        PaddedFor(values.get_desc(), 0.f)},
-                       1) {}
+                        PaddedFor(values.get_desc(), 0.f)}) {}
 
 std::shared_ptr<DeferredGradient> DeferredGradient::Scaled(
     const PerChannel& factors, std::shared_ptr<const GradientSums> sums) const {
@@ -248,18 +210,17 @@ GradientSums DeferredGradient::Sum(const ChannelMap& map) const {
   const int64_t images = DimsOf(layout)[0], stride = PaddedChannels(layout);
   const int64_t pixels = Pixels(layout);
   PerChannel gradients(images * stride), products(images * stride);
-  ForPlanes(layout,
-            [&](auto lanes, auto element, int64_t plane, int64_t channel,
-                int64_t begin) {
-              using Element = decltype(element);
-              constexpr int kLanes = decltype(lanes)::value;
-              SumPlane<kLanes>(
-                  ValuesAt<const Element>(source(), begin),
-                  ValuesAt<const Element>(of_outputs_, begin), pixels,
-                  &outputs_.factors[channel], &outputs_.shifts[channel], slope_,
-                  &map.factors[channel], &map.shifts[channel],
-                  &gradients[plane * kLanes], &products[plane * kLanes]);
-            });
+  ForPlanes(
+      layout, [&](auto lanes, auto element, int64_t plane, int64_t channel) {
+        using Element = decltype(element);
+        constexpr int kLanes = decltype(lanes)::value;
+        SumPlane<kLanes>(PlaneOf<const Element, kLanes>(source(), plane),
+                         PlaneOf<const Element, kLanes>(of_outputs_, plane),
+                         pixels, &outputs_.factors[channel],
+                         &outputs_.shifts[channel], outputs_.slope,
+                         &map.factors[channel], &map.shifts[channel],
+                         &gradients[plane * kLanes], &products[plane * kLanes]);
+      });
   const auto over_images = [&](const PerChannel& parts) {
     PerChannel sums(stride);
     for (int64_t c = 0; c < stride; ++c) {
@@ -279,17 +240,17 @@ void DeferredGradient::Combine(const PerChannel& per_gradient,
   const memory::desc layout = source().get_desc();
   const int64_t pixels = Pixels(layout);
   ForPlanes(
-      layout,
-      [&](auto lanes, auto element, int64_t, int64_t channel, int64_t begin) {
+      layout, [&](auto lanes, auto element, int64_t plane, int64_t channel) {
         using Element = decltype(element);
-        CombinePlane<decltype(lanes)::value>(
-            ValuesAt<const Element>(source(), begin),
-            ValuesAt<const Element>(of_outputs_, begin), pixels,
-            &outputs_.factors[channel], &outputs_.shifts[channel], slope_,
-            &per_gradient[channel],
-            per_source ? &(*per_source)[channel] : nullptr,
-            constants ? &(*constants)[channel] : nullptr,
-            ValuesAt<Element>(to, begin));
+        constexpr int kLanes = decltype(lanes)::value;
+        CombinePlane<kLanes>(PlaneOf<const Element, kLanes>(source(), plane),
+                             PlaneOf<const Element, kLanes>(of_outputs_, plane),
+                             pixels, &outputs_.factors[channel],
+                             &outputs_.shifts[channel], outputs_.slope,
+                             &per_gradient[channel],
+                             per_source ? &(*per_source)[channel] : nullptr,
+                             constants ? &(*constants)[channel] : nullptr,
+                             PlaneOf<Element, kLanes>(to, plane));
       });
 }
 
@@ -304,12 +265,28 @@ void Defer(bool may_wait, SyncedMemory* values,
   if (!may_wait) { Resolve(values); }
 }
 
-std::shared_ptr<DeferredValues> DeferredValuesOf(const Blob<float>& blob) {
-  const auto deferred = std::dynamic_pointer_cast<DeferredValues>(
-      blob.data()->alternate_layout());
-  return deferred && DimsOf(deferred->map().source.get_desc()) == Dims(blob)
+std::shared_ptr<DeferredValues> DeferredValuesIn(const memory::desc& layout,
+                                                 const SyncedMemory& values) {
+  const auto deferred = DeferredValuesOf(values, DimsOf(layout));
+  return deferred && deferred->map().source.get_desc() == layout ? deferred
+                                                                 : nullptr;
+}
+
+std::shared_ptr<DeferredValues> DeferredValuesOf(const SyncedMemory& values,
+                                                 const memory::dims& dims) {
+  const auto deferred =
+      std::dynamic_pointer_cast<DeferredValues>(values.alternate_layout());
+  return deferred && DimsOf(deferred->map().source.get_desc()) == dims
       ? deferred
       : nullptr;
+}
+
+ChannelMap MapOf(const Blob<float>& blob, memory* buffer) {
+  const auto deferred = DeferredValuesOf(*blob.data(), Dims(blob));
+  if (deferred) { return deferred->map(); }
+  const memory values = ReadBlocked(blob, buffer);
+  return {values, PaddedFor(values.get_desc(), 1.f),
+          PaddedFor(values.get_desc(), 0.f)};
 }
 
 std::shared_ptr<DeferredGradient> GradientOf(const Blob<float>& blob,

@@ -11,13 +11,17 @@ namespace caffe {
 namespace onednn {
 
 /**
- * Batch normalization, scale and ReLU with fewer passes over memory, though
- * they are three layers. In place, the first two store in the blob not values
- * but a factor and a shift for each channel (DeferredValues), and the ReLU
- * computes the values. Backward, the ReLU and the scale store how the gradient
- * follows from that of the outputs (DeferredGradient), and the batch
- * normalization computes it. Any other reader of the blob makes it compute its
- * values first.
+ * Batch normalization, scale and ReLU with fewer passes over memory, and less
+ * of it, though they are three layers. In place, they store in the blob not
+ * values but a factor and a shift for each channel (DeferredValues).
+ * Convolutions and poolings compute the values as they read them, forward and
+ * backward, so that they are never stored. Backward, the ReLU and the scale
+ * store how the gradient follows from that of the outputs (DeferredGradient),
+ * and the batch normalization computes it. Any other reader of the blob makes
+ * it compute its values first.
+ *
+ * Values that are stored so follow from those of the layer before, which change
+ * in its next Forward: that stores others in the blob, too.
  *
  * A gradient that is stored so depends on the values of the last Forward: read
  * it before the next. Backward of a whole net leaves none.
@@ -28,10 +32,11 @@ namespace onednn {
 /// Values for each channel, with zeros up to whole blocks.
 typedef std::vector<float> PerChannel;
 
-/// factors * source + shifts.
+/// factors * source + shifts, times the slope where that is negative.
 struct ChannelMap {
   memory source;
   PerChannel factors, shifts;
+  float slope = 1;
 };
 
 /// The values of a map, in the memory of a layer.
@@ -63,9 +68,7 @@ struct GradientSums {
  */
 class DeferredGradient : public Deferred {
  public:
-  /// Of a ReLU of the map `outputs`.
-  DeferredGradient(const memory& of_outputs, const ChannelMap& outputs,
-                   float slope);
+  DeferredGradient(const memory& of_outputs, const ChannelMap& outputs);
   /// `of_values` itself.
   DeferredGradient(const memory& of_values, const memory& values);
 
@@ -95,7 +98,6 @@ class DeferredGradient : public Deferred {
  private:
   memory of_outputs_;
   ChannelMap outputs_;
-  float slope_;
   PerChannel factors_;
   std::shared_ptr<const GradientSums> sums_;
 };
@@ -115,11 +117,19 @@ PerChannel PaddedFor(const memory::desc& layout, float value);
 /// Mean and variance of each channel.
 void ComputeMoments(const memory& values, float* means, float* variances);
 
-/// The values of a map, times the slope where they are negative.
-void Rectify(const ChannelMap& map, float slope, memory* to);
+/// Writes the values of a map.
+void Compute(const ChannelMap& map, const memory& to);
 
 /// Null if the values are not deferred, or have another shape.
-std::shared_ptr<DeferredValues> DeferredValuesOf(const Blob<float>& blob);
+std::shared_ptr<DeferredValues> DeferredValuesOf(const SyncedMemory& values,
+                                                 const memory::dims& dims);
+
+/// Null if the values are not deferred, or follow from some in another layout.
+std::shared_ptr<DeferredValues> DeferredValuesIn(const memory::desc& layout,
+                                                 const SyncedMemory& values);
+
+/// What the values of a batch of images follow from, or they themselves.
+ChannelMap MapOf(const Blob<float>& blob, memory* buffer);
 
 /// The gradient of a blob whose values follow from `source`.
 std::shared_ptr<DeferredGradient> GradientOf(const Blob<float>& blob,

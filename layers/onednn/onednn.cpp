@@ -48,15 +48,6 @@ int64_t ScratchpadBytes(const dnnl::primitive& primitive) {
   return layout ? dnnl_memory_desc_get_size(layout) : 0;
 }
 
-// Memory in a layout, in that of `kept`, which grows if it must.
-memory Reuse(const memory::desc& layout, memory* kept) {
-  const int64_t bytes = layout.get_size();
-  if (!*kept || int64_t(kept->get_desc().get_size()) < bytes) {
-    Fit(Plain({bytes}, memory::data_type::u8), kept);
-  }
-  return memory(layout, Engine(), kept->get_data_handle());
-}
-
 }  // namespace
 
 const dnnl::engine& Engine() {
@@ -181,6 +172,14 @@ void Fit(const memory::desc& layout, memory* fitted) {
                << " values of a layer (" << error.what()
                << "); decrease the batch size, or the number of threads";
   }
+}
+
+memory Reuse(const memory::desc& layout, memory* kept) {
+  const int64_t bytes = layout.get_size();
+  if (!*kept || int64_t(kept->get_desc().get_size()) < bytes) {
+    Fit(Plain({bytes}, memory::data_type::u8), kept);
+  }
+  return memory(layout, Engine(), kept->get_data_handle());
 }
 
 memory Scratch(const memory::desc& layout) {

@@ -136,6 +136,9 @@ void Put(SyncedMemory* values, const memory& memory);
 /// Allocates `memory` in the given layout, unless it has it.
 void Fit(const memory::desc& layout, memory* memory);
 
+/// Memory in a layout, in that of `kept`, which grows if it must.
+memory Reuse(const memory::desc& layout, memory* kept);
+
 /// Temporary memory of the calling thread, valid until the next call. All
 /// layers share it: what runs while it is in use must not call this.
 memory Scratch(const memory::desc& layout);
@@ -169,16 +172,6 @@ memory::data_type Arithmetic();
 /// Logs why a layer uses Caffe's own code.
 void LogFallback(const LayerParameter& param, const std::string& reason);
 
-/// Whether a primitive is oneDNN's reference code, which is slower than
-/// Caffe's.
-template <typename PrimitiveDesc>
-bool IsReference(const PrimitiveDesc& desc) {
-  return std::string(desc.impl_info_str()).find("ref") != std::string::npos;
-}
-
-/// The reason to use Caffe's code if IsReference is true.
-const char* const kReferenceOnly = "oneDNN has only reference code for it here";
-
 /**
  * @brief A layer that uses oneDNN if it can, and Caffe's code otherwise.
  *
@@ -200,7 +193,9 @@ class OnednnLayer : public Stock {
         ? "its bottom is empty"
         : UnsupportedReason(bottom, top);
     uses_onednn_ = reason.empty();
-    if (!uses_onednn_) { FallBack(reason); }
+    if (uses_onednn_ || logged_) { return; }
+    logged_ = true;
+    LogFallback(this->layer_param_, reason);
   }
 
  protected:
@@ -208,25 +203,9 @@ class OnednnLayer : public Stock {
   virtual std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                         const vector<Blob<float>*>& top) = 0;
 
-  /// Makes the primitives. False if oneDNN has none; Caffe's code runs then.
-  template <typename Make>
-  bool Prepare(const Make& make) {
-    try {
-      if (make()) { return true; }
-      FallBack(onednn::kReferenceOnly);
-    } catch (const dnnl::error& error) { FallBack(error.what()); }
-    return false;
-  }
-
   bool uses_onednn() const { return uses_onednn_; }
 
  private:
-  void FallBack(const std::string& reason) {
-    uses_onednn_ = false;
-    if (!logged_) { LogFallback(this->layer_param_, reason); }
-    logged_ = true;
-  }
-
   bool uses_onednn_, logged_;
   bool is_shape_known_ = false;
   vector<int> shape_;  // of the bottom for which uses_onednn_ was set

@@ -1,26 +1,193 @@
+#include <algorithm>
+#include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "caffe/layers/pooling_layer.hpp"
 
-#include "layers/onednn/onednn.hpp"
+#include "layers/onednn/normalization.hpp"
+#include "layers/onednn/planes.hpp"
+#include "layers/onednn/vectors.hpp"
 
 namespace caffe {
 
 using dnnl::memory;
 
+namespace {
+
+/// From begin up to, but without, end.
+struct Range {
+  int begin, end;
+};
+
+/// The windows along one side of an image.
+struct Windows {
+  Windows() {}
+  Windows(int side, int count, int kernel, int stride, int pad)
+      : side(side), kernel(kernel), of(side, Range{count, 0}) {
+    for (int i = 0; i < count; ++i) {
+      const int first = i * stride - pad;
+      starts.push_back(first);
+      pixels.push_back({std::max(first, 0), std::min(first + kernel, side)});
+      // Caffe's averages count the padding, but not what lies past it.
+      weights.push_back(1.f / (std::min(first + kernel, side + pad) - first));
+      for (int p = pixels[i].begin; p < pixels[i].end; ++p) {
+        of[p].begin = std::min(of[p].begin, i);
+        of[p].end = i + 1;
+      }
+    }
+  }
+
+  int count() const { return starts.size(); }
+  bool all_have_pixels() const {
+    return std::all_of(pixels.begin(), pixels.end(), [](const Range& range) {
+      return range.begin < range.end;
+    });
+  }
+
+  int side, kernel;       // in pixels
+  vector<int> starts;     // of each window; negative in the padding
+  vector<Range> pixels;   // of the image, in each window
+  vector<float> weights;  // of a value in the average of each window
+  vector<Range> of;       // the windows that have a pixel
+};
+
+// Positions of maxima are kept in a byte.
+constexpr int kMostPositions = 256;
+
+/// @param positions of the maximum in each window
+template <int kLanes, typename Element>
+DNNH_WITH_AVX512 void FindMaxima(const Element* x, const float* factors,
+                                 const float* shifts, float slope,
+                                 const Windows& rows, const Windows& columns,
+                                 Element* y, uint8_t* positions) {
+  typedef typename Lanes<kLanes>::Type Vector;
+  typedef typename Lanes<kLanes>::Whole Whole;
+  const int width = columns.side, kernel = columns.kernel;
+  Vector factor, shift, value;
+  Load<kLanes>(factors, &factor);
+  Load<kLanes>(shifts, &shift);
+  for (int row = 0; row < rows.count(); ++row) {
+    const Range down = rows.pixels[row];
+    const int top = (down.begin - rows.starts[row]) * kernel;
+    for (int column = 0; column < columns.count(); ++column) {
+      const Range along = columns.pixels[column];
+      const int first = top + along.begin - columns.starts[column];
+      Vector most = Vector{} - std::numeric_limits<float>::infinity();
+      Whole position = Whole{} + first;
+      for (int i = 0; i < down.end - down.begin; ++i) {
+        const Element* from =
+            x + ((down.begin + i) * width + along.begin) * kLanes;
+        for (int j = 0; j < along.end - along.begin; ++j) {
+          Load<kLanes>(from + j * kLanes, &value);
+          Map<Vector>(factor, shift, slope, &value);
+          // A NaN stays one.
+          const auto is_more = (value > most) | (value != value);
+          most = is_more ? value : most;
+          position = is_more ? Whole{} + (first + i * kernel + j) : position;
+        }
+      }
+      Store<kLanes>(most, y);
+      Store<kLanes>(position, positions);
+      y += kLanes;
+      positions += kLanes;
+    }
+  }
+}
+
+template <int kLanes, typename Element>
+DNNH_WITH_AVX512 void DeriveMaxima(const Element* dy, const uint8_t* positions,
+                                   const Windows& rows, const Windows& columns,
+                                   Element* dx) {
+  typedef typename Lanes<kLanes>::Type Vector;
+  const int width = columns.side, kernel = columns.kernel;
+  const int pooled_width = columns.count();
+  const int* starts = columns.starts.data();
+  const Range* windows = columns.of.data();
+  Vector gradient;
+  typename Lanes<kLanes>::Whole position;
+  for (int i = 0; i < rows.side; ++i) {
+    const Range down = rows.of[i];
+    for (int j = 0; j < width; ++j) {
+      const Range along = windows[j];
+      Vector sum = {};
+      for (int row = down.begin; row < down.end; ++row) {
+        const int before = (i - rows.starts[row]) * kernel + j;
+        for (int column = along.begin; column < along.end; ++column) {
+          const int at = (row * pooled_width + column) * kLanes;
+          Load<kLanes>(dy + at, &gradient);
+          Load<kLanes>(positions + at, &position);
+          sum += position == before - starts[column] ? gradient : Vector{};
+        }
+      }
+      Store<kLanes>(sum, dx);
+      dx += kLanes;
+    }
+  }
+}
+
+template <int kLanes, typename Element>
+DNNH_WITH_AVX512 void Average(const Element* x, const float* factors,
+                              const float* shifts, float slope,
+                              const Windows& rows, const Windows& columns,
+                              Element* y) {
+  typedef typename Lanes<kLanes>::Type Vector;
+  Vector factor, shift, value;
+  Load<kLanes>(factors, &factor);
+  Load<kLanes>(shifts, &shift);
+  for (int row = 0; row < rows.count(); ++row) {
+    for (int column = 0; column < columns.count(); ++column) {
+      Vector sum = {};
+      for (int i = rows.pixels[row].begin; i < rows.pixels[row].end; ++i) {
+        const Range along = columns.pixels[column];
+        for (int j = along.begin; j < along.end; ++j) {
+          Load<kLanes>(x + (i * columns.side + j) * kLanes, &value);
+          Map<Vector>(factor, shift, slope, &value);
+          sum += value;
+        }
+      }
+      Store<kLanes>(sum * (rows.weights[row] * columns.weights[column]), y);
+      y += kLanes;
+    }
+  }
+}
+
+template <int kLanes, typename Element>
+DNNH_WITH_AVX512 void DeriveAverages(const Element* dy, const Windows& rows,
+                                     const Windows& columns, Element* dx) {
+  typename Lanes<kLanes>::Type gradient;
+  for (int i = 0; i < rows.side; ++i) {
+    for (int j = 0; j < columns.side; ++j) {
+      typename Lanes<kLanes>::Type sum = {};
+      for (int row = rows.of[i].begin; row < rows.of[i].end; ++row) {
+        const Range along = columns.of[j];
+        for (int column = along.begin; column < along.end; ++column) {
+          Load<kLanes>(dy + (row * columns.count() + column) * kLanes,
+                       &gradient);
+          sum += gradient * (rows.weights[row] * columns.weights[column]);
+        }
+      }
+      Store<kLanes>(sum, dx);
+      dx += kLanes;
+    }
+  }
+}
+
+}  // namespace
+
 /**
- * @brief Max and average pooling; see onednn.hpp.
+ * @brief Max and average pooling of images in blocks of channels; see
+ *        onednn.hpp.
  *
- * Caffe rounds the number of windows up, so that the last ones may extend past
- * the padded image. An average counts the padding, but not what lies past it;
- * oneDNN counts either the whole window or only what is inside of the image.
- * That covers all cases except padding with windows that extend past it.
+ * Loops of our own: oneDNN's max pooling of the blocks of 8 channels that AVX2
+ * has is several times slower. A NaN stays one, which Caffe's own layer may
+ * skip.
  */
 class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
  public:
   explicit OnednnPoolingLayer(const LayerParameter& param)
-      : OnednnLayer(param), keeps_positions_(phase_ == TRAIN) {}
+      : OnednnLayer(param) {}
   static bool IsWanted(const LayerParameter& param) {
     return onednn::IsOn()
         && param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT;
@@ -29,24 +196,19 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                 const vector<Blob<float>*>& top) override {
-    layout_ = memory::desc();
-    const PoolingParameter_PoolMethod method =
-        layer_param_.pooling_param().pool();
-    if (method == PoolingParameter_PoolMethod_STOCHASTIC || top.size() > 1) {
+    if (layer_param_.pooling_param().pool()
+            == PoolingParameter_PoolMethod_STOCHASTIC
+        || top.size() > 1) {
       return "it is stochastic, or has a mask as its second top";
     }
-    over_h_ = (pooled_height_ - 1) * stride_h_ + kernel_h_ - height_ - pad_h_;
-    over_w_ = (pooled_width_ - 1) * stride_w_ + kernel_w_ - width_ - pad_w_;
-    if (over_h_ < 0 || over_w_ < 0 || over_h_ >= kernel_h_
-        || over_w_ >= kernel_w_ || pad_h_ >= kernel_h_ || pad_w_ >= kernel_w_) {
-      return "some windows are outside of the image, or do not reach its edge";
+    if (is_max() && kernel_h_ * kernel_w_ > kMostPositions) {
+      return "it finds the maximum of windows of more than 256 values";
     }
-    const bool padded = pad_h_ || pad_w_;
-    if (method == PoolingParameter_PoolMethod_AVE && padded
-        && (over_h_ > pad_h_ || over_w_ > pad_w_)) {
-      return "it averages over windows that extend past the padding";
-    }
-    return "";
+    rows_ = Windows(height_, pooled_height_, kernel_h_, stride_h_, pad_h_);
+    columns_ = Windows(width_, pooled_width_, kernel_w_, stride_w_, pad_w_);
+    return rows_.all_have_pixels() && columns_.all_have_pixels()
+        ? ""
+        : "some windows are outside of the image";
   }
 
   void Forward_cpu(const vector<Blob<float>*>& bottom,
@@ -54,98 +216,84 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
     if (!uses_onednn()) {
       return PoolingLayer<float>::Forward_cpu(bottom, top);
     }
-    const memory source = onednn::Values(*bottom[0]);
-    if (!Prepare([&] { return MakePrimitives(source.get_desc(), *top[0]); })) {
-      return PoolingLayer<float>::Forward_cpu(bottom, top);
-    }
+    const onednn::ChannelMap map = onednn::MapOf(*bottom[0], &source_);
+    layout_ = map.source.get_desc();
     const memory output =
-        onednn::Write(top[0]->data().get(), forward_desc_.dst_desc(), &output_);
-    onednn::Run(forward_,
-                {{DNNL_ARG_SRC, source},
-                 {DNNL_ARG_DST, output},
-                 {DNNL_ARG_WORKSPACE, workspace_}});
+        onednn::Write(top[0]->data().get(),
+                      Pooled(*top[0], onednn::TypeOf(layout_)), &output_);
+    if (is_max()) {
+      onednn::Fit(Pooled(*top[0], memory::data_type::u8), &positions_);
+    }
+    onednn::ForPlanes(
+        layout_, [&](auto lanes, auto element, int64_t plane, int64_t channel) {
+          using Element = decltype(element);
+          constexpr int kLanes = decltype(lanes)::value;
+          const auto* x =
+              onednn::PlaneOf<const Element, kLanes>(map.source, plane);
+          auto* y = onednn::PlaneOf<Element, kLanes>(output, plane);
+          const float* factors = &map.factors[channel];
+          const float* shifts = &map.shifts[channel];
+          if (is_max()) {
+            FindMaxima<kLanes>(
+                x, factors, shifts, map.slope, rows_, columns_, y,
+                onednn::PlaneOf<uint8_t, kLanes>(positions_, plane));
+          } else {
+            Average<kLanes>(x, factors, shifts, map.slope, rows_, columns_, y);
+          }
+        });
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
                     const vector<bool>& propagate_down,
                     const vector<Blob<float>*>& bottom) override {
-    if (!keeps_positions_ && uses_onednn()) { FindPositions(bottom, top); }
     if (!uses_onednn()) {
       return PoolingLayer<float>::Backward_cpu(top, propagate_down, bottom);
     }
     if (!propagate_down[0]) { return; }
+    CHECK(output_) << "Pooling layer '" << layer_param_.name()
+                   << "': call Forward before Backward";
     const memory top_diff =
         onednn::Read(top[0]->diff().get(), onednn::Dims(*top[0]),
-                     backward_desc_.diff_dst_desc(), &top_diff_);
-    const memory diff = onednn::Write(bottom[0]->diff().get(),
-                                      backward_desc_.diff_src_desc(), &diff_);
-    onednn::Run(backward_,
-                {{DNNL_ARG_DIFF_DST, top_diff},
-                 {DNNL_ARG_DIFF_SRC, diff},
-                 {DNNL_ARG_WORKSPACE, workspace_}});
+                     output_.get_desc(), &top_diff_);
+    const memory diff = onednn::Write(bottom[0]->diff().get(), layout_, &diff_);
+    onednn::ForPlanes(
+        layout_, [&](auto lanes, auto element, int64_t plane, int64_t) {
+          using Element = decltype(element);
+          constexpr int kLanes = decltype(lanes)::value;
+          const auto* dy =
+              onednn::PlaneOf<const Element, kLanes>(top_diff, plane);
+          auto* dx = onednn::PlaneOf<Element, kLanes>(diff, plane);
+          if (is_max()) {
+            DeriveMaxima<kLanes>(
+                dy, onednn::PlaneOf<const uint8_t, kLanes>(positions_, plane),
+                rows_, columns_, dx);
+          } else {
+            DeriveAverages<kLanes>(dy, rows_, columns_, dx);
+          }
+        });
   }
 
  private:
-  // For a net in the phase TEST, whose Forward does not keep them. The top
-  // stays: a layer may have overwritten it in place.
-  void FindPositions(const vector<Blob<float>*>& bottom,
-                     const vector<Blob<float>*>& top) {
-    keeps_positions_ = true;
-    layout_ = memory::desc();
-    const memory source = onednn::Values(*bottom[0]);
-    if (Prepare([&] { return MakePrimitives(source.get_desc(), *top[0]); })) {
-      onednn::Run(forward_,
-                  {{DNNL_ARG_SRC, source},
-                   {DNNL_ARG_DST, onednn::Scratch(forward_desc_.dst_desc())},
-                   {DNNL_ARG_WORKSPACE, workspace_}});
-    } else {
-      Blob<float> unused(top[0]->shape());
-      PoolingLayer<float>::Forward_cpu(bottom, {&unused});
-    }
+  bool is_max() const {
+    return layer_param_.pooling_param().pool()
+        == PoolingParameter_PoolMethod_MAX;
   }
 
-  // False if oneDNN has only reference code.
-  bool MakePrimitives(const memory::desc& layout, const Blob<float>& top) {
-    if (layout == layout_) { return true; }
-    const bool max =
-        layer_param_.pooling_param().pool() == PoolingParameter_PoolMethod_MAX;
-    const dnnl::algorithm method = max ? dnnl::algorithm::pooling_max
-        : pad_h_ || pad_w_ ? dnnl::algorithm::pooling_avg_include_padding
-                           : dnnl::algorithm::pooling_avg_exclude_padding;
-    const memory::desc output =
-        onednn::Any(onednn::Dims(top), onednn::TypeOf(layout));
-    const memory::dims stride = {stride_h_, stride_w_};
-    const memory::dims kernel = {kernel_h_, kernel_w_};
-    const memory::dims gaps = {0, 0};  // no dilation
-    const memory::dims before = {pad_h_, pad_w_};
-    const memory::dims behind = {over_h_, over_w_};
-    forward_desc_ = onednn::Describe<onednn::PoolingForward>(
-        keeps_positions_ ? dnnl::prop_kind::forward_training
-                         : dnnl::prop_kind::forward_inference,
-        method, layout, output, stride, kernel, gaps, before, behind);
-    if (onednn::IsReference(forward_desc_)) { return false; }
-    if (keeps_positions_) {
-      backward_desc_ = onednn::DescribeBackward<onednn::PoolingBackward>(
-          forward_desc_, method, layout, forward_desc_.dst_desc(), stride,
-          kernel, gaps, before, behind);
-      if (onednn::IsReference(backward_desc_)) { return false; }
-      backward_ = onednn::PoolingBackward(backward_desc_);
-    }
-    forward_ = onednn::PoolingForward(forward_desc_);
-    workspace_ = memory(forward_desc_.workspace_desc(), onednn::Engine());
-    layout_ = layout;
-    return true;
+  // The layout of the outputs: blocks like those of the inputs.
+  memory::desc Pooled(const Blob<float>& top, memory::data_type type) const {
+    memory::desc layout;
+    onednn::WithLanes(layout_, [&](auto lanes) {
+      layout = memory::desc(onednn::Dims(top), type,
+                            lanes == 16 ? memory::format_tag::nChw16c
+                                        : memory::format_tag::nChw8c);
+    });
+    return layout;
   }
 
-  // Whether the workspace has the position of the maximum of each window, which
-  // backward passes need.
-  bool keeps_positions_;
-  int over_h_, over_w_;  // by how much windows extend past the image
-  memory::desc layout_;  // that of the primitives
-  onednn::PoolingForward::primitive_desc forward_desc_;
-  onednn::PoolingBackward::primitive_desc backward_desc_;
-  dnnl::primitive forward_, backward_;
-  memory output_, diff_, top_diff_, workspace_;
+  Windows rows_, columns_;
+  memory::desc layout_;  // of the inputs in the last Forward
+  memory source_, output_, diff_, top_diff_;
+  memory positions_;  // of the maximum in each window
 };
 
 static ReplaceLayer<float, OnednnPoolingLayer> replace_pooling("Pooling");

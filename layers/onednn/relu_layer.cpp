@@ -63,7 +63,9 @@ class Relu {
 class OnednnReLULayer
     : public onednn::ElementwiseLayer<ReLULayer<float>, Relu> {
  public:
-  using ElementwiseLayer::ElementwiseLayer;
+  explicit OnednnReLULayer(const LayerParameter& param)
+      : ElementwiseLayer(param), computed_(std::make_shared<onednn::memory>()) {
+  }
   static bool IsWanted(const LayerParameter& param) {
     return onednn::IsOn()
         && param.relu_param().engine() == ReLUParameter_Engine_DEFAULT;
@@ -72,36 +74,38 @@ class OnednnReLULayer
  protected:
   void Forward_cpu(const vector<Blob<float>*>& bottom,
                    const vector<Blob<float>*>& top) override {
-    inputs_ = uses_onednn() && bottom[0] == top[0]
-        ? onednn::DeferredValuesOf(*bottom[0])
+    const auto inputs = uses_onednn() && bottom[0] == top[0]
+        ? onednn::DeferredValuesOf(*bottom[0]->data(), onednn::Dims(*bottom[0]))
         : nullptr;
-    if (!inputs_) { return ElementwiseLayer::Forward_cpu(bottom, top); }
-    onednn::Rectify(inputs_->map(), slope(), &rectified_);
-    onednn::Put(top[0]->data().get(), rectified_);
+    is_deferred_ = inputs && inputs->map().slope == 1;
+    if (!is_deferred_) { return ElementwiseLayer::Forward_cpu(bottom, top); }
+    outputs_ = inputs->map();
+    outputs_.slope = layer_param_.relu_param().negative_slope();
+    onednn::Defer(
+        true, top[0]->data().get(),
+        std::make_shared<onednn::DeferredValues>(outputs_, computed_));
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
                     const vector<bool>& propagate_down,
                     const vector<Blob<float>*>& bottom) override {
-    if (!inputs_) {
+    if (!is_deferred_) {
       return ElementwiseLayer::Backward_cpu(top, propagate_down, bottom);
     }
     if (!propagate_down[0]) { return; }
     SyncedMemory* diff = bottom[0]->diff().get();
-    const onednn::memory of_outputs =
-        onednn::Read(diff, onednn::Dims(*bottom[0]),
-                     inputs_->map().source.get_desc(), &gradient_);
-    onednn::Defer(true, diff,
-                  std::make_shared<onednn::DeferredGradient>(
-                      of_outputs, inputs_->map(), slope()));
+    const onednn::memory of_outputs = onednn::Read(
+        diff, onednn::Dims(*bottom[0]), outputs_.source.get_desc(), &gradient_);
+    onednn::Defer(
+        true, diff,
+        std::make_shared<onednn::DeferredGradient>(of_outputs, outputs_));
   }
 
  private:
-  float slope() const { return layer_param_.relu_param().negative_slope(); }
-
-  // If they had not been computed in the last pass; null otherwise.
-  std::shared_ptr<onednn::DeferredValues> inputs_;
-  onednn::memory rectified_, gradient_;
+  bool is_deferred_ = false;    // whether the last pass deferred its outputs
+  onednn::ChannelMap outputs_;  // if it did
+  const std::shared_ptr<onednn::memory> computed_;
+  onednn::memory gradient_;
 };
 
 static ReplaceLayer<float, OnednnReLULayer> replace_relu("ReLU");

@@ -13,6 +13,7 @@ struct Lanes {
   typedef float Type __attribute__((vector_size(4 * kLanes)));
   typedef uint32_t Whole __attribute__((vector_size(4 * kLanes)));
   typedef uint16_t Half __attribute__((vector_size(2 * kLanes)));
+  typedef uint8_t Byte __attribute__((vector_size(kLanes)));
 };
 
 #define DNNH_INLINE inline __attribute__((always_inline))
@@ -47,6 +48,31 @@ DNNH_INLINE void Store(const typename Lanes<kLanes>::Type& vector,
   const auto half =
       __builtin_convertvector(rounded >> 16, typename Lanes<kLanes>::Half);
   __builtin_memcpy(to, &half, sizeof(half));
+}
+
+/// Whole numbers below 256.
+template <int kLanes>
+DNNH_INLINE void Load(const uint8_t* from,
+                      typename Lanes<kLanes>::Whole* vector) {
+  typename Lanes<kLanes>::Byte bytes;
+  __builtin_memcpy(&bytes, from, sizeof(bytes));
+  *vector = __builtin_convertvector(bytes, typename Lanes<kLanes>::Whole);
+}
+template <int kLanes>
+DNNH_INLINE void Store(const typename Lanes<kLanes>::Whole& vector,
+                       uint8_t* to) {
+  const auto bytes =
+      __builtin_convertvector(vector, typename Lanes<kLanes>::Byte);
+  __builtin_memcpy(to, &bytes, sizeof(bytes));
+}
+
+/// value = factor * value + shift, times the slope where that is negative; a
+/// NaN stays one.
+template <typename Vector>
+DNNH_INLINE void Map(const Vector& factor, const Vector& shift, float slope,
+                     Vector* value) {
+  *value = factor * *value + shift;
+  *value = *value < 0 ? slope * *value : *value;
 }
 
 }  // namespace caffe

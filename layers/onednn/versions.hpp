@@ -25,13 +25,7 @@ inline dnnl::primitive_attr Attributes(
   return attributes;
 }
 
-template <typename Primitive, typename... Arguments>
-typename Primitive::primitive_desc Describe(const Arguments&... arguments);
-
 #if DNNL_VERSION_MAJOR >= 3
-
-using PoolingForward = dnnl::pooling_forward;
-using PoolingBackward = dnnl::pooling_backward;
 
 inline memory::dims DimsOf(const memory::desc& layout) {
   return layout.get_dims();
@@ -41,8 +35,8 @@ inline memory::data_type TypeOf(const memory::desc& layout) {
 }
 
 template <typename Primitive, typename... Arguments>
-typename Primitive::primitive_desc DescribeWith(const dnnl::post_ops& behind,
-                                                const Arguments&... arguments) {
+typename Primitive::primitive_desc DescribeForward(
+    const dnnl::post_ops& behind, const Arguments&... arguments) {
   return {Engine(), arguments..., Attributes(behind)};
 }
 template <typename Primitive, typename Forward, typename... Arguments>
@@ -58,18 +52,14 @@ inline void Append(dnnl::algorithm function, float alpha, float beta,
 
 #else
 
-// Those with the dilation among their arguments.
-using PoolingForward = dnnl::pooling_v2_forward;
-using PoolingBackward = dnnl::pooling_v2_backward;
-
 inline memory::dims DimsOf(const memory::desc& layout) { return layout.dims(); }
 inline memory::data_type TypeOf(const memory::desc& layout) {
   return layout.data_type();
 }
 
 template <typename Primitive, typename... Arguments>
-typename Primitive::primitive_desc DescribeWith(const dnnl::post_ops& behind,
-                                                const Arguments&... arguments) {
+typename Primitive::primitive_desc DescribeForward(
+    const dnnl::post_ops& behind, const Arguments&... arguments) {
   return {typename Primitive::desc(arguments...), Attributes(behind), Engine()};
 }
 template <typename Primitive, typename Forward, typename... Arguments>
@@ -85,11 +75,6 @@ inline void Append(dnnl::algorithm function, float alpha, float beta,
 }
 
 #endif
-
-template <typename Primitive, typename... Arguments>
-typename Primitive::primitive_desc Describe(const Arguments&... arguments) {
-  return DescribeWith<Primitive>(dnnl::post_ops(), arguments...);
-}
 
 }  // namespace onednn
 }  // namespace caffe

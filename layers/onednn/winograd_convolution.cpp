@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "layers/onednn/convolution.hpp"
+#include "layers/onednn/normalization.hpp"
 #include "layers/onednn/winograd_tiles.hpp"
 
 // Of omp.h, which comes with a compiler and which clang-tidy alone lacks.
@@ -30,14 +31,22 @@ struct TiledImages {
 // them until then.
 constexpr int kTilesAtOnce = 64;
 
+/// @param map of the images, if kMapped; null if not
 /// @param points (kPoints, kTilesAtOnce, channels), of `count` tiles from
 ///        `first` on
-template <typename Transform, int kLanes, typename Element>
-DNNH_WITH_AVX512 void ReadTiles(const Element* images, const TiledImages& of,
-                                int64_t first, int count, float* points) {
+template <typename Transform, int kLanes, bool kMapped, typename Element>
+DNNH_WITH_AVX512 void ReadTiles(const Element* images,
+                                const onednn::ChannelMap* map,
+                                const TiledImages& of, int64_t first, int count,
+                                float* points) {
   constexpr int kSize = Transform::kFrom;
   typedef typename Lanes<kLanes>::Type Vector;
   for (int block = 0; block < of.channels / kLanes; ++block) {
+    Vector factor = {}, shift = {};
+    if constexpr (kMapped) {
+      Load<kLanes>(&map->factors[block * kLanes], &factor);
+      Load<kLanes>(&map->shifts[block * kLanes], &shift);
+    }
     for (int i = 0; i < count; ++i) {
       const int64_t tile = first + i, row = tile / of.columns;
       const int top = row % of.rows * of.step - of.pad;
@@ -53,6 +62,9 @@ DNNH_WITH_AVX512 void ReadTiles(const Element* images, const TiledImages& of,
           if (is_inside) {
             Load<kLanes>(values + ((top + y) * of.width + left + x) * kLanes,
                          &in[y][x]);
+            if constexpr (kMapped) {
+              Map<Vector>(factor, shift, map->slope, &in[y][x]);
+            }
           }
         }
       }
@@ -250,11 +262,8 @@ DNNH_WITH_AVX512 void AddWeights(const float* factors, int parts, int64_t part,
 /// Temporary memory of the calling thread.
 float* Workspace(int64_t floats) {
   static thread_local memory kept;
-  const memory::desc layout = onednn::Plain({floats});
-  if (!kept || kept.get_desc().get_size() < layout.get_size()) {
-    onednn::Fit(layout, &kept);
-  }
-  return static_cast<float*>(kept.get_data_handle());
+  return static_cast<float*>(
+      onednn::Reuse(onednn::Plain({floats}), &kept).get_data_handle());
 }
 
 /// Tiles that are shared out among threads, up to kTilesAtOnce at once.
@@ -313,15 +322,15 @@ class WinogradConvolution : public Convolution {
 
   void Forward(SyncedMemory* source, const memory& prepared, const float* bias,
                SyncedMemory* output) override {
-    Convolve(Read(source, shape_.source, source_desc_, &source_),
-             shape_.pads[0], prepared, bias, min_, max_,
+    Convolve(SourceOf(source), shape_.pads[0], prepared, bias, min_, max_,
              Write(output, output_desc_, &output_));
   }
 
   // The convolution of the gradient with the weights rotated.
   void BackwardData(SyncedMemory* output_diff, const float* weights,
                     SyncedMemory* source_diff) override {
-    Convolve(Read(output_diff, shape_.output, output_desc_, &output_diff_),
+    Convolve({Read(output_diff, shape_.output, output_desc_, &output_diff_),
+              nullptr},
              kKernel - 1 - shape_.pads[0], Factors(weights, true, nullptr),
              nullptr, -kInfinity, kInfinity,
              Write(source_diff, source_desc_, &source_diff_));
@@ -329,12 +338,12 @@ class WinogradConvolution : public Convolution {
 
   void BackwardWeights(SyncedMemory* source, SyncedMemory* output_diff,
                        Blob<float>* weights, Blob<float>* bias) override {
-    const memory in = Read(source, shape_.source, source_desc_, &source_);
+    const Source in = SourceOf(source);
     const memory out =
         Read(output_diff, shape_.output, output_desc_, &output_diff_);
     const TiledImages outputs = Tiled(out, 0);
     const TiledImages sources =
-        Tiled(in, shape_.pads[0], outputs.rows, outputs.columns);
+        Tiled(in.images, shape_.pads[0], outputs.rows, outputs.columns);
     const int64_t floats = int64_t(kPoints) * kTilesAtOnce;
     const winograd::Chunks chunks(outputs.Tiles(shape_.output[0]));
     // Of each thread: the gradients of the factors, then of the biases.
@@ -353,12 +362,10 @@ class WinogradConvolution : public Convolution {
           floats * (channels_ + outputs_),
           [&](int64_t first, int count, float* points) {
             float* diffs = points + floats * channels_;
-            winograd::ReadTiles<SourceTransform, kLanes>(
-                static_cast<const Element*>(in.get_data_handle()), sources,
-                first, count, points);
-            winograd::ReadTiles<FactorTransform<kStep>, kLanes>(
-                static_cast<const Element*>(out.get_data_handle()), outputs,
-                first, count, diffs);
+            ReadSource<Element, kLanes>(in, sources, first, count, points);
+            winograd::ReadTiles<FactorTransform<kStep>, kLanes, false>(
+                static_cast<const Element*>(out.get_data_handle()), nullptr,
+                outputs, first, count, diffs);
             float* sum = parts + omp_get_thread_num() * part;
             for (int point = 0; point < kPoints; ++point) {
               winograd::Multiply<kLanes>(
@@ -393,6 +400,33 @@ class WinogradConvolution : public Convolution {
   static constexpr int kStep = kSide + 1 - kKernel;
   static constexpr int kTaps = kKernel * kKernel;
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+  // Images, or what they follow from.
+  struct Source {
+    memory images;
+    std::shared_ptr<const DeferredValues> deferred;
+  };
+
+  Source SourceOf(SyncedMemory* values) {
+    const auto deferred = DeferredValuesIn(source_desc_, *values);
+    return {deferred ? deferred->map().source
+                     : Read(values, shape_.source, source_desc_, &source_),
+            deferred};
+  }
+
+  template <typename Element, int kLanes>
+  static void ReadSource(const Source& source, const TiledImages& tiled,
+                         int64_t first, int count, float* points) {
+    const auto* images =
+        static_cast<const Element*>(source.images.get_data_handle());
+    if (source.deferred) {
+      winograd::ReadTiles<SourceTransform, kLanes, true>(
+          images, &source.deferred->map(), tiled, first, count, points);
+    } else {
+      winograd::ReadTiles<SourceTransform, kLanes, false>(
+          images, nullptr, tiled, first, count, points);
+    }
+  }
 
   static TiledImages Tiled(const memory& images, int pad, int rows = 0,
                            int columns = 0) {
@@ -438,11 +472,11 @@ class WinogradConvolution : public Convolution {
     return factors;
   }
 
-  void Convolve(const memory& source, int pad, const memory& factors,
+  void Convolve(const Source& source, int pad, const memory& factors,
                 const float* bias, float min, float max, const memory& output) {
     const TiledImages outputs = Tiled(output, 0);
     const TiledImages sources =
-        Tiled(source, pad, outputs.rows, outputs.columns);
+        Tiled(source.images, pad, outputs.rows, outputs.columns);
     const int64_t floats = int64_t(kPoints) * kTilesAtOnce;
     const float* weights = static_cast<float*>(factors.get_data_handle());
     Dispatch([&](auto element, auto lanes) {
@@ -453,9 +487,8 @@ class WinogradConvolution : public Convolution {
               floats * (channels_ + outputs_),
               [&](int64_t first, int count, float* points) {
                 float* products = points + floats * sources.channels;
-                winograd::ReadTiles<SourceTransform, kLanes>(
-                    static_cast<const Element*>(source.get_data_handle()),
-                    sources, first, count, points);
+                ReadSource<Element, kLanes>(source, sources, first, count,
+                                            points);
                 // Rows behind the last tile have values of no meaning.
                 const int64_t rows = (count + winograd::kRowsAtOnce<kLanes> - 1)
                     / winograd::kRowsAtOnce<kLanes>
