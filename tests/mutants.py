@@ -498,6 +498,15 @@ _EDITS = {
             "eltwise_clip, 0, clip->max()",
         ),
         "convolution: no bias": ("if (bias) { arguments", "if (false) { arguments"),
+        "convolution: outputs of the first images": (
+            "BatchAt(first, outputs, some.images)",
+            "BatchAt(0, outputs, some.images)",
+        ),
+        "convolution: gradient of the last images": ("first ? added : sum", "sum"),
+        "fused: not clipped where values are deferred": (
+            "behind_, kForward, kDirect, batch(",
+            "dnnl::post_ops(), kForward, kDirect, batch(",
+        ),
     },
     "onednn/winograd_convolution.cpp": {
         "winograd: tiles shifted": (
@@ -505,6 +514,7 @@ _EDITS = {
             "row % of.rows * of.step",
         ),
         "winograd: values beyond the images": ("if (is_inside) {", "if (left + x >= 0) {"),
+        "winograd: deferred values as they are": ("if (source.deferred) {", "if (false) {"),
         "winograd: no bias": ("if (bias) { Load", "if (false) { Load"),
         "winograd: no upper bound": ("value > max ? Vector{} + max : value", "value"),
         "winograd: weights not rotated": ("is_rotated ? kTaps - 1 - tap : tap", "tap"),
@@ -573,27 +583,35 @@ _EDITS = {
         ),
     },
     "onednn/pooling_layer.cpp": {
-        "pooling: always Caffe's": (
-            "    if (method == PoolingParameter_PoolMethod_STOCHASTIC",
-            "    if (true || method == PoolingParameter_PoolMethod_STOCHASTIC",
-        ),
+        "pooling: always Caffe's": ("return rows_.all_have_pixels()", "return false"),
+        "pooling: more positions than a byte has": ("> kMostPositions", "> 1000"),
         "pooling: padding not counted": (
-            "dnnl::algorithm::pooling_avg_include_padding",
-            "dnnl::algorithm::pooling_avg_exclude_padding",
-        ),
-        "pooling: positions of the maxima missing": (
-            "    if (!keeps_positions_ && uses_onednn()) {",
-            "    if (false) {",
+            "(std::min(first + kernel, side + pad) - first)",
+            "(std::min(first + kernel, side) - std::max(first, 0))",
         ),
         "pooling: pixels past the padding counted": (
-            ": dnnl::algorithm::pooling_avg_exclude_padding",
-            ": dnnl::algorithm::pooling_avg_include_padding",
+            "(std::min(first + kernel, side + pad) - first)",
+            "kernel",
+        ),
+        "pooling: hides NaN": ("(value > most) | (value != value)", "value > most"),
+        "pooling: gradient of all in a window": (
+            "position == before - starts[column]",
+            "position == position",
+        ),
+        "pooling: gradient of the first window": (
+            "column < along.end; ++column) {\n          const int at",
+            "column <= along.begin; ++column) {\n          const int at",
+        ),
+        "pooling: averages without their map": (
+            "Map<Vector>(factor, shift, slope, &value);\n          sum +=",
+            "sum +=",
         ),
     },
     "onednn/relu_layer.cpp": {
         "relu: always Caffe's": ("return slope_ < 0 ", "return true "),
         "relu: slope forgotten": ("slope_(param.relu_param().negative_slope())", "slope_(0)"),
         "relu: hides NaN": ("value < 0 ? below : value", "value > 0 ? value : slope * 0"),
+        "relu: of the inputs of a ReLU": ("inputs && inputs->map().slope == 1", "inputs != nullptr"),
         "relu: gradient below 0": ("value <= 0 ? slope : 0.f", "1.f"),
     },
     "onednn/elementwise_layer.hpp": {
@@ -618,6 +636,10 @@ _EDITS = {
             "return onednn::Resolve(top[0]->diff().get());",
             "return;",
         ),
+        "scale: of the inputs of a ReLU": (
+            "deferred && deferred->map().slope == 1",
+            "deferred",
+        ),
         "scale: no bias": ("+ (has_bias() ? ", "+ (false ? "),
         "scale: bias gradient of the factor": (
             "AddToDiff(sums->gradients,",
@@ -629,7 +651,7 @@ _EDITS = {
         ),
     },
     "onednn/normalization.cpp": {
-        "normalization: source overwritten": ("    *to = memory();\n", ""),
+        "normalization: source overwritten": ("    *buffer_ = memory();\n", ""),
         "normalization: in several passes": (
             "if (!may_wait) { Resolve(values); }",
             "Resolve(values);",
@@ -810,6 +832,9 @@ TESTS = {
     "onednn/scale_layer": "Onednn*",
     "onednn/winograd_convolution": "Onednn*",
 }
+
+# What only processors with these instructions run: words in the names of its mutants.
+ONLY_WITH = {"avx512_bf16": "bfloat16", "avx512f": "narrow panels"}
 
 # Layers whose mutants may be detected by a timeout: their threads wait for each other.
 MAY_HANG = {"data/prefetcher", "data/triplet_data_layer", "data/batch_sampler"}

@@ -20,7 +20,7 @@ import sys
 import tempfile
 
 import mutation_runner
-from mutants import MAY_HANG, MUTANTS, TESTS, Mutant
+from mutants import MAY_HANG, MUTANTS, ONLY_WITH, TESTS, Mutant
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
@@ -208,10 +208,12 @@ def main() -> None:
     programs = (BUILD / "tests/layers/test_layers", BUILD / KERNELS_PROGRAM)
     if not COMMANDS or not all(program.exists() for program in programs):
         sys.exit("error: the layer tests are not built; run make layer-tests")
-    if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"):
-        skipped = [name for name in wanted if "bfloat16" in name]
-        wanted = [name for name in wanted if name not in skipped]
-        print(f"This processor has no bfloat16; skipped: {', '.join(skipped)}")
+    instructions = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    for instruction, words in ONLY_WITH.items():
+        skipped = [name for name in wanted if words in name]
+        if skipped and instruction not in instructions:
+            wanted = [name for name in wanted if name not in skipped]
+            print(f"This processor has no {instruction}; skipped: {', '.join(skipped)}")
     if not any(layer.startswith("onednn/") for layer in COMMANDS):
         wanted = [name for name in wanted if not MUTANTS[name].layer.startswith("onednn/")]
         print("This build has no oneDNN; its mutants are skipped")

@@ -124,6 +124,8 @@ TEST_F(OnednnLayersTest, ShapesThatChange) {
       Fill(net->blob_by_name("x").get(), false, 1);
       net->Forward();
       if (again) { net->ForwardFrom(2); }
+      net->blob_by_name("y")
+          ->cpu_data();  // may not change what it follows from
       Fill(net->blob_by_name("y").get(), true, 2);
       net->Backward();
     }
@@ -354,13 +356,17 @@ TEST_F(OnednnLayersTest, NormalizationsInOnePass) {
   const std::string relu =
       "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' relu_param {"
       " negative_slope: 0.1 } } ";
+  const std::string second_relu =
+      "layer { name: 'q' type: 'ReLU' bottom: 'y' top: 'y' relu_param {"
+      " negative_slope: 0.3 } } ";
   const std::string tanh =
       "layer { name: 'h' type: 'TanH' bottom: 'y' top: 'y' } ";
   for (const std::string& layers :
        {batch_norm + scale + relu, batch_norm + relu, scale + relu,
         batch_norm + scale, batch_norm + scale + second + relu,
         batch_norm + second + scale, batch_norm + tanh + scale + relu,
-        batch_norm + scale + tanh, batch_norm + batch_norm + relu}) {
+        batch_norm + scale + tanh, batch_norm + batch_norm + relu,
+        batch_norm + relu + second_relu}) {
     std::string named = layers;  // two layers of a net have two names
     const size_t again = named.rfind("name: 'n'");
     if (again != named.find("name: 'n'")) {
@@ -375,6 +381,10 @@ TEST_F(OnednnLayersTest, NormalizationsInOnePass) {
       Compare(net, {3, 8, 6, 7}, TEST);
     }
   }
+  // Backward, Caffe's own ReLU would take the signs that the scale has changed.
+  Compare(
+      Convolution("num_output: 32 kernel_size: 1") + batch_norm + relu + second,
+      {3, 8, 6, 7}, TRAIN, false);
 }
 
 // What reads them computes them as it reads: for some images at once, in a
