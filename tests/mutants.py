@@ -499,12 +499,12 @@ _EDITS = {
         ),
         "convolution: no bias": ("if (bias) { arguments", "if (false) { arguments"),
         "convolution: outputs of the first images": (
-            "BatchAt(first, outputs, some.images)",
-            "BatchAt(0, outputs, some.images)",
+            "BatchAt(first, count, out)",
+            "BatchAt(0, count, out)",
         ),
-        "convolution: gradient of the last images": ("first ? added : sum", "sum"),
+        "convolution: gradient of the last images": ("first ? of_batch : sum", "sum"),
         "fused: not clipped where values are deferred": (
-            "behind_, kForward, kDirect, batch(",
+            "clipping_, kForward, kDirect, batch(",
             "dnnl::post_ops(), kForward, kDirect, batch(",
         ),
     },
@@ -586,12 +586,12 @@ _EDITS = {
         "pooling: always Caffe's": ("return rows_.all_have_pixels()", "return false"),
         "pooling: more positions than a byte has": ("> kMostPositions", "> 1000"),
         "pooling: padding not counted": (
-            "(std::min(first + kernel, side + pad) - first)",
-            "(std::min(first + kernel, side) - std::max(first, 0))",
+            "sizes.push_back(std::min(first + kernel, side + pad) - first)",
+            "sizes.push_back(pixels[i].end - pixels[i].begin)",
         ),
         "pooling: pixels past the padding counted": (
-            "(std::min(first + kernel, side + pad) - first)",
-            "kernel",
+            "sizes.push_back(std::min(first + kernel, side + pad) - first)",
+            "sizes.push_back(kernel)",
         ),
         "pooling: hides NaN": ("(value > most) | (value != value)", "value > most"),
         "pooling: gradient of all in a window": (

@@ -4,10 +4,12 @@
 #include <string>
 #include <unordered_map>
 
-#include "caffe/util/math_functions.hpp"
-
+#include "layers/onednn/add_elements.hpp"
 #include "layers/onednn/convolution.hpp"
 #include "layers/onednn/normalization.hpp"
+
+// Of omp.h, which comes with a compiler and which clang-tidy alone lacks.
+extern "C" int omp_get_max_threads();
 
 namespace caffe {
 namespace onednn {
@@ -36,12 +38,12 @@ dnnl::post_ops Clipping(const ClipParameter* clip) {
   return behind;
 }
 
-// Bytes of images that are computed at once before they are convolved, so that
-// a cache has them until then.
+// Bytes of deferred values that a thread computes at once before they are
+// convolved, so that its cache has them until then.
 constexpr int64_t kBytesAtOnce = 2 << 20;
 
 /// A batch of so many images in the layout of a larger one.
-memory::desc Batch(const memory::desc& layout, int64_t images) {
+memory::desc BatchLayout(const memory::desc& layout, int64_t images) {
   memory::dims dims = DimsOf(layout);
   const memory::dims first(dims.size());
   dims[0] = images;
@@ -49,21 +51,29 @@ memory::desc Batch(const memory::desc& layout, int64_t images) {
 }
 
 /// So many images from `first` on, without a copy.
-memory BatchAt(int64_t first, const memory& images, int64_t count) {
+memory BatchAt(int64_t first, int64_t count, const memory& images) {
   const memory::desc layout = images.get_desc();
-  const int64_t bytes_of_image = layout.get_size() / DimsOf(layout)[0];
-  return memory(
-      Batch(layout, count), Engine(),
-      static_cast<char*>(images.get_data_handle()) + first * bytes_of_image);
+  const int64_t all = DimsOf(layout)[0];
+  if (count == all) { return images; }
+  return memory(BatchLayout(layout, count), Engine(),
+                static_cast<char*>(images.get_data_handle())
+                    + layout.get_size() / all * first);
 }
 
-/// Deferred values are computed for some images at once, never for all.
+/// Memory for a batch of deferred values; of the calling thread, valid until
+/// the next call.
+memory BatchMemory(const memory::desc& layout) {
+  static thread_local memory kept;
+  return Reuse(layout, &kept);
+}
+
+/// Deferred values are computed for a few images at a time.
 class DirectConvolution : public Convolution {
  public:
   DirectConvolution(const ConvolutionShape& shape, memory::data_type type,
                     const ConvolutionOptions& options)
       : shape_(shape), has_backward_(options.has_backward),
-        behind_(Clipping(options.clip)) {
+        clipping_(Clipping(options.clip)) {
     // Images are plain, and oneDNN reads so few channels as fast in that
     // layout.
     const memory::desc source = shape.source[1] <= 4 ? Plain(shape.source, type)
@@ -73,16 +83,16 @@ class DirectConvolution : public Convolution {
         options.has_bias ? Plain({shape.output[1]}) : memory::desc();
     const memory::desc output = Any(shape.output, type);
     forward_desc_ = DescribeForward<dnnl::convolution_forward>(
-        behind_, kForward, kDirect, source, weights, bias, output,
+        clipping_, kForward, kDirect, source, weights, bias, output,
         shape.strides, shape.dilations, shape.pads, shape.pads);
-    all_.images = shape.source[0];
-    all_.forward = dnnl::convolution_forward(forward_desc_);
+    Primitives& all = primitives_[shape.source[0]];
+    all.forward = dnnl::convolution_forward(forward_desc_);
     is_reference_ = IsReference(forward_desc_);
     if (!has_backward_) { return; }
     weights_desc_ = DescribeBackward<dnnl::convolution_backward_weights>(
         forward_desc_, kDirect, source, Any(shape.weights), bias, output,
         shape.strides, shape.dilations, shape.pads, shape.pads);
-    all_.weights = dnnl::convolution_backward_weights(weights_desc_);
+    all.weights = dnnl::convolution_backward_weights(weights_desc_);
     data_desc_ = DescribeBackward<dnnl::convolution_backward_data>(
         forward_desc_, kDirect, Any(shape.source, type), weights, output,
         shape.strides, shape.dilations, shape.pads, shape.pads);
@@ -99,15 +109,15 @@ class DirectConvolution : public Convolution {
 
   void Forward(SyncedMemory* source, const memory& prepared, const float* bias,
                SyncedMemory* output) override {
-    const memory outputs = Write(output, forward_desc_.dst_desc(), &output_);
+    const Source in = ReadSource(source, forward_desc_.src_desc(), &source_);
+    const memory out = Write(output, forward_desc_.dst_desc(), &output_);
     std::unordered_map<int, memory> arguments = {{DNNL_ARG_WEIGHTS, prepared}};
     if (bias) { arguments[DNNL_ARG_BIAS] = Wrap({shape_.output[1]}, bias); }
-    ForBatches(source, forward_desc_.src_desc(), &source_,
-               [&](const Passes& some, int64_t first, const memory& batch) {
-                 arguments[DNNL_ARG_SRC] = batch;
-                 arguments[DNNL_ARG_DST] = BatchAt(first, outputs, some.images);
-                 Run(some.forward, arguments);
-               });
+    ForBatches(in, [&](int64_t first, int64_t count, const memory& batch) {
+      arguments[DNNL_ARG_SRC] = batch;
+      arguments[DNNL_ARG_DST] = BatchAt(first, count, out);
+      Run(PrimitivesFor(count).forward, arguments);
+    });
   }
 
   void BackwardData(SyncedMemory* output_diff, const float* weights,
@@ -124,85 +134,78 @@ class DirectConvolution : public Convolution {
 
   void BackwardWeights(SyncedMemory* source, SyncedMemory* output_diff,
                        Blob<float>* weights, Blob<float>* bias) override {
+    const Source in =
+        ReadSource(source, weights_desc_.src_desc(), &source_for_weights_);
     const memory diffs = Read(output_diff, shape_.output,
                               weights_desc_.diff_dst_desc(), &output_diff_);
     const memory::desc layout = weights_desc_.diff_weights_desc();
     const int64_t floats = layout.get_size() / sizeof(float);
-    // The sum, and what is added to it.
     const memory both = Scratch(Plain({2 * floats}));
-    float* const sum = static_cast<float*>(both.get_data_handle());
-    float* const added = sum + floats;
+    float* const values = static_cast<float*>(both.get_data_handle());
+    const memory sum(layout, Engine(), values);
+    const memory of_batch(layout, Engine(), values + floats);
     std::unordered_map<int, memory> arguments;
     const memory::desc bias_desc = weights_desc_.diff_bias_desc();
     if (bias_desc.get_size()) {
       Fit(bias_desc, &bias_diff_);
       arguments[DNNL_ARG_DIFF_BIAS] = bias_diff_;
     }
-    ForBatches(source, weights_desc_.src_desc(), &source_for_weights_,
-               [&](const Passes& some, int64_t first, const memory& batch) {
-                 arguments[DNNL_ARG_SRC] = batch;
-                 arguments[DNNL_ARG_DIFF_DST] =
-                     BatchAt(first, diffs, some.images);
-                 arguments[DNNL_ARG_DIFF_WEIGHTS] =
-                     memory(layout, Engine(), first ? added : sum);
-                 Run(some.weights, arguments);
-                 if (first) { caffe_axpy<float>(floats, 1, added, sum); }
-                 if (bias) { AddToDiff(bias_diff_, bias); }
-               });
-    if (weights) { AddToDiff(memory(layout, Engine(), sum), weights); }
+    ForBatches(in, [&](int64_t first, int64_t count, const memory& batch) {
+      arguments[DNNL_ARG_SRC] = batch;
+      arguments[DNNL_ARG_DIFF_DST] = BatchAt(first, count, diffs);
+      arguments[DNNL_ARG_DIFF_WEIGHTS] = first ? of_batch : sum;
+      Run(PrimitivesFor(count).weights, arguments);
+      if (first) { Add({sum, of_batch}, {1, 1}, sum); }
+      if (bias) { AddToDiff(bias_diff_, bias); }
+    });
+    if (weights) { AddToDiff(sum, weights); }
   }
 
  private:
-  // Primitives for so many images at once.
-  struct Passes {
-    int64_t images = 0;
+  // For batches of one size.
+  struct Primitives {
     dnnl::primitive forward, weights;
   };
 
-  // Calls use(passes, first image, batch) for all images at once or, if they
-  // are deferred, for some after the other.
+  // Calls use(first image, count, batch).
   template <typename Use>
-  void ForBatches(SyncedMemory* source, const memory::desc& layout,
-                  memory* buffer, const Use& use) {
-    const auto deferred = DeferredValuesIn(layout, *source);
-    if (!deferred) {
-      return use(all_, 0, Read(source, shape_.source, layout, buffer));
-    }
-    static thread_local memory kept;
-    if (!some_.images) { some_ = MakeSome(layout); }
-    ChannelMap map = deferred->map();
-    for (int64_t first = 0; first < all_.images; first += some_.images) {
-      map.source = BatchAt(first, deferred->map().source, some_.images);
-      const memory batch = Reuse(map.source.get_desc(), &kept);
+  void ForBatches(const Source& source, const Use& use) {
+    const int64_t all = shape_.source[0];
+    if (!source.deferred) { return use(0, all, source.images); }
+    const int64_t bytes_of_image = source.images.get_desc().get_size() / all;
+    const int64_t most = std::max<int64_t>(
+        kBytesAtOnce * omp_get_max_threads() / bytes_of_image, 1);
+    ChannelMap map = source.deferred->map();
+    for (int64_t first = 0; first < all; first += most) {
+      const int64_t count = std::min(most, all - first);
+      map.source = BatchAt(first, count, source.images);
+      const memory batch = BatchMemory(map.source.get_desc());
       Compute(map, batch);
-      use(some_, first, batch);
+      use(first, count, batch);
     }
   }
 
-  // In the layouts of all_.
-  Passes MakeSome(const memory::desc& source) const {
-    Passes some;
-    some.images = std::min(
-        all_.images,
-        std::max<int64_t>(kBytesAtOnce * all_.images / source.get_size(), 1));
-    while (all_.images % some.images) { --some.images; }
+  // In the layouts of those for all images.
+  const Primitives& PrimitivesFor(int64_t images) {
+    Primitives& made = primitives_[images];
+    if (made.forward) { return made; }
     const auto batch = [&](const memory::desc& layout) {
-      return Batch(layout, some.images);
+      return BatchLayout(layout, images);
     };
     const auto forward = DescribeForward<dnnl::convolution_forward>(
-        behind_, kForward, kDirect, batch(forward_desc_.src_desc()),
+        clipping_, kForward, kDirect, batch(forward_desc_.src_desc()),
         forward_desc_.weights_desc(), forward_desc_.bias_desc(),
         batch(forward_desc_.dst_desc()), shape_.strides, shape_.dilations,
         shape_.pads, shape_.pads);
-    some.forward = dnnl::convolution_forward(forward);
-    if (!has_backward_) { return some; }
-    some.weights = dnnl::convolution_backward_weights(
+    made.forward = dnnl::convolution_forward(forward);
+    if (!has_backward_) { return made; }
+    made.weights = dnnl::convolution_backward_weights(
         DescribeBackward<dnnl::convolution_backward_weights>(
             forward, kDirect, batch(weights_desc_.src_desc()),
             weights_desc_.diff_weights_desc(), weights_desc_.diff_bias_desc(),
             batch(weights_desc_.diff_dst_desc()), shape_.strides,
             shape_.dilations, shape_.pads, shape_.pads));
-    return some;
+    return made;
   }
 
   memory Weights(const memory::desc& layout, const float* weights,
@@ -215,12 +218,12 @@ class DirectConvolution : public Convolution {
 
   const ConvolutionShape shape_;
   const bool has_backward_;
-  const dnnl::post_ops behind_;
+  const dnnl::post_ops clipping_;
   bool is_reference_;
   dnnl::convolution_forward::primitive_desc forward_desc_;
   dnnl::convolution_backward_weights::primitive_desc weights_desc_;
   dnnl::convolution_backward_data::primitive_desc data_desc_;
-  Passes all_, some_;
+  std::unordered_map<int64_t, Primitives> primitives_;  // by images
   dnnl::primitive data_;
   memory output_, source_diff_;  // hold the results
   // Buffers for values that must be reordered.

@@ -51,7 +51,7 @@ class OnednnEltwiseLayer : public onednn::OnednnLayer<EltwiseLayer<float>> {
     diffs_.resize(bottom.size());
     const memory top_diff =
         onednn::Read(top[0]->diff().get(), onednn::Dims(*top[0]),
-                     onednn::Values(*top[0]).get_desc(), &top_diff_);
+                     onednn::LayoutOf(*top[0]), &top_diff_);
     for (size_t i = 0; i < bottom.size(); ++i) {
       if (!propagate_down[i]) { continue; }
       onednn::Add({top_diff}, {coeffs_[i]},

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #include "layers/onednn/planes.hpp"
@@ -181,7 +180,7 @@ memory DeferredValues::Compute() const {
   if (*buffer_ && buffer_->get_data_handle() == map_.source.get_data_handle()) {
     *buffer_ = memory();
   }
-  Fit(map_.source.get_desc(), buffer_.get());
+  Fit(layout(), buffer_.get());
   onednn::Compute(map_, *buffer_);
   return *buffer_;
 }
@@ -265,11 +264,13 @@ void Defer(bool may_wait, SyncedMemory* values,
   if (!may_wait) { Resolve(values); }
 }
 
-std::shared_ptr<DeferredValues> DeferredValuesIn(const memory::desc& layout,
-                                                 const SyncedMemory& values) {
-  const auto deferred = DeferredValuesOf(values, DimsOf(layout));
-  return deferred && deferred->map().source.get_desc() == layout ? deferred
-                                                                 : nullptr;
+Source ReadSource(SyncedMemory* values, const memory::desc& wanted,
+                  memory* buffer) {
+  const auto deferred = DeferredValuesOf(*values, DimsOf(wanted));
+  if (deferred && deferred->map().source.get_desc() == wanted) {
+    return {deferred->map().source, deferred};
+  }
+  return {Read(values, DimsOf(wanted), wanted, buffer), nullptr};
 }
 
 std::shared_ptr<DeferredValues> DeferredValuesOf(const SyncedMemory& values,

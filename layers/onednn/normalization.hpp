@@ -14,14 +14,14 @@ namespace onednn {
  * Batch normalization, scale and ReLU with fewer passes over memory, and less
  * of it, though they are three layers. In place, they store in the blob not
  * values but a factor and a shift for each channel (DeferredValues).
- * Convolutions and poolings compute the values as they read them, forward and
- * backward, so that they are never stored. Backward, the ReLU and the scale
- * store how the gradient follows from that of the outputs (DeferredGradient),
- * and the batch normalization computes it. Any other reader of the blob makes
- * it compute its values first.
+ * Convolutions and poolings compute the values as they read them, in Forward
+ * and again in Backward, and do not store them. Any other reader of the blob
+ * makes it compute and store them. Backward, the ReLU and the scale store how
+ * the gradient follows from that of the outputs (DeferredGradient), and the
+ * batch normalization computes it.
  *
- * Values that are stored so follow from those of the layer before, which change
- * in its next Forward: that stores others in the blob, too.
+ * Deferred values depend on memory of an earlier layer. Its next Forward
+ * overwrites that memory, and also replaces what the blob holds.
  *
  * A gradient that is stored so depends on the values of the last Forward: read
  * it before the next. Backward of a whole net leaves none.
@@ -45,6 +45,7 @@ class DeferredValues : public Deferred {
   DeferredValues(const ChannelMap& map, std::shared_ptr<memory> buffer)
       : map_(map), buffer_(std::move(buffer)) {}
   const ChannelMap& map() const { return map_; }
+  memory::desc layout() const override { return map_.source.get_desc(); }
 
  protected:
   memory Compute() const override;
@@ -86,6 +87,7 @@ class DeferredGradient : public Deferred {
   void Combine(const PerChannel& per_gradient, const PerChannel* per_source,
                const PerChannel* constants, const memory& to) const;
 
+  memory::desc layout() const override { return of_outputs_.get_desc(); }
   const memory& of_outputs() const { return of_outputs_; }
   const memory& source() const { return outputs_.source; }
   const PerChannel& factors() const { return factors_; }
@@ -124,9 +126,16 @@ void Compute(const ChannelMap& map, const memory& to);
 std::shared_ptr<DeferredValues> DeferredValuesOf(const SyncedMemory& values,
                                                  const memory::dims& dims);
 
-/// Null if the values are not deferred, or follow from some in another layout.
-std::shared_ptr<DeferredValues> DeferredValuesIn(const memory::desc& layout,
-                                                 const SyncedMemory& values);
+/// Images, or what they follow from.
+struct Source {
+  memory images;
+  std::shared_ptr<const DeferredValues> deferred;  // null if they do not wait
+};
+
+/// As Read, but values that are deferred, and follow from some in the wanted
+/// layout, are left to the caller.
+Source ReadSource(SyncedMemory* values, const memory::desc& wanted,
+                  memory* buffer);
 
 /// What the values of a batch of images follow from, or they themselves.
 ChannelMap MapOf(const Blob<float>& blob, memory* buffer);

@@ -113,6 +113,14 @@ memory Values(const Blob<float>& blob) {
   return blocked ? blocked->values() : Wrap(dims, blob.cpu_data());
 }
 
+memory::desc LayoutOf(const Blob<float>& blob) {
+  const auto* deferred =
+      dynamic_cast<const Deferred*>(blob.data()->alternate_layout().get());
+  return deferred && DimsOf(deferred->layout()) == Dims(blob)
+      ? deferred->layout()
+      : Values(blob).get_desc();
+}
+
 memory Read(SyncedMemory* values, const memory::dims& dims,
             const memory::desc& wanted, memory* scratch) {
   Resolve(values);

@@ -91,6 +91,7 @@ class Deferred : public AlternateLayout {
     return computed_;
   }
   bool is_computed() const { return bool(computed_); }
+  virtual memory::desc layout() const = 0;
   void CopyTo(void* plain) const override;
 
  protected:
@@ -106,6 +107,9 @@ void Resolve(SyncedMemory* values);
 
 /// The values in their current layout.
 memory Values(const Blob<float>& blob);
+
+/// The layout of what Values returns; computes nothing.
+memory::desc LayoutOf(const Blob<float>& blob);
 
 /**
  * @brief The values in the wanted layout.
@@ -136,7 +140,8 @@ void Put(SyncedMemory* values, const memory& memory);
 /// Allocates `memory` in the given layout, unless it has it.
 void Fit(const memory::desc& layout, memory* memory);
 
-/// Memory in a layout, in that of `kept`, which grows if it must.
+/// Memory in a layout: that of `kept`, or what replaces it there if it is too
+/// small. It is valid until the next call.
 memory Reuse(const memory::desc& layout, memory* kept);
 
 /// Temporary memory of the calling thread, valid until the next call. All

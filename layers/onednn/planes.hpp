@@ -8,12 +8,12 @@
 namespace caffe {
 namespace onednn {
 
-/// Channels up to whole blocks.
+/// Channels up to whole blocks, of 8 or 16.
 inline int64_t PaddedChannels(const memory::desc& layout) {
   int64_t channels = 0;
   CHECK(WithLanes(layout, [&](auto lanes) {
     channels = (DimsOf(layout)[1] + lanes - 1) / lanes * lanes;
-  })) << "the layout has no blocks of 8 or 16 channels";
+  }));
   return channels;
 }
 
@@ -22,13 +22,13 @@ inline int64_t Pixels(const memory::desc& layout) {
   return dims[2] * dims[3];
 }
 
-/// Calls use(lanes, element, plane, channel) on all threads, for each image and
-/// block of channels: the number of that plane, and of which channel the first
-/// is.
+/// Calls use(lanes, element, plane, channel) on all threads, for each block of
+/// channels of each image: `plane` counts them, and `channel` is the first
+/// channel of the block.
 template <typename Use>
 void ForPlanes(const memory::desc& layout, const Use& use) {
   WithElements(layout, [&](auto element) {
-    WithLanes(layout, [&](auto lanes) {
+    const bool is_in_blocks = WithLanes(layout, [&](auto lanes) {
       const int64_t blocks = PaddedChannels(layout) / lanes;
       const int64_t planes = DimsOf(layout)[0] * blocks;
 #pragma omp parallel for schedule(static)
@@ -36,6 +36,7 @@ void ForPlanes(const memory::desc& layout, const Use& use) {
         use(lanes, element, plane, plane % blocks * lanes);
       }
     });
+    CHECK(is_in_blocks);
   });
 }
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <limits>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,18 +22,18 @@ struct Range {
 
 /// The windows along one side of an image.
 struct Windows {
-  Windows() {}
+  Windows() : side(0), kernel(0) {}
   Windows(int side, int count, int kernel, int stride, int pad)
-      : side(side), kernel(kernel), of(side, Range{count, 0}) {
+      : side(side), kernel(kernel), windows_of(side, Range{count, 0}) {
     for (int i = 0; i < count; ++i) {
       const int first = i * stride - pad;
       starts.push_back(first);
       pixels.push_back({std::max(first, 0), std::min(first + kernel, side)});
       // Caffe's averages count the padding, but not what lies past it.
-      weights.push_back(1.f / (std::min(first + kernel, side + pad) - first));
+      sizes.push_back(std::min(first + kernel, side + pad) - first);
       for (int p = pixels[i].begin; p < pixels[i].end; ++p) {
-        of[p].begin = std::min(of[p].begin, i);
-        of[p].end = i + 1;
+        windows_of[p].begin = std::min(windows_of[p].begin, i);
+        windows_of[p].end = i + 1;
       }
     }
   }
@@ -46,11 +45,11 @@ struct Windows {
     });
   }
 
-  int side, kernel;       // in pixels
-  vector<int> starts;     // of each window; negative in the padding
-  vector<Range> pixels;   // of the image, in each window
-  vector<float> weights;  // of a value in the average of each window
-  vector<Range> of;       // the windows that have a pixel
+  int side, kernel;          // in pixels
+  vector<int> starts;        // of each window; negative in the padding
+  vector<Range> pixels;      // of the image, in each window
+  vector<int> sizes;         // by which the average of each window divides
+  vector<Range> windows_of;  // each pixel
 };
 
 // Positions of maxima are kept in a byte.
@@ -104,11 +103,11 @@ DNNH_WITH_AVX512 void DeriveMaxima(const Element* dy, const uint8_t* positions,
   const int width = columns.side, kernel = columns.kernel;
   const int pooled_width = columns.count();
   const int* starts = columns.starts.data();
-  const Range* windows = columns.of.data();
+  const Range* windows = columns.windows_of.data();
   Vector gradient;
   typename Lanes<kLanes>::Whole position;
   for (int i = 0; i < rows.side; ++i) {
-    const Range down = rows.of[i];
+    const Range down = rows.windows_of[i];
     for (int j = 0; j < width; ++j) {
       const Range along = windows[j];
       Vector sum = {};
@@ -147,7 +146,7 @@ DNNH_WITH_AVX512 void Average(const Element* x, const float* factors,
           sum += value;
         }
       }
-      Store<kLanes>(sum * (rows.weights[row] * columns.weights[column]), y);
+      Store<kLanes>(sum * (1.f / (rows.sizes[row] * columns.sizes[column])), y);
       y += kLanes;
     }
   }
@@ -160,12 +159,13 @@ DNNH_WITH_AVX512 void DeriveAverages(const Element* dy, const Windows& rows,
   for (int i = 0; i < rows.side; ++i) {
     for (int j = 0; j < columns.side; ++j) {
       typename Lanes<kLanes>::Type sum = {};
-      for (int row = rows.of[i].begin; row < rows.of[i].end; ++row) {
-        const Range along = columns.of[j];
+      for (int row = rows.windows_of[i].begin; row < rows.windows_of[i].end;
+           ++row) {
+        const Range along = columns.windows_of[j];
         for (int column = along.begin; column < along.end; ++column) {
           Load<kLanes>(dy + (row * columns.count() + column) * kLanes,
                        &gradient);
-          sum += gradient * (rows.weights[row] * columns.weights[column]);
+          sum += gradient * (1.f / (rows.sizes[row] * columns.sizes[column]));
         }
       }
       Store<kLanes>(sum, dx);
@@ -180,9 +180,9 @@ DNNH_WITH_AVX512 void DeriveAverages(const Element* dy, const Windows& rows,
  * @brief Max and average pooling of images in blocks of channels; see
  *        onednn.hpp.
  *
- * Loops of our own: oneDNN's max pooling of the blocks of 8 channels that AVX2
- * has is several times slower. A NaN stays one, which Caffe's own layer may
- * skip.
+ * Loops of our own: oneDNN's max pooling for training is several times slower
+ * in blocks of 8 channels, those of AVX2. Images in another layout are copied
+ * into blocks. A NaN stays one; Caffe's own layer skips it.
  */
 class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
  public:

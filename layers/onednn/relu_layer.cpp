@@ -64,8 +64,7 @@ class OnednnReLULayer
     : public onednn::ElementwiseLayer<ReLULayer<float>, Relu> {
  public:
   explicit OnednnReLULayer(const LayerParameter& param)
-      : ElementwiseLayer(param), computed_(std::make_shared<onednn::memory>()) {
-  }
+      : ElementwiseLayer(param), output_(std::make_shared<onednn::memory>()) {}
   static bool IsWanted(const LayerParameter& param) {
     return onednn::IsOn()
         && param.relu_param().engine() == ReLUParameter_Engine_DEFAULT;
@@ -77,19 +76,18 @@ class OnednnReLULayer
     const auto inputs = uses_onednn() && bottom[0] == top[0]
         ? onednn::DeferredValuesOf(*bottom[0]->data(), onednn::Dims(*bottom[0]))
         : nullptr;
-    is_deferred_ = inputs && inputs->map().slope == 1;
-    if (!is_deferred_) { return ElementwiseLayer::Forward_cpu(bottom, top); }
-    outputs_ = inputs->map();
+    const bool is_linear = inputs && inputs->map().slope == 1;
+    outputs_ = is_linear ? inputs->map() : onednn::ChannelMap();
+    if (!is_linear) { return ElementwiseLayer::Forward_cpu(bottom, top); }
     outputs_.slope = layer_param_.relu_param().negative_slope();
-    onednn::Defer(
-        true, top[0]->data().get(),
-        std::make_shared<onednn::DeferredValues>(outputs_, computed_));
+    onednn::Defer(true, top[0]->data().get(),
+                  std::make_shared<onednn::DeferredValues>(outputs_, output_));
   }
 
   void Backward_cpu(const vector<Blob<float>*>& top,
                     const vector<bool>& propagate_down,
                     const vector<Blob<float>*>& bottom) override {
-    if (!is_deferred_) {
+    if (!outputs_.source) {
       return ElementwiseLayer::Backward_cpu(top, propagate_down, bottom);
     }
     if (!propagate_down[0]) { return; }
@@ -102,9 +100,8 @@ class OnednnReLULayer
   }
 
  private:
-  bool is_deferred_ = false;    // whether the last pass deferred its outputs
-  onednn::ChannelMap outputs_;  // if it did
-  const std::shared_ptr<onednn::memory> computed_;
+  onednn::ChannelMap outputs_;  // no source if the last pass stored values
+  const std::shared_ptr<onednn::memory> output_;
   onednn::memory gradient_;
 };
 

@@ -34,7 +34,7 @@ class OnednnSplitLayer : public onednn::OnednnLayer<SplitLayer<float>> {
     if (!propagate_down[0]) { return; }
     top_diffs_.resize(top.size());
     // Has the layout of Forward.
-    const memory::desc layout = onednn::Values(*bottom[0]).get_desc();
+    const memory::desc layout = onednn::LayoutOf(*bottom[0]);
     vector<memory> diffs;
     for (size_t i = 0; i < top.size(); ++i) {
       diffs.push_back(onednn::Read(top[i]->diff().get(), onednn::Dims(*top[i]),

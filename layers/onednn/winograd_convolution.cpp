@@ -322,23 +322,24 @@ class WinogradConvolution : public Convolution {
 
   void Forward(SyncedMemory* source, const memory& prepared, const float* bias,
                SyncedMemory* output) override {
-    Convolve(SourceOf(source), shape_.pads[0], prepared, bias, min_, max_,
+    const Source in = ReadSource(source, source_desc_, &source_);
+    Convolve(in, shape_.pads[0], prepared, bias, min_, max_,
              Write(output, output_desc_, &output_));
   }
 
   // The convolution of the gradient with the weights rotated.
   void BackwardData(SyncedMemory* output_diff, const float* weights,
                     SyncedMemory* source_diff) override {
-    Convolve({Read(output_diff, shape_.output, output_desc_, &output_diff_),
-              nullptr},
-             kKernel - 1 - shape_.pads[0], Factors(weights, true, nullptr),
+    const Source in = {
+        Read(output_diff, shape_.output, output_desc_, &output_diff_), nullptr};
+    Convolve(in, kKernel - 1 - shape_.pads[0], Factors(weights, true, nullptr),
              nullptr, -kInfinity, kInfinity,
              Write(source_diff, source_desc_, &source_diff_));
   }
 
   void BackwardWeights(SyncedMemory* source, SyncedMemory* output_diff,
                        Blob<float>* weights, Blob<float>* bias) override {
-    const Source in = SourceOf(source);
+    const Source in = ReadSource(source, source_desc_, &source_);
     const memory out =
         Read(output_diff, shape_.output, output_desc_, &output_diff_);
     const TiledImages outputs = Tiled(out, 0);
@@ -362,7 +363,7 @@ class WinogradConvolution : public Convolution {
           floats * (channels_ + outputs_),
           [&](int64_t first, int count, float* points) {
             float* diffs = points + floats * channels_;
-            ReadSource<Element, kLanes>(in, sources, first, count, points);
+            ReadTilesOf<Element, kLanes>(in, sources, first, count, points);
             winograd::ReadTiles<FactorTransform<kStep>, kLanes, false>(
                 static_cast<const Element*>(out.get_data_handle()), nullptr,
                 outputs, first, count, diffs);
@@ -401,22 +402,9 @@ class WinogradConvolution : public Convolution {
   static constexpr int kTaps = kKernel * kKernel;
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-  // Images, or what they follow from.
-  struct Source {
-    memory images;
-    std::shared_ptr<const DeferredValues> deferred;
-  };
-
-  Source SourceOf(SyncedMemory* values) {
-    const auto deferred = DeferredValuesIn(source_desc_, *values);
-    return {deferred ? deferred->map().source
-                     : Read(values, shape_.source, source_desc_, &source_),
-            deferred};
-  }
-
   template <typename Element, int kLanes>
-  static void ReadSource(const Source& source, const TiledImages& tiled,
-                         int64_t first, int count, float* points) {
+  static void ReadTilesOf(const Source& source, const TiledImages& tiled,
+                          int64_t first, int count, float* points) {
     const auto* images =
         static_cast<const Element*>(source.images.get_data_handle());
     if (source.deferred) {
@@ -487,8 +475,8 @@ class WinogradConvolution : public Convolution {
               floats * (channels_ + outputs_),
               [&](int64_t first, int count, float* points) {
                 float* products = points + floats * sources.channels;
-                ReadSource<Element, kLanes>(source, sources, first, count,
-                                            points);
+                ReadTilesOf<Element, kLanes>(source, sources, first, count,
+                                             points);
                 // Rows behind the last tile have values of no meaning.
                 const int64_t rows = (count + winograd::kRowsAtOnce<kLanes> - 1)
                     / winograd::kRowsAtOnce<kLanes>

@@ -68,6 +68,14 @@ TEST_F(OnednnLayersTest, Convolutions) {
         + std::string(options) + " } }");
   }
   Compare(Convolution("num_output: 32 kernel_size: 3 group: 4"), {3, 16, 7, 7});
+  for (int channels : {16, 32}) {  // in place, behind one that is not
+    const std::string outputs = std::to_string(channels);
+    Compare(Convolution("kernel_size: 1 num_output: " + outputs)
+                + "layer { name: 'd' type: 'Convolution' bottom: 'y' top: 'y'"
+                  " convolution_param { kernel_size: 3 pad: 1 num_output: "
+                + outputs + " } }",
+            {2, 8, 9, 8}, TEST, false);
+  }
   Compare(Convolution("num_output: 6 kernel_size: 3 group: 3"), {3, 6, 7, 7});
 }
 
@@ -387,8 +395,8 @@ TEST_F(OnednnLayersTest, NormalizationsInOnePass) {
       {3, 8, 6, 7}, TRAIN, false);
 }
 
-// What reads them computes them as it reads: for some images at once, in a
-// whole and in an uneven number of steps, and without ever storing all.
+// What reads them computes them as it reads: all images at once or, of 6 and 7
+// large ones, 4 and then the rest. They are not stored.
 TEST_F(OnednnLayersTest, WhatReadsNormalizations) {
   const std::string normalized =
       "layer { name: 'a' type: 'Convolution' bottom: 'x' top: 'a'"
@@ -399,12 +407,21 @@ TEST_F(OnednnLayersTest, WhatReadsNormalizations) {
       " bias_term: true } } "
       "layer { name: 'r' type: 'ReLU' bottom: 'a' top: 'a' relu_param {"
       " negative_slope: 0.1 } } ";
+  const std::string two =
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
+      " convolution_param { num_output: 8 kernel_size: 1 weight_filler {"
+      " type: 'gaussian' std: 0.1 } } } "
+      "layer { name: 'd' type: 'Convolution' bottom: 'a' top: 'd'"
+      " convolution_param { num_output: 8 kernel_size: 1 weight_filler {"
+      " type: 'gaussian' std: 0.1 } } } "
+      "layer { name: 'e' type: 'Eltwise' bottom: 'c' bottom: 'd' top: 'y' }";
   const std::string readers[] = {
       Convolution("num_output: 8 kernel_size: 1"),
       Convolution("num_output: 32 kernel_size: 3 pad: 1"),  // Winograd's
       Convolution("num_output: 16 kernel_size: 3 stride: 2 bias_term: false"),
       Pooling("kernel_size: 3 stride: 2"),
       Pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1"),
+      two,
   };
   for (std::string reader : readers) {
     reader.replace(reader.find("bottom: 'x'"), 11, "bottom: 'a'");

@@ -193,9 +193,6 @@ TEST_F(OnednnLayersTest, Bfloat16RoundsToTheNearest) {
   EXPECT_TRUE(std::isnan(round(__builtin_bit_cast(float, 0xffffffffu))));
 }
 
-// All layers in bfloat16: equal to its 8 bits, except where rounding changes
-// the sign of a value near 0 before ReLU. Weights and their gradients are
-// float.
 // Our own loops run on any processor in all layouts and types, whatever oneDNN
 // chooses for its convolutions there.
 TEST_F(OnednnLayersTest, BlocksOfAllKinds) {
@@ -236,6 +233,9 @@ TEST_F(OnednnLayersTest, BlocksOfAllKinds) {
   }
 }
 
+// All layers in bfloat16: equal to its 8 bits, except where rounding changes
+// the sign of a value near 0 before ReLU. Weights and their gradients are
+// float.
 TEST_F(OnednnLayersTest, Bfloat16IsNearCaffesOwn) {
   if (!onednn::Has(dnnl::cpu_isa::avx512_core_bf16)) {
     GTEST_SKIP() << "this processor has no instructions for bfloat16";
