@@ -593,7 +593,7 @@ _EDITS = {
             "sizes.push_back(std::min(first + kernel, side + pad) - first)",
             "sizes.push_back(kernel)",
         ),
-        "pooling: hides NaN": ("(value > most) | (value != value)", "value > most"),
+        "pooling: hides NaN": ("(value > most) | is_nan", "value > most"),
         "pooling: gradient of all in a window": (
             "position == before - starts[column]",
             "position == position",
@@ -611,7 +611,10 @@ _EDITS = {
         "relu: always Caffe's": ("return slope_ < 0 ", "return true "),
         "relu: slope forgotten": ("slope_(param.relu_param().negative_slope())", "slope_(0)"),
         "relu: hides NaN": ("value < 0 ? below : value", "value > 0 ? value : slope * 0"),
-        "relu: of the inputs of a ReLU": ("inputs && inputs->map().slope == 1", "inputs != nullptr"),
+        "relu: of the inputs of a ReLU": (
+            "inputs && inputs->map().slope == 1",
+            "inputs != nullptr",
+        ),
         "relu: gradient below 0": ("value <= 0 ? slope : 0.f", "1.f"),
     },
     "onednn/elementwise_layer.hpp": {

@@ -81,8 +81,8 @@ DNNH_WITH_AVX512 void FindMaxima(const Element* x, const float* factors,
         for (int j = 0; j < along.end - along.begin; ++j) {
           Load<kLanes>(from + j * kLanes, &value);
           Map<Vector>(factor, shift, slope, &value);
-          // A NaN stays one.
-          const auto is_more = (value > most) | (value != value);
+          const auto is_nan = value != value;  // NOLINT(*-redundant-expression)
+          const auto is_more = (value > most) | is_nan;
           most = is_more ? value : most;
           position = is_more ? Whole{} + (first + i * kernel + j) : position;
         }
