@@ -320,7 +320,7 @@ VARIANTS = {  # of the digits' net
     "drsch": {
         "batch": net_config.ImagesPerClass(classes=10, images_per_class=4),
         "head": net_config.SlopeSigmoidHead(slope=1, gamma=1.1, steps=30),
-        "loss": net_config.TripletLoss(margin=6, average_active=False, adjacency=0.1),
+        "loss": net_config.TripletLoss(margin=6, adjacency=0.1),
         "batch_norm": True,
     },
 }

@@ -100,7 +100,7 @@ _DRSCH = replace(
     _DSRH,
     architecture=towers.xia,
     head=SlopeSigmoidHead(slope=1, gamma=1.1, steps=30),
-    loss=TripletLoss(margin=6, average_active=False, adjacency=0.1),
+    loss=TripletLoss(margin=6, adjacency=0.1),
 )
 # Small enough for a demonstration of half a minute.
 _DIGITS_MINIMAL = NetConfig(

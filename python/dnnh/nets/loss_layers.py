@@ -85,7 +85,7 @@ def _batch_losses(spec: NetSpec, loss: TripletLoss, head: str, bits: int) -> lis
     codes, classes = f"{head}codes", f"{head}classes"
     batch_triplet_loss_param = {
         "margin": loss.margin * bits / DEFAULT_BITS,
-        "average_active": loss.average_active,
+        "average_active": True,
     }
     if loss.adjacency:
         batch_triplet_loss_param["adjacency"] = loss.adjacency

@@ -147,7 +147,6 @@ class TripletLoss:
 
     margin: float = 1
     weight: float = 1  # over all triplets of a batch, of the triplet ranking loss itself
-    average_active: bool = True  # over all triplets of a batch: average the active ones
     classification_weight: float = 0
     label_smoothing: float = 0  # share of the classification loss that all classes have alike
     adjacency: float = 0

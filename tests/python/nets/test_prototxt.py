@@ -303,7 +303,7 @@ def test_drsch_weighs_bits_in_training_alone():
     assert list(drsch["loss"].bottom) == ["weighted_codes", "labels"]
     loss = drsch["loss"].batch_triplet_loss_param
     assert loss.margin == pytest.approx(24 / 8)  # q / 2 where codes are from -1 to 1
-    assert loss.adjacency > 0 and not loss.average_active
+    assert loss.adjacency > 0
     slope = drsch["codes"].slope_sigmoid_param
     steps = (spec.schedule_config.solver.max_iter - 1) // slope.stepsize
     assert steps == 30
