@@ -7,7 +7,7 @@
 --images has a folder of images for each class, or is a CSV file of paths and labels. The tool runs
 the commands that do each step, and prints them: prepare the data set, write the training images and
 the net, `caffe train`, evaluate on queries that were not trained on, encode all images into an
-index. Interrupted at any step, the same command goes on.
+index. Interrupted at any step, the same command resumes.
 
 The default method, dnnh_pretrained, starts from EfficientNet-Lite0's ImageNet weights, which need
 the extra `pretrained`, and is for images of one label each. The methods dnnh, dnnh_fc and
@@ -208,14 +208,16 @@ def train(spec: NetSpec, data_set: pathlib.Path) -> pathlib.Path:
 
 
 def encode(arguments: argparse.Namespace, net: list[object], model: pathlib.Path) -> None:
-    """Encode all images, or what is new or changed in an index of this model."""
+    """Encode all images, or what is new or changed in an index of these codes."""
     pipeline.say("Index")
     output = arguments.output
     if output.exists():
         index = index_files.load(output)
-        is_of_model = index.net.weights == files.sha256(model)
+        # One model may have several lengths.
+        wanted = (files.sha256(model), arguments.bits)
+        has_these_codes = (index.net.weights, index.net.bits) == wanted
         index.close()
-        if is_of_model:
+        if has_these_codes:
             words = ["--update", "--images", arguments.images, "--output", output]
             pipeline.run_tool("encode.py", *words, "--model", model)
             return

@@ -1,6 +1,7 @@
 """tools/fit.py: from a folder to an index, interrupted and again. In a copy of the repository,
 since its tools run as processes of their own."""
 
+import argparse
 import importlib
 import json
 import os
@@ -9,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh import paths, pipeline
+from dnnh import files, paths, pipeline
 from dnnh.data import datasets, folder
 from dnnh.errors import UserError
 from dnnh.nets import prototxt
 from dnnh.nets.specs import net_spec
+from dnnh.retrieval import index_files
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(30, 225, (3, 3))
@@ -167,6 +170,25 @@ def test_minutes_become_iterations(own, monkeypatch):
     assert fit.iterations_in(spec, 0.01, data_set) == fit.LEAST
 
 
+@pytest.mark.parametrize("same", ["both", "weights", "bits"])
+def test_an_index_of_other_codes_is_replaced(tmp_path, monkeypatch, same):
+    """One model file may have several lengths: the same weights are not the same codes."""
+    fit = importlib.import_module("fit")
+    (model := tmp_path / "model.caffemodel").write_bytes(b"weights")
+    (output := tmp_path / "mine.index.h5").write_bytes(b"")
+    weights = files.sha256(model) if same != "bits" else "others"
+    net = types.SimpleNamespace(weights=weights, bits=24 if same != "weights" else 48)
+    index = types.SimpleNamespace(net=net, close=lambda: None)
+    monkeypatch.setattr(index_files, "load", lambda path: index)
+    commands = []
+    monkeypatch.setattr(pipeline, "run_tool", lambda *words: commands.append(words))
+    arguments = argparse.Namespace(output=output, images=tmp_path, bits=24)
+    fit.encode(arguments, ["--bits", 24], model)
+    ((tool, *words),) = commands
+    assert tool == "encode.py" and ("--update" in words) == (same == "both")
+    assert ("--force" in words) == (same != "both")
+
+
 @pytest.mark.parametrize("side, seen", [(32, 32), (256, 224)])
 def test_a_pretrained_net_of_ones_own(own, side, seen):
     """As many outputs as classes, and as many images of each in a batch as there are."""
@@ -181,6 +203,7 @@ def test_a_pretrained_net_of_ones_own(own, side, seen):
     }
     assert classes == {3}
     assert spec.config.input.size == seen and spec.config.input.resize == 129
+    assert prototxt.solver(spec).snapshot == 300  # a killed training loses a fifth at most
 
 
 def test_images_with_several_labels_have_no_pretrained_net(own, home, monkeypatch):

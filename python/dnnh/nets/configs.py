@@ -78,7 +78,7 @@ _PRETRAINED = replace(
     augmentation=Augmentation(mirror=True, pad=4, trivial_augment=0.5, cutout=12, off_for=100),
     head=replace(_PLUS.head, fully_connected=True),
     loss=replace(_PLUS.loss, weight=0.1, label_smoothing=0.1),
-    schedules={"1500": Schedule(linear_decay(0.05, 1_500), epsilon_stepsize=500)},
+    schedules={"1500": Schedule(linear_decay(0.05, 1_500, snapshot=300), epsilon_stepsize=500)},
 )
 # What the paper calls CNNH* has a tower "comparable" to its own, so ours has our tower.
 _CNNH_STAR = replace(

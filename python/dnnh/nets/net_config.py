@@ -174,9 +174,11 @@ class Solver:
     snapshot: int = 1000
 
 
-def linear_decay(base_lr: float, max_iter: int, display: int = 100) -> Solver:
+def linear_decay(
+    base_lr: float, max_iter: int, *, display: int = 100, snapshot: int = 1000
+) -> Solver:
     """A solver whose learning rate decays linearly to 0."""
-    return Solver(base_lr, max_iter, power=1, display=display)
+    return Solver(base_lr, max_iter, power=1, display=display, snapshot=snapshot)
 
 
 @dataclass(frozen=True)
