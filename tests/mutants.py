@@ -503,9 +503,9 @@ _EDITS = {
             "BatchAt(0, count, out)",
         ),
         "convolution: gradient of the last images": ("first ? of_batch : sum", "sum"),
-        "fused: not clipped where values are deferred": (
-            "clipping_, kForward, kDirect, batch(",
-            "dnnl::post_ops(), kForward, kDirect, batch(",
+        "fused: not clipped": (
+            "clipping_, kForward, kDirect, source",
+            "dnnl::post_ops(), kForward, kDirect, source",
         ),
     },
     "onednn/winograd_convolution.cpp": {
@@ -611,10 +611,6 @@ _EDITS = {
         "relu: always Caffe's": ("return slope_ < 0 ", "return true "),
         "relu: slope forgotten": ("slope_(param.relu_param().negative_slope())", "slope_(0)"),
         "relu: hides NaN": ("value < 0 ? below : value", "value > 0 ? value : slope * 0"),
-        "relu: of the inputs of a ReLU": (
-            "inputs && inputs->map().slope == 1",
-            "inputs != nullptr",
-        ),
         "relu: gradient below 0": ("value <= 0 ? slope : 0.f", "1.f"),
     },
     "onednn/elementwise_layer.hpp": {
@@ -639,10 +635,6 @@ _EDITS = {
             "return onednn::Resolve(top[0]->diff().get());",
             "return;",
         ),
-        "scale: of the inputs of a ReLU": (
-            "deferred && deferred->map().slope == 1",
-            "deferred",
-        ),
         "scale: no bias": ("+ (has_bias() ? ", "+ (false ? "),
         "scale: bias gradient of the factor": (
             "AddToDiff(sums->gradients,",
@@ -655,6 +647,10 @@ _EDITS = {
     },
     "onednn/normalization.cpp": {
         "normalization: source overwritten": ("    *buffer_ = memory();\n", ""),
+        "normalization: values of a ReLU as linear": (
+            "deferred && deferred->map().slope == 1",
+            "deferred",
+        ),
         "normalization: in several passes": (
             "if (!may_wait) { Resolve(values); }",
             "Resolve(values);",

@@ -8,9 +8,6 @@
 #include "layers/onednn/convolution.hpp"
 #include "layers/onednn/normalization.hpp"
 
-// Of omp.h, which comes with a compiler and which clang-tidy alone lacks.
-extern "C" int omp_get_max_threads();
-
 namespace caffe {
 namespace onednn {
 
@@ -82,16 +79,13 @@ class DirectConvolution : public Convolution {
     const memory::desc bias =
         options.has_bias ? Plain({shape.output[1]}) : memory::desc();
     const memory::desc output = Any(shape.output, type);
-    forward_desc_ = DescribeForward<dnnl::convolution_forward>(
-        clipping_, kForward, kDirect, source, weights, bias, output,
-        shape.strides, shape.dilations, shape.pads, shape.pads);
+    forward_desc_ = ForwardDesc(source, weights, bias, output);
     Primitives& all = primitives_[shape.source[0]];
     all.forward = dnnl::convolution_forward(forward_desc_);
     is_reference_ = IsReference(forward_desc_);
     if (!has_backward_) { return; }
-    weights_desc_ = DescribeBackward<dnnl::convolution_backward_weights>(
-        forward_desc_, kDirect, source, Any(shape.weights), bias, output,
-        shape.strides, shape.dilations, shape.pads, shape.pads);
+    weights_desc_ =
+        WeightsDesc(forward_desc_, source, Any(shape.weights), bias, output);
     all.weights = dnnl::convolution_backward_weights(weights_desc_);
     data_desc_ = DescribeBackward<dnnl::convolution_backward_data>(
         forward_desc_, kDirect, Any(shape.source, type), weights, output,
@@ -162,10 +156,32 @@ class DirectConvolution : public Convolution {
   }
 
  private:
+  typedef dnnl::convolution_forward::primitive_desc ForwardDescription;
+  typedef dnnl::convolution_backward_weights::primitive_desc WeightsDescription;
+
   // For batches of one size.
   struct Primitives {
     dnnl::primitive forward, weights;
   };
+
+  ForwardDescription ForwardDesc(const memory::desc& source,
+                                 const memory::desc& weights,
+                                 const memory::desc& bias,
+                                 const memory::desc& output) const {
+    return DescribeForward<dnnl::convolution_forward>(
+        clipping_, kForward, kDirect, source, weights, bias, output,
+        shape_.strides, shape_.dilations, shape_.pads, shape_.pads);
+  }
+
+  WeightsDescription WeightsDesc(const ForwardDescription& forward,
+                                 const memory::desc& source,
+                                 const memory::desc& weights,
+                                 const memory::desc& bias,
+                                 const memory::desc& output) const {
+    return DescribeBackward<dnnl::convolution_backward_weights>(
+        forward, kDirect, source, weights, bias, output, shape_.strides,
+        shape_.dilations, shape_.pads, shape_.pads);
+  }
 
   // Calls use(first image, count, batch).
   template <typename Use>
@@ -192,19 +208,15 @@ class DirectConvolution : public Convolution {
     const auto batch = [&](const memory::desc& layout) {
       return BatchLayout(layout, images);
     };
-    const auto forward = DescribeForward<dnnl::convolution_forward>(
-        clipping_, kForward, kDirect, batch(forward_desc_.src_desc()),
-        forward_desc_.weights_desc(), forward_desc_.bias_desc(),
-        batch(forward_desc_.dst_desc()), shape_.strides, shape_.dilations,
-        shape_.pads, shape_.pads);
+    const auto forward = ForwardDesc(
+        batch(forward_desc_.src_desc()), forward_desc_.weights_desc(),
+        forward_desc_.bias_desc(), batch(forward_desc_.dst_desc()));
     made.forward = dnnl::convolution_forward(forward);
     if (!has_backward_) { return made; }
-    made.weights = dnnl::convolution_backward_weights(
-        DescribeBackward<dnnl::convolution_backward_weights>(
-            forward, kDirect, batch(weights_desc_.src_desc()),
-            weights_desc_.diff_weights_desc(), weights_desc_.diff_bias_desc(),
-            batch(weights_desc_.diff_dst_desc()), shape_.strides,
-            shape_.dilations, shape_.pads, shape_.pads));
+    made.weights = dnnl::convolution_backward_weights(WeightsDesc(
+        forward, batch(weights_desc_.src_desc()),
+        weights_desc_.diff_weights_desc(), weights_desc_.diff_bias_desc(),
+        batch(weights_desc_.diff_dst_desc())));
     return made;
   }
 
@@ -220,8 +232,8 @@ class DirectConvolution : public Convolution {
   const bool has_backward_;
   const dnnl::post_ops clipping_;
   bool is_reference_;
-  dnnl::convolution_forward::primitive_desc forward_desc_;
-  dnnl::convolution_backward_weights::primitive_desc weights_desc_;
+  ForwardDescription forward_desc_;
+  WeightsDescription weights_desc_;
   dnnl::convolution_backward_data::primitive_desc data_desc_;
   std::unordered_map<int64_t, Primitives> primitives_;  // by images
   dnnl::primitive data_;

@@ -24,6 +24,10 @@
 #define DNNH_HAS_AVX512_LOOPS false
 #endif
 
+// Of omp.h, which comes with a compiler and which clang-tidy alone lacks.
+extern "C" int omp_get_max_threads();
+extern "C" int omp_get_thread_num();
+
 namespace caffe {
 
 /**

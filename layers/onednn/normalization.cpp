@@ -161,6 +161,11 @@ void ComputeMoments(const memory& values, float* means, float* variances) {
   }
 }
 
+ChannelMap IdentityOf(const memory& values) {
+  const memory::desc layout = values.get_desc();
+  return {values, PaddedFor(layout, 1.f), PaddedFor(layout, 0.f)};
+}
+
 void Compute(const ChannelMap& map, const memory& to) {
   const memory::desc layout = map.source.get_desc();
   const int64_t pixels = Pixels(layout);
@@ -192,9 +197,7 @@ DeferredGradient::DeferredGradient(const memory& of_outputs,
 
 DeferredGradient::DeferredGradient(const memory& of_values,
                                    const memory& values)
-    : DeferredGradient(of_values,
-                       {values, PaddedFor(values.get_desc(), 1.f),
-                        PaddedFor(values.get_desc(), 0.f)}) {}
+    : DeferredGradient(of_values, IdentityOf(values)) {}
 
 std::shared_ptr<DeferredGradient> DeferredGradient::Scaled(
     const PerChannel& factors, std::shared_ptr<const GradientSums> sums) const {
@@ -285,9 +288,12 @@ std::shared_ptr<DeferredValues> DeferredValuesOf(const SyncedMemory& values,
 ChannelMap MapOf(const Blob<float>& blob, memory* buffer) {
   const auto deferred = DeferredValuesOf(*blob.data(), Dims(blob));
   if (deferred) { return deferred->map(); }
-  const memory values = ReadBlocked(blob, buffer);
-  return {values, PaddedFor(values.get_desc(), 1.f),
-          PaddedFor(values.get_desc(), 0.f)};
+  return IdentityOf(ReadBlocked(blob, buffer));
+}
+
+std::shared_ptr<DeferredValues> LinearValuesOf(const Blob<float>& blob) {
+  const auto deferred = DeferredValuesOf(*blob.data(), Dims(blob));
+  return deferred && deferred->map().slope == 1 ? deferred : nullptr;
 }
 
 std::shared_ptr<DeferredGradient> GradientOf(const Blob<float>& blob,

@@ -119,12 +119,18 @@ PerChannel PaddedFor(const memory::desc& layout, float value);
 /// Mean and variance of each channel.
 void ComputeMoments(const memory& values, float* means, float* variances);
 
+/// The map of values to themselves.
+ChannelMap IdentityOf(const memory& values);
+
 /// Writes the values of a map.
 void Compute(const ChannelMap& map, const memory& to);
 
 /// Null if the values are not deferred, or have another shape.
 std::shared_ptr<DeferredValues> DeferredValuesOf(const SyncedMemory& values,
                                                  const memory::dims& dims);
+
+/// As DeferredValuesOf, and null if a ReLU has deferred them.
+std::shared_ptr<DeferredValues> LinearValuesOf(const Blob<float>& blob);
 
 /// Images, or what they follow from.
 struct Source {

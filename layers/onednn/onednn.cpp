@@ -83,11 +83,15 @@ memory::desc Any(const memory::dims& dims, memory::data_type type) {
   return memory::desc(dims, type, memory::format_tag::any);
 }
 
+memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type,
+                           int lanes) {
+  return memory::desc(
+      dims, type,
+      lanes == 16 ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
+}
+
 memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type) {
-  return memory::desc(dims, type,
-                      Has(dnnl::cpu_isa::avx512_core)
-                          ? memory::format_tag::nChw16c
-                          : memory::format_tag::nChw8c);
+  return BlockedLayout(dims, type, Has(dnnl::cpu_isa::avx512_core) ? 16 : 8);
 }
 
 memory Wrap(const memory::dims& dims, const float* values) {

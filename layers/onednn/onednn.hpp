@@ -59,8 +59,11 @@ void WithElements(const memory::desc& layout, const Use& use) {
   TypeOf(layout) == memory::data_type::bf16 ? use(Bfloat16()) : use(float());
 }
 
-/// Images in blocks of as many channels as a vector of the processor has
-/// floats.
+/// Images in blocks of so many channels, 8 or 16.
+memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type,
+                           int lanes);
+
+/// In blocks of as many channels as a vector of the processor has floats.
 memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type);
 
 /// Calls `use` with the number of channels in a block of a layout, 8 or 16, as

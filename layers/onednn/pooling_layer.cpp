@@ -283,9 +283,7 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
   memory::desc Pooled(const Blob<float>& top, memory::data_type type) const {
     memory::desc layout;
     onednn::WithLanes(layout_, [&](auto lanes) {
-      layout = memory::desc(onednn::Dims(top), type,
-                            lanes == 16 ? memory::format_tag::nChw16c
-                                        : memory::format_tag::nChw8c);
+      layout = onednn::BlockedLayout(onednn::Dims(top), type, lanes);
     });
     return layout;
   }

@@ -74,11 +74,10 @@ class OnednnReLULayer
   void Forward_cpu(const vector<Blob<float>*>& bottom,
                    const vector<Blob<float>*>& top) override {
     const auto inputs = uses_onednn() && bottom[0] == top[0]
-        ? onednn::DeferredValuesOf(*bottom[0]->data(), onednn::Dims(*bottom[0]))
+        ? onednn::LinearValuesOf(*bottom[0])
         : nullptr;
-    const bool is_linear = inputs && inputs->map().slope == 1;
-    outputs_ = is_linear ? inputs->map() : onednn::ChannelMap();
-    if (!is_linear) { return ElementwiseLayer::Forward_cpu(bottom, top); }
+    outputs_ = inputs ? inputs->map() : onednn::ChannelMap();
+    if (!inputs) { return ElementwiseLayer::Forward_cpu(bottom, top); }
     outputs_.slope = layer_param_.relu_param().negative_slope();
     onednn::Defer(true, top[0]->data().get(),
                   std::make_shared<onednn::DeferredValues>(outputs_, output_));

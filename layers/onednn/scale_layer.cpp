@@ -84,13 +84,9 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
 
   // A map of what the values of the blob follow from, or of themselves.
   onednn::ChannelMap InputOf(const Blob<float>& blob, bool in_place) {
-    const auto deferred = in_place
-        ? onednn::DeferredValuesOf(*blob.data(), onednn::Dims(blob))
-        : nullptr;
-    if (deferred && deferred->map().slope == 1) { return deferred->map(); }
-    const memory input = onednn::ReadBlocked(blob, &source_);
-    return {input, onednn::PaddedFor(input.get_desc(), 1.f),
-            onednn::PaddedFor(input.get_desc(), 0.f)};
+    const auto deferred = in_place ? onednn::LinearValuesOf(blob) : nullptr;
+    return deferred ? deferred->map()
+                    : onednn::IdentityOf(onednn::ReadBlocked(blob, &source_));
   }
 
   static void AddToDiff(const onednn::PerChannel& sums,

@@ -7,10 +7,6 @@
 #include "layers/onednn/normalization.hpp"
 #include "layers/onednn/winograd_tiles.hpp"
 
-// Of omp.h, which comes with a compiler and which clang-tidy alone lacks.
-extern "C" int omp_get_max_threads();
-extern "C" int omp_get_thread_num();
-
 namespace caffe {
 
 using dnnl::memory;
