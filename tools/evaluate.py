@@ -8,7 +8,7 @@
                                                      1,000 other images, none of them queries
   python tools/evaluate.py --method dnnh_plus --all-lengths         of one training
   python tools/evaluate.py --codes codes.h5 --json result.json      any codes file
-  python tools/evaluate.py --method drsch --keep-bits 24 --output results/drsch_24_of_48
+  python tools/evaluate.py --method drsch --keep-bits 24
 
 Prints a table and writes, under results/, the codes file, JSON, CSV, the plots of
 the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
@@ -129,12 +129,17 @@ def evaluate(
         protocol = codes.protocol or "of the file"
     else:
         source, protocol = str(codes.source), str(codes.protocol)
-    changed, changes = changed_codes(codes, arguments)
+    changed, notes = codes, [arguments.note]
+    if arguments.keep_bits is not None:
+        changed = codes_files.keep_heaviest(changed, arguments.keep_bits)
+    if arguments.unweighted and changed.bit_weights is not None:
+        notes.insert(0, "Ranked by Hamming distance without bit weights.")
+        changed = dataclasses.replace(changed, bit_weights=None)
     result = results.measure(
         changed,
         source=source,
         protocol=protocol,
-        note=" ".join(filter(None, [*changes, arguments.note])) or None,
+        note=" ".join(filter(None, notes)) or None,
         map_at=arguments.map_at,
     )
     if model:
@@ -151,22 +156,9 @@ def evaluate(
         dataset,
         folder,
         json_copy=arguments.json,
-        codes_file=None if changes else arguments.codes,
+        codes_file=arguments.codes if changed is codes else None,
     )
     print(f"codes, tables, plots and report: {page}")
-
-
-def changed_codes(codes: Codes, arguments: argparse.Namespace) -> tuple[Codes, list[str]]:
-    """Codes as --keep-bits and --unweighted want them, and a sentence on each change: the result
-    is not to be compared with those of whole codes."""
-    changes = []
-    if arguments.keep_bits is not None:
-        changes.append(f"The {arguments.keep_bits} bits with the largest weights of {codes.bits}.")
-        codes = codes_files.keep_heaviest(codes, arguments.keep_bits)
-    if arguments.unweighted and codes.bit_weights is not None:
-        changes.append("Ranked by Hamming distance without bit weights.")
-        codes = dataclasses.replace(codes, bit_weights=None)
-    return codes, changes
 
 
 def what_is_replaced(folder: pathlib.Path, result: Result) -> str | None:
@@ -178,7 +170,7 @@ def what_is_replaced(folder: pathlib.Path, result: Result) -> str | None:
     was = earlier.model or earlier.source
     now = result.model if earlier.model else result.source
     same_model = was == now and earlier.model_sha256 == result.model_sha256
-    if same_model and earlier.distance == result.distance:
+    if same_model and (earlier.distance, earlier.cut_from) == (result.distance, result.cut_from):
         return None
     return printable(was)
 

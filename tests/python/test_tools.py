@@ -452,7 +452,7 @@ def test_other_images_than_the_queries(monkeypatch, split_name):
 
 
 def test_changed_codes_say_so(tmp_path, monkeypatch, capsys):
-    """A result of cut codes has a note, and the folder the codes that were ranked."""
+    """The result says so, and the folder has the codes that were ranked."""
     evaluate = importlib.import_module("evaluate")
     rng = np.random.default_rng(0)
     bits, labels = rng.random((60, 12)) < 0.5, np.arange(60) % 3
@@ -464,22 +464,21 @@ def test_changed_codes_say_so(tmp_path, monkeypatch, capsys):
     codes_files.save(tmp_path / "whole.h5", weighted)
     command = f"evaluate.py --codes {tmp_path}/whole.h5 --output {tmp_path}/result"
     kept = np.sort(np.argsort(-weights)[:5])
-    for options, note, ranked in (
-        ("--keep-bits 5", "The 5 bits with the largest weights of 12.", kept),
-        (
-            "--unweighted --note Mine.",
-            "Ranked by Hamming distance without bit weights. Mine.",
-            None,
-        ),
+    unweighted = "Ranked by Hamming distance without bit weights. Mine."
+    for options, note, cut_from, ranked in (
+        ("--keep-bits 5", None, 12, kept),
+        ("--unweighted --note Mine.", unweighted, None, None),
     ):
         monkeypatch.setattr("sys.argv", f"{command} {options}".split())
         evaluate.main()
-        assert results.read_result(tmp_path / "result/result.json").note == note
+        result = results.read_result(tmp_path / "result/result.json")
         codes = codes_files.load(tmp_path / "result/codes.h5")
+        assert (result.note, result.cut_from, codes.cut_from) == (note, cut_from, cut_from)
+        cut = ", 5 bits cut from 12, " if cut_from else ", 12 bits, "
+        assert cut in capsys.readouterr().out
         assert (codes.bit_weights is None) == (ranked is None)
         expected = bits[:6] if ranked is None else bits[:6, ranked]
         assert (packed_codes.unpack(codes.query_codes, codes.bits) == expected).all()
-    capsys.readouterr()
 
 
 @pytest.mark.parametrize("split_name", ["test", "validation"])

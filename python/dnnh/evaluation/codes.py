@@ -38,6 +38,8 @@ class Codes:
         own ranking.
     bit_weights : float32 of shape (q,), or None
         What each bit counts in a weighted Hamming distance, 0 or more.
+    cut_from : int, or None
+        How many bits the codes had before :func:`keep_heaviest`.
     source, protocol : str, or None
     """
 
@@ -52,6 +54,7 @@ class Codes:
     query_ids: NDArray[np.int64] | None = None
     database_ids: NDArray[np.int64] | None = None
     bit_weights: NDArray[np.float32] | None = None
+    cut_from: int | None = None
     source: str | None = None
     protocol: str | None = None
 
@@ -59,8 +62,9 @@ class Codes:
 ARRAYS = ("query_codes", "database_codes", "query_labels", "database_labels")
 OPTIONAL_ARRAYS = ("query_ids", "database_ids", "bit_weights")
 ATTRIBUTES = ("bits", "dataset", "method", "seed")
-OPTIONAL_ATTRIBUTES = ("source", "protocol")
-TEXTS = ("dataset", "method", *OPTIONAL_ATTRIBUTES)
+OPTIONAL_ATTRIBUTES = ("cut_from", "source", "protocol")
+TEXTS = ("dataset", "method", "source", "protocol")
+NUMBERS = ("bits", "seed", "cut_from")
 
 
 def save(path: files.StrPath, codes: Codes) -> None:
@@ -105,8 +109,9 @@ def load(path: files.StrPath) -> Codes:
         for name in TEXTS:
             if name in file.attrs:
                 parts[name] = _text(file.attrs[name])
-        for name in ("bits", "seed"):
-            parts[name] = hdf5_files.whole_number(name, file.attrs[name])
+        for name in NUMBERS:
+            if name in file.attrs:
+                parts[name] = hdf5_files.whole_number(name, file.attrs[name])
         codes = Codes(**parts)
     _check(path, codes)
     return codes
@@ -139,6 +144,7 @@ def keep_heaviest(codes: Codes, bits: int) -> Codes:
         database_codes=cut(codes.database_codes),
         bit_weights=codes.bit_weights[kept],
         bits=bits,
+        cut_from=codes.cut_from or codes.bits,
     )
 
 
@@ -163,6 +169,11 @@ def _check(path: files.StrPath, codes: Codes) -> None:
     if not 1 <= codes.bits <= packed_codes.MAX_BITS:
         raise UserError(
             f"{path}: bits is {codes.bits}, it must be from 1 to {packed_codes.MAX_BITS}"
+        )
+    if codes.cut_from is not None and not codes.bits < codes.cut_from <= packed_codes.MAX_BITS:
+        raise UserError(
+            f"{path}: cut_from is {codes.cut_from}; codes of {codes.bits} bits are cut from more, "
+            f"at most {packed_codes.MAX_BITS}"
         )
     if not 0 <= codes.seed < 2**63:
         raise UserError(f"{path}: seed is {codes.seed}; seeds are 0 or more")

@@ -36,9 +36,10 @@ def describe(result: Result) -> str:
     """One sentence: what was measured on what."""
     metrics = result.metrics
     top = f" within the top {metrics.top:,}" if metrics.top else ""
+    cut = f" cut from {result.cut_from}" if result.cut_from else ""
     ranked = f", ranked by {result.distance}" if result.distance else ""
     return (
-        f"{result.method}, {result.bits} bits, {result.dataset}"
+        f"{result.method}, {result.bits} bits{cut}, {result.dataset}"
         f" ({result.source}), protocol {result.protocol}: "
         f"{metrics.queries:,} queries, {metrics.database:,} in the database{top}{ranked}"
     )

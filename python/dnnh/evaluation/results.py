@@ -43,6 +43,8 @@ class Result:
         seconds of fitting and encoding.
     distance : str, or None
         What ranks, where it is not the Hamming distance.
+    cut_from : int, or None
+        How many bits the codes had before they were cut to their heaviest.
     metrics : Metrics
     seconds : float
         Of the ranking; None in a result file that lacks it.
@@ -61,6 +63,7 @@ class Result:
     method_seed: int | None = None
     fit_seconds: float | None = None
     distance: str | None = None
+    cut_from: int | None = None
     metrics: Metrics
     seconds: float | None = None
 
@@ -113,6 +116,7 @@ def measure(
         protocol=protocol,
         note=note,
         distance=None if codes.bit_weights is None else WEIGHTED,
+        cut_from=codes.cut_from,
         metrics=measured,
         seconds=time.perf_counter() - start,
     )
@@ -222,6 +226,7 @@ def _from_json(fields: dict[str, Any]) -> Result:
         method_seed=_optional(fields, "method_seed", int),
         fit_seconds=_optional(fields, "fit_seconds", int, float),
         distance=_text_or_none(fields, "distance"),
+        cut_from=_optional(fields, "cut_from", int),
         metrics=measured,
         seconds=_optional(fields, "seconds", int, float),
     )

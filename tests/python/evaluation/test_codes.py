@@ -37,7 +37,7 @@ def same(a, b):
     [
         GOOD,
         dataclasses.replace(GOOD, query_ids=None, database_ids=None),
-        dataclasses.replace(GOOD, bit_weights=np.linspace(0, 2, 12, dtype=np.float32)),
+        dataclasses.replace(GOOD, bit_weights=np.linspace(0, 2, 12, dtype=np.float32), cut_from=48),
         dataclasses.replace(
             GOOD, query_labels=np.ones((5, 3), np.uint8), database_labels=np.ones((9, 3), np.uint8)
         ),
@@ -55,6 +55,8 @@ def test_what_is_written_comes_back(tmp_path, encoded):
         ({"bits": 11}, "ones beyond bit 11"),
         ({"bits": 0}, "bits is 0"),
         ({"bits": 256}, "from 1 to 255"),
+        ({"cut_from": 12}, "cut_from is 12; codes of 12 bits are cut from more, at most 255"),
+        ({"cut_from": 256}, "cut_from is 256"),
         ({"query_labels": np.zeros((5, 1), int)}, r"shape \(5, 1\).*single labels"),
         ({"query_labels": np.zeros(5)}, "query_labels is float64"),
         ({"query_labels": np.zeros(4)}, r"query_labels has shape \(4,\) for 5 codes"),
@@ -88,6 +90,7 @@ def test_the_heaviest_bits_are_kept_in_their_order():
     weighted = dataclasses.replace(GOOD, bit_weights=weights)
     cut = codes.keep_heaviest(weighted, 4)
     assert cut.bits == 4 and cut.bit_weights.tolist() == [5, 7, 6, 8]
+    assert (cut.cut_from, codes.keep_heaviest(cut, 2).cut_from) == (12, 12)
     for side in ("query_codes", "database_codes"):
         whole = packed_codes.unpack(getattr(GOOD, side), 12)
         assert (packed_codes.unpack(getattr(cut, side), 4) == whole[:, [0, 2, 4, 9]]).all()
