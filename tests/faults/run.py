@@ -105,6 +105,43 @@ def encode(folder: pathlib.Path | str) -> tuple[str, ...]:
     return ("--images", f"{folder}/photos", "--output", f"{folder}/index.h5")
 
 
+def prepare_update(folder: pathlib.Path) -> None:
+    """An index, and photos of which some are as before, some new, changed, broken and gone."""
+    photos(folder / "photos", 30, 1)
+    run_tool("encode", encode(folder))
+    (folder / "photos/class0/000.png").unlink()
+    (folder / "photos/class1/001.png").write_bytes(b"no image")
+    shutil.copy(folder / "photos/class2/002.png", folder / "photos/class0/003.png")
+    for i in range(12):
+        shutil.copy(
+            folder / f"photos/class0/{6 + i // 2 * 3:03}.png", folder / f"photos/new{i}.png"
+        )
+
+
+def prepare_parquet(folder: pathlib.Path) -> None:
+    """An index of three images, one of which was removed."""
+    import pyarrow
+    from pyarrow import parquet as parquet_files
+
+    from dnnh.retrieval import parquet, parquet_update
+
+    index = folder / "index"
+    (index / parquet.IMAGES).mkdir(parents=True)
+    names = ["a.png", "b.png", "c.png"]
+    table = {
+        "row": pyarrow.array(range(3), pyarrow.int64()),
+        "name": names,
+        "labels": pyarrow.array([[]] * 3, pyarrow.list_(pyarrow.string())),
+        "stamp": ["1"] * 3,
+        "skipped": pyarrow.array([None] * 3, pyarrow.string()),
+        "word_0": pyarrow.array([1, 2, 3], pyarrow.int64()),
+    }
+    parquet_files.write_table(pyarrow.table(table), index / parquet.IMAGES / "part-0.parquet")
+    about = parquet.About(12, "digits", "dnnh", "500", "0" * 64, "/photos", 3, 0, "time")
+    parquet.write_about(index, about)
+    parquet_update.remove(index, names[:1])
+
+
 def prepare_result(folder: pathlib.Path) -> None:
     write_codes(folder / "codes.h5", 1)
     run_tool("evaluate", evaluate(folder))
@@ -183,6 +220,24 @@ CASES = {
         prepare_index,
         resumable="index.h5.partial",
     ),
+    "update": Case(
+        "encode",
+        ("--update", "--output", "{}/index.h5"),
+        prepare_update,
+        resumable="index.h5.partial",
+    ),
+    "remove": Case(
+        "encode",
+        ("--remove", "class1/001.png", "--output", "{}/index.h5"),
+        prepare_update,
+        resumable="index.h5.partial",
+    ),
+    "remove_parquet": Case(
+        "encode",
+        ("--remove", "b.png", "--output", "{}/index"),
+        prepare_parquet,
+        resumable="index.partial",
+    ),
     "evaluate": Case(
         "evaluate",
         evaluate("{}"),
@@ -215,9 +270,9 @@ def run_tool(tool: str, arguments: tuple[str, ...]) -> None:
     time.perf_counter = lambda: 0.0
     command = importlib.import_module(tool)
     sys.argv = [f"{tool}.py", *arguments]
-    if tool in ("encode", "search"):
+    if tool in ("encode", "search") and "--remove" not in arguments:
         sys.argv += ["--model", str(WEIGHTS)]
-    if tool == "encode":
+    if tool == "encode" and "--images" in arguments:
         sys.argv += ["--dataset", "digits", "--bits", "12"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         command.main()

@@ -7,7 +7,10 @@ import pytest
 
 from dnnh.paths import ROOT
 
-COMMANDS = ("get_data", "make_triplets", "encode", "evaluate", "search", "caffe", "caffe_hdf5")
+COMMANDS = (
+    *("get_data", "make_triplets", "encode", "update", "remove", "remove_parquet"),
+    *("evaluate", "search", "caffe", "caffe_hdf5"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -110,7 +110,7 @@ class Update:
         self.states[~seen & (self.states == PRESENT)] = GONE
 
     def remove(self, names: Iterable[str]) -> int:
-        """Mark images as removed.
+        """Mark images as removed, those that are gone or removed already, too.
 
         Returns the number of images that are left.
 
@@ -120,7 +120,7 @@ class Update:
             If the index has no such image, or none is left.
         """
         for name in names:
-            rows = [row for row in self.rows(name) if self.states[row] == PRESENT]
+            rows = self.rows(name)
             if not rows:
                 raise UserError(
                     f"{self._path} has no image '{name}'; names are paths in "

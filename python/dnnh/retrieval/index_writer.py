@@ -141,7 +141,7 @@ def claimed(path: StrPath) -> Iterator[None]:
                 f"{folder} would be written to, and has other files; move it away, or name another "
                 "--output"
             )
-        claim = (folder / CLAIM).open("a+", encoding="utf-8")
+        claim = (folder / CLAIM).open("ab", buffering=0)
     with claim:
         try:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,10 +149,10 @@ def claimed(path: StrPath) -> Iterator[None]:
             raise UserError(
                 f"another process is writing to {folder}; wait for it, or name another --output"
             ) from error
-        claim.truncate(0)
-        claim.write(MARK)
-        claim.flush()
         try:
+            with _naming(folder):
+                claim.truncate(0)
+                claim.write(MARK.encode())
             yield
         finally:
             if [entry.name for entry in folder.glob("*")] == [CLAIM]:
@@ -486,6 +486,8 @@ def remove(path: pathlib.Path, names: Sequence[str]) -> int:
     with claimed(path), contextlib.closing(index_files.load(path)) as index:
         update = Update(index, path)
         left = update.remove(names)
+        if np.array_equal(update.states, index.states):
+            return left
         with (
             h5py.File(path) as old,
             atomic_files.write_hdf5_atomically(path, path.stat().st_size) as file,

@@ -113,6 +113,8 @@ def remove(folder: pathlib.Path, names: Sequence[str]) -> int:
         images = parquet.read(folder)
         changes = Update(parquet.index_of(images), folder)
         left = changes.remove(names)
+        if np.array_equal(changes.states, images.states):
+            return left
         skipped = images.about.skipped_now
         _write_changes(folder, images, _nothing_encoded(images), changes.states, skipped)
         return left

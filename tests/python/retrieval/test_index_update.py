@@ -116,14 +116,26 @@ def test_an_image_that_was_removed_stays_so_until_it_changes(photos, tmp_path, r
 
     assert remove(*names) == f"{path}: 35 images; 2 removed"
     assert [contents(path)[name][1] for name in names] == [REMOVED] * 2
-    with pytest.raises(UserError, match="has no image 'class0/00.png'; names are paths in"):
-        remove("class1/01.png", "class0/00.png")
+    assert remove(*names) == f"{path}: 35 images; 2 removed"  # again
+    with pytest.raises(UserError, match="has no image 'class0/01.png'; names are paths in"):
+        remove("class1/01.png", "class0/01.png")
     assert contents(path)["class1/01.png"][1] == PRESENT
     assert "nothing is new" in update(path)[0]
     write(photos / "class2/02.png", 2)
     os.utime(photos / "class2/02.png", (5, 5))
     assert "0 new, 0 changed, 0 gone, 1 back" in update(path)[0]
     (photos / "class0/00.png").unlink()
+    assert "nothing is new" in update(path)[0]
+    assert contents(path)["class0/00.png"][1] == REMOVED
+
+
+def test_an_image_that_is_gone_can_be_removed(photos, tmp_path, run, update):
+    path, image = tmp_path / "c.h5", photos / "class0/00.png"
+    run.encode(photos, path)
+    image.rename(tmp_path / "away.png")
+    update(path)
+    run.plain("encode", "--output", path, "--remove", "class0/00.png")
+    (tmp_path / "away.png").rename(image)
     assert "nothing is new" in update(path)[0]
     assert contents(path)["class0/00.png"][1] == REMOVED
 
