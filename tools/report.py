@@ -50,7 +50,7 @@ def main() -> None:
         print(f"no result of ours yet: python tools/evaluate.py --dataset {dataset}")
     seeds = sorted((paths.MODELS / "results/seeds").glob("*.json"))
     others = [comparison.read_results([path])[0] for path in seeds]
-    tables = comparison.tables(dataset, results, others)
+    tables = comparison.tables(dataset, results, comparison.of_seeds(released, others))
     for table in tables:
         print(table.text() + "\n")
     spreads = comparison.spreads(dataset, released, others)

@@ -206,16 +206,25 @@ def _key_name(key: bytes) -> str:
 
 
 _opening = threading.Lock()
-_open_once = functools.cache(lmdb_pages.open_checked)
+_opened: dict[pathlib.Path, tuple[tuple[int, int, int], lmdb.Environment]] = {}
+
+
+def _open(folder: pathlib.Path) -> lmdb.Environment:
+    """The LMDB of a folder: opened once, and again when another has been written there."""
+    with _opening:  # a process may open an LMDB only once
+        status = (folder / "data.mdb").stat()
+        version = status.st_dev, status.st_ino, status.st_mtime_ns
+        opened = _opened.pop(folder, None)  # the old one is closed when nobody reads it any more
+        if opened is None or opened[0] != version:
+            opened = version, lmdb_pages.open_checked(folder)
+        _opened[folder] = opened
+        return opened[1]
 
 
 def _record(folder: pathlib.Path, name: str) -> bytes:
     """The record of a name; empty if there is none."""
-    # A process may open an LMDB only once; the cache alone lets two threads do so.
-    with _opening:
-        database = _open_once(folder)
     try:
-        with database.begin() as transaction:
+        with _open(folder).begin() as transaction:
             record = transaction.get(name.encode())
             if record is None and name.startswith(HEXADECIMAL):
                 record = transaction.get(bytes.fromhex(name.removeprefix(HEXADECIMAL)))

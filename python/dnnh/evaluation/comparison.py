@@ -73,17 +73,19 @@ def of_source(dataset: str, source: str, results: Results) -> list[Result]:
     ]
 
 
-def tables(dataset: str, results: Results, seeds: Sequence[Results] = ()) -> list[ComparisonTable]:
+def tables(
+    dataset: str, results: Results, trainings: Mapping[Key, Sequence[Result]] | None = None
+) -> list[ComparisonTable]:
     """The printed tables of a data set with ours, once per source of images.
 
     Parameters
     ----------
     dataset : str
     results : as :func:`read_results` returns them
-    seeds : as :func:`spreads` takes them
+    trainings : as :func:`of_seeds` returns them
+        The range of those of which a result is the first is in the tables.
     """
     compared = []
-    trainings = of_seeds(results, seeds)
     for source in sources(dataset, results) or [None]:
         measured = [] if source is None else of_source(dataset, source, results)
         for printed in published.TABLES:
@@ -97,11 +99,9 @@ def tables(dataset: str, results: Results, seeds: Sequence[Results] = ()) -> lis
                     continue
                 row = ours.setdefault(result.method, {})
                 row[result.bits] = float(getattr(result.metrics, printed.measure))
-                values = [
-                    float(getattr(training.metrics, printed.measure))
-                    for training in trainings.get(Key.of(result), [])
-                ]
-                if values:
+                of_net = (trainings or {}).get(Key.of(result), [])
+                if of_net and of_net[0] is result:
+                    values = [float(getattr(one.metrics, printed.measure)) for one in of_net]
                     of_method = ranges.setdefault(result.method, {})
                     of_method[result.bits] = min(values), max(values)
             compared.append(ComparisonTable(printed, source, ours, ranges))

@@ -34,7 +34,7 @@ class GalleryImage:
 
 @dataclasses.dataclass(frozen=True)
 class Hit:
-    """A database image near a query."""
+    """A database image near a query, and its Hamming distance."""
 
     image: GalleryImage
     distance: int
@@ -63,13 +63,17 @@ def gallery(codes: Codes, dataset: Dataset, count: int = 10) -> list[GalleryRow]
     if query_ids is None or database_ids is None:
         raise ValueError("codes without ids have no images to show")
     is_relevant = metrics.relevance(codes.query_labels, codes.database_labels)
+    weighted = codes.bit_weights is not None and ranking.weighted_distances(
+        codes.database_codes, codes.bit_weights
+    )
     rows = []
     for query in _spread(codes.query_labels, count):
         query_code = codes.query_codes[query : query + 1]
         _, block = next(ranking.distances(query_code, codes.database_codes))
         distances = block[0]
         relevant = is_relevant(query, 1)[0]
-        nearest = ranking.order(distances)[: HITS + 1]  # one more: the query may be among them
+        ranked_by = weighted(query_code[0]) if weighted else distances
+        nearest = ranking.order(ranked_by)[: HITS + 1]  # one more: the query may be among them
         others = [place for place in nearest if database_ids[place] != query_ids[query]]
         hits = [
             Hit(

@@ -1,5 +1,6 @@
 """Which trained weights there are of a net."""
 
+import itertools
 import pathlib
 import re
 import shlex
@@ -76,16 +77,26 @@ def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
     Raises
     ------
     UserError
-        If there are not so many.
+        If there are not so many, or some are of an earlier training under the same name.
     """
-    of_training = [s for s in _snapshots(spec) if s.training == spec.training_name]
-    paths = [s.path for s in sorted(of_training, key=lambda snapshot: snapshot.age[1])]
-    if not 1 <= count <= len(paths):
+    of_training = sorted(
+        (s for s in _snapshots(spec) if s.training == spec.training_name),
+        key=lambda snapshot: snapshot.age,
+        reverse=True,
+    )
+    if not 1 <= count <= len(of_training):
         raise UserError(
-            f"there are {len(paths)} snapshots {spec.snapshot_prefix}_iter_*.caffemodel, not "
+            f"there are {len(of_training)} snapshots {spec.snapshot_prefix}_iter_*.caffemodel, not "
             f"{count}; train the net, or name fewer, 1 or more"
         )
-    return paths[-count:]
+    last = of_training[:count]
+    for later, earlier in itertools.pairwise(last):
+        if later.age[1] <= earlier.age[1]:
+            raise UserError(
+                f"{later.path.name} is newer than {earlier.path.name}: they seem to be of two "
+                "trainings; move the snapshots of one of them away"
+            )
+    return [snapshot.path for snapshot in reversed(last)]
 
 
 def _described(snapshots: list[_Snapshot], what: str) -> list[Weights]:

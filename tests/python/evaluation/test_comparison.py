@@ -211,8 +211,11 @@ def test_ranges_over_seeds_are_bars(tmp_path):
     files = [write(tmp_path / str(i), map=value) for i, value in enumerate((0.5, 0.4, 0.6))]
     others = [comparison.read_results([file])[0] for file in files[1:]]
     results, _ = comparison.read_results([files[0], write(tmp_path / "3", bits=24)])
-    table = comparison.tables("cifar10", results, others)[0]
+    trainings = comparison.of_seeds(results, others)
+    table = comparison.tables("cifar10", results, trainings)[0]
     assert table.ranges == {"dnnh": {48: (0.4, 0.6)}}
+    own, _ = comparison.read_results([write(tmp_path / "own", map=0.1)])
+    assert not comparison.tables("cifar10", own, trainings)[0].ranges
     plot = plots.comparison([table])
     assert "Bars: range over training seeds." in plot.caption
     bars = [line.get_segments()[0] for line in plot.figure.axes[0].collections]

@@ -141,6 +141,17 @@ def test_gallery_ranks_by_distance():
             assert hit.relevant == (LABELS[query] == LABELS[index])
 
 
+def test_gallery_ranks_by_weighted_distance():
+    weights = np.random.default_rng(1).random(BITS.shape[1]).astype(np.float32)
+    weighted = dataclasses.replace(CODES, bit_weights=weights)
+    for row in gallery.gallery(weighted, DATASET, count=4):
+        differ = BITS[row.query.index] != BITS
+        nearest = np.sort(differ[6:] @ weights)[: len(row.hits)]
+        hits = [hit.image.index for hit in row.hits]
+        assert np.allclose(differ[hits] @ weights, nearest)
+        assert [hit.distance for hit in row.hits] == differ[hits].sum(axis=1).tolist()
+
+
 def test_codes_of_another_result_do_not_stay(tmp_path, result):
     """Beside a result of a codes file that lies elsewhere."""
     folder, elsewhere = tmp_path / "results", tmp_path / "codes.h5"

@@ -1,5 +1,7 @@
 """Averaged weights, and the statistics that belong to them."""
 
+import os
+
 import caffe
 import numpy as np
 import pytest
@@ -125,14 +127,20 @@ def test_the_last_snapshots(monkeypatch, tmp_path):
     spec = net_spec("cifar10", "dnnh", 48, "short")
     monkeypatch.setattr(weights.paths, "ROOT", tmp_path)
     (tmp_path / "snapshots").mkdir()
-    for iteration in (10000, 9000, 900):
-        (tmp_path / f"snapshots/cifar10_dnnh_short_48bit_iter_{iteration}.caffemodel").touch()
+    for iteration in (900, 9000, 10000):
+        path = tmp_path / f"snapshots/cifar10_dnnh_short_48bit_iter_{iteration}.caffemodel"
+        path.touch()
+        os.utime(path, (iteration, iteration))
     (tmp_path / "snapshots/cifar10_dnnh_48bit_iter_20000.caffemodel").touch()
     found = [path.stem.rpartition("_")[2] for path in weights.last_snapshots(spec, 2)]
     assert found == ["9000", "10000"]
     for count in (0, 4):
         with pytest.raises(UserError, match=f"there are 3 snapshots .* not {count}; train"):
             weights.last_snapshots(spec, count)
+    os.utime(path.with_name("cifar10_dnnh_short_48bit_iter_9000.caffemodel"), (20000, 20000))
+    assert weights.last_snapshots(spec, 1)[0].stem.endswith("_9000")  # a new training
+    with pytest.raises(UserError, match=r"_9000.caffemodel is newer than .*_10000.caffemodel"):
+        weights.last_snapshots(spec, 2)
     model = tmp_path / "snapshots/a b.caffemodel"
     command = weights.evaluate_command(spec, model)
     assert command.endswith("--bits 48 --schedule short --model 'snapshots/a b.caffemodel'")

@@ -281,7 +281,6 @@ def test_an_lmdb(tmp_path, run, update):
         image_database.write_images(
             tmp_path / "lmdb", DIGITS[list(digits)], np.arange(len(digits)), {}
         )
-        sources._open_once.cache_clear()
 
     fill(0, 1, 2)
     run.encode(tmp_path / "lmdb", tmp_path / "c.h5")
