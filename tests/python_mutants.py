@@ -254,7 +254,7 @@ _EDITS = {
     },
     "atomic_files.py": {
         "atomic: written in place": (
-            'partial = path.with_name(f".{path.name}.{os.getpid()}.dnnh-partial")',
+            'partial = path.with_name(f".{path.name}.{owner}.dnnh-partial")',
             "partial = path",
             "test_atomic_files.py::test_a_file_appears_whole",
         ),

@@ -42,8 +42,7 @@ def main() -> None:
     split = splits.load_split(dataset)
     rows = split.validation_training if spec.split == "validation" else split.training
     model = averaging.averaged(spec, snapshots, dataset.images[rows])
-    with atomic_files.write_atomically(path) as partial:
-        partial.write_bytes(model)
+    atomic_files.write_bytes(path, model)
     names = ", ".join(snapshot.name for snapshot in snapshots)
     print(f"averaged {names}")
     print("evaluate with:")

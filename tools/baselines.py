@@ -17,7 +17,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import cli, errors
+from dnnh import cli, errors, files
 from dnnh.baselines import METHODS, features
 from dnnh.baselines.base import Hasher
 from dnnh.data import datasets, splits
@@ -103,8 +103,8 @@ def result_name(method: Hasher, arguments: argparse.Namespace) -> str:
 
 
 def is_done(folder: pathlib.Path, dataset: Dataset, arguments: argparse.Namespace) -> bool:
-    """Whether the folder has this very result: not with other features under the same name,
-    from another copy of the images, or with MAP at another cut."""
+    """Whether the folder has this very result: not with other features under the same name or
+    in the same file, from another copy of the images, or with MAP at another cut."""
     try:
         earlier = results.read_result(folder / "result.json")
     except UserError:
@@ -112,11 +112,18 @@ def is_done(folder: pathlib.Path, dataset: Dataset, arguments: argparse.Namespac
     map_at = arguments.map_at
     if map_at is None:
         map_at = results.default_map_at(dataset.name)
-    return (earlier.features, earlier.source, earlier.metrics.top) == (
+    return (earlier.features, earlier.features_sha256, earlier.source, earlier.metrics.top) == (
         arguments.features,
+        file_hash(arguments.features),
         dataset.source,
         map_at,
     )
+
+
+def file_hash(kind: str) -> str | None:
+    """The SHA-256 of features that are a file; None of others."""
+    is_file = kind not in features.KINDS and pathlib.Path(kind).is_file()
+    return files.sha256(pathlib.Path(kind)) if is_file else None
 
 
 def run(
@@ -150,6 +157,7 @@ def run(
         codes, source=dataset.source, protocol=split.protocol, map_at=arguments.map_at
     )
     result.features = arguments.features
+    result.features_sha256 = file_hash(arguments.features)
     result.method_seed = arguments.method_seed
     result.fit_seconds = seconds
     print(report.summary(result))

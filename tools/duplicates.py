@@ -91,12 +91,10 @@ def write(
             for hit in group:
                 print(errors.printable(f"{hit.distance:>3}  {hit.name}"))
         if arguments.json:
-            with atomic_files.write_atomically(arguments.json) as partial:
-                partial.write_text(text, encoding="utf-8")
+            atomic_files.write_text(arguments.json, text)
     if arguments.html:
         page = result_pages.groups_page(opened, groups, found, arguments.radius)
-        with atomic_files.write_atomically(arguments.html) as partial:
-            partial.write_text(page, encoding="utf-8")
+        atomic_files.write_text(arguments.html, page)
 
 
 def report(arguments: argparse.Namespace, count: int, images: int, found: int) -> None:

@@ -136,8 +136,7 @@ def write(
     exported = onnx_export.export(
         deploy, model, {**metadata, "weights": sources.as_text(model.name)}, layout
     )
-    with atomic_files.write_atomically(output) as partial:
-        partial.write_bytes(exported)
+    atomic_files.write_bytes(output, exported)
     print(f"{output}: {len(exported):,} bytes")
 
 

@@ -117,8 +117,7 @@ def prepare(arguments: argparse.Namespace) -> pathlib.Path:
         pipeline.say("Data set")
         words = ["folder", "--from", arguments.images, "--name", arguments.name]
         pipeline.run_tool("get_data.py", *words, "--size", arguments.size)
-        with atomic_files.write_atomically(images_file(path)) as partial:
-            partial.write_text(json.dumps(str(arguments.images)), encoding="utf-8")
+        atomic_files.write_text(images_file(path), json.dumps(str(arguments.images)))
         return path
     source = datasets.load(arguments.name).source
     wanted = f"{arguments.images.name}, resized to {arguments.size}x{arguments.size}"
@@ -175,8 +174,7 @@ def iterations_in(spec: NetSpec, minutes: float, data_set: pathlib.Path) -> int:
         seconds = pipeline.train(place / "solver.prototxt", log, initial_weights(spec))
     iterations = max(LEAST, int(60 * minutes / seconds))
     print(f"{seconds:.2f} s an iteration: {iterations:,} iterations in {minutes:g} minutes")
-    with atomic_files.write_atomically(known) as partial:
-        partial.write_text(f"{iterations}\n", encoding="utf-8")
+    atomic_files.write_text(known, f"{iterations}\n")
     return iterations
 
 

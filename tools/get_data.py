@@ -89,10 +89,7 @@ def write_skipped(dataset: Dataset, skipped: list[str]) -> None:
     if len(skipped) <= MAX_PRINTED:
         path.unlink(missing_ok=True)
         return
-    with atomic_files.write_atomically(path) as partial:
-        partial.write_text(
-            "".join(f"{errors.printable(line)}\n" for line in skipped), encoding="utf-8"
-        )
+    atomic_files.write_text(path, "".join(f"{errors.printable(line)}\n" for line in skipped))
     print(f"skipped images: {path.relative_to(paths.ROOT)}")
 
 

@@ -29,8 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = pretrained.path_of(arguments.name)
     model = pretrained.NETWORKS[arguments.name].model(arguments.source)
-    with atomic_files.write_atomically(path) as partial:
-        partial.write_bytes(model)
+    atomic_files.write_bytes(path, model)
     print(f"{path.relative_to(paths.ROOT)}: {len(model):,} bytes")
 
 

@@ -26,8 +26,7 @@ def main() -> None:
         train_seed=arguments.train_seed,
     )
     path = initial_weights.path_of(spec)
-    with atomic_files.write_atomically(path) as partial:
-        partial.write_bytes(initial_weights.shared(spec))
+    atomic_files.write_bytes(path, initial_weights.shared(spec))
     solver, weights = (file.relative_to(paths.ROOT) for file in (spec.files["solver"], path))
     print(f"train with:\n  caffe train -solver {solver} -weights {weights}")
 

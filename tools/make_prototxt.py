@@ -36,8 +36,7 @@ def main() -> None:
     wanted = specs_of(arguments) if one_net else specs.committed()
     for spec in wanted:
         for path, text in prototxt.texts(spec).items():
-            with atomic_files.write_atomically(path) as partial:
-                partial.write_text(text, encoding="utf-8")
+            atomic_files.write_text(path, text)
             print(path.relative_to(paths.ROOT))
     if one_net:
         print("train with:")

@@ -24,8 +24,7 @@ def main() -> None:
         raise UserError(f"{output}: pictures are .png, .pdf or .svg files")
     atomic_files.refuse_overwriting([output], [arguments.log])
     figure = plots.training(training_log.read(arguments.log))
-    with atomic_files.write_atomically(output) as partial:
-        partial.write_bytes(pages.figure_bytes(figure, output.suffix[1:], dpi=120))
+    atomic_files.write_bytes(output, pages.figure_bytes(figure, output.suffix[1:], dpi=120))
     print(output)
 
 

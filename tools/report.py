@@ -75,8 +75,7 @@ def write(
     }
     stem = paths.RESULTS / f"comparison_{dataset}"
     for suffix, text in texts.items():
-        with atomic_files.write_atomically(stem.with_suffix(suffix)) as partial:
-            partial.write_text(text, encoding="utf-8")
+        atomic_files.write_text(stem.with_suffix(suffix), text)
     if in_one := comparison.with_curves(tables):
         drawn["comparison"] = plots.comparison(in_one)
     with atomic_files.write_files_atomically(stem) as partial:

@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from dnnh import atomic_files, cli, errors, files, limits
 from dnnh.data import image_files, sources
 from dnnh.errors import UserError
+from dnnh.nets import configs
+from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import feature_hash, index_files, result_pages, retriever
 from dnnh.retrieval.image_index import ImageIndex
 from dnnh.retrieval.retriever import Hit, QueryEncoder
@@ -62,8 +64,7 @@ def main() -> None:
         page = result_pages.hits_page(
             opened, sources.as_text(arguments.image.name), image, results[0].hits, asymmetric
         )
-        with atomic_files.write_atomically(arguments.html) as partial:
-            partial.write_text(page, encoding="utf-8")
+        atomic_files.write_text(arguments.html, page)
         print(arguments.html, file=sys.stderr)
 
 
@@ -112,6 +113,11 @@ def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDAr
     """Names and codes of an index that has the queries, if both are of one net."""
     queries = index_files.load(path)
     ours, theirs = index.net, queries.net
+    if has_two_towers(ours):
+        raise UserError(
+            f"{path} has codes of the database's sub-network; '{ours.method}' has another one for "
+            "queries. Name one image with --image"
+        )
     if (theirs.bits, theirs.weights) != (ours.bits, ours.weights):
         raise UserError(
             f"{path} has {theirs.bits} bits of the weights {theirs.weights[:12]}, the index "
@@ -127,6 +133,14 @@ def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDAr
     if present is None:
         return names, queries.codes
     return [names[row] for row in present.tolist()], queries.codes[present]
+
+
+def has_two_towers(net: NetInfo) -> bool:
+    """Whether a net encodes queries by another sub-network than the database."""
+    try:
+        return len(configs.net_config(net.dataset, net.method).towers) > 1
+    except UserError:  # a net of features, or of another machine
+        return False
 
 
 def write_results(arguments: argparse.Namespace, results: list[Results], bits: int) -> None:
@@ -149,8 +163,7 @@ def write_results(arguments: argparse.Namespace, results: list[Results], bits: i
         for hit in result.hits:
             print(errors.printable(f"{hit.distance:>3}  {hit.name}  {', '.join(hit.labels)}"))
     if arguments.json:
-        with atomic_files.write_atomically(arguments.json) as partial:
-            partial.write_text(text, encoding="utf-8")
+        atomic_files.write_text(arguments.json, text)
 
 
 if __name__ == "__main__":

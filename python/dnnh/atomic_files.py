@@ -13,6 +13,7 @@ import io
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -51,14 +52,15 @@ def write_atomically(path: StrPath) -> Iterator[pathlib.Path]:
     path = resolved(path)
     if not path.name:
         raise UserError(f"{path} is not a place to write to; give a name in it")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.dnnh-partial")
+    # The process says whether it is a leftover. On other machines others have its number.
+    owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+    partial = path.with_name(f".{path.name}.{owner}.dnnh-partial")
     with naming(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise UserError(f"{path} is a device or a pipe; name a file to write")
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.dnnh-partial*"):
             _remove_leftover(leftover, path)
-        remove(partial)
         try:
             yield partial
             if path.is_dir() and not partial.is_dir():
@@ -67,6 +69,17 @@ def write_atomically(path: StrPath) -> Iterator[pathlib.Path]:
             _put_in_place(partial, path)
         finally:
             remove(partial)
+
+
+def write_text(path: StrPath, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: StrPath, content: bytes | memoryview) -> None:
+    """Write a file atomically."""
+    with write_atomically(path) as partial:
+        partial.write_bytes(content)
 
 
 @contextlib.contextmanager
@@ -96,7 +109,7 @@ def naming(
 
 def _remove_leftover(leftover: pathlib.Path, path: pathlib.Path) -> None:
     name = re.escape(path.name)
-    match = re.fullmatch(rf"\.{name}\.(\d+)\.dnnh-partial(\.old)?", leftover.name)
+    match = re.fullmatch(rf"\.{name}\.(\d+)-\w+\.dnnh-partial(\.old)?", leftover.name)
     if match is None or _is_running(match[1]):
         return
     if match[2] and not path.exists():
@@ -183,8 +196,7 @@ def write_hdf5_atomically(path: StrPath, size: int = 0) -> Iterator[h5py.File]:
         content = io.BytesIO()
         with h5py.File(content, "w") as file:
             yield file
-        with write_atomically(path) as partial:
-            partial.write_bytes(content.getbuffer())
+        write_bytes(path, content.getbuffer())
         return
     with write_atomically(path) as partial:
         check_room(path, int(1.01 * size), partial.parent)

@@ -10,8 +10,6 @@ import contextlib
 import faulthandler
 import os
 import resource
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dnnh import files, limits
+from dnnh import files, limits, python_process
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 
@@ -97,13 +95,8 @@ def _check_in_another_process(path: StrPath) -> None:
                 os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     else:  # a fork could wait forever for what another thread holds
-        # No module is taken from the current folder. (Python 3.11 has -P for that.)
-        program = (
-            "import sys; sys.path.remove(''); from dnnh import hdf5_files; "
-            "hdf5_files._read_text(sys.argv[1])"
-        )
-        command = [sys.executable, "-c", program, path]
-        status = subprocess.run(command, stderr=subprocess.DEVNULL).returncode
+        program = "from dnnh import hdf5_files; hdf5_files._read_text(sys.argv[1])"
+        status = python_process.run(program, path).returncode
         if status == 1:  # Python's own: it could not begin
             status = 0
     if status:

@@ -38,9 +38,9 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
     process = multiprocessing.get_context("fork").Process(target=killed, args=(tmp_path / "a",))
     process.start()
     process.join()
-    living = tmp_path / ".a.1.dnnh-partial"  # process 1 always runs
+    living = tmp_path / ".a.1-0a.dnnh-partial"  # process 1 always runs
     living.write_text("")
-    other = tmp_path / ".ab.999999999.dnnh-partial"
+    other = tmp_path / ".ab.999999999-0a.dnnh-partial"
     other.write_text("")
     assert len(list(tmp_path.iterdir())) == 3
     with atomic_files.write_atomically(tmp_path / "a") as partial:
@@ -50,7 +50,7 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
 
 def test_leftovers_of_longer_names_are_left_alone(tmp_path):
     (tmp_path / "a").write_text("a")
-    other = tmp_path / ".a.b.999999999.dnnh-partial.old"
+    other = tmp_path / ".a.b.999999999-0a.dnnh-partial.old"
     other.mkdir()
     with atomic_files.write_atomically(tmp_path / "a") as partial:
         partial.write_text("new")
@@ -63,7 +63,7 @@ def test_a_closed_pipe_is_no_full_disk(tmp_path):
 
 
 def test_what_was_killed_between_two_renames_comes_back(tmp_path):
-    old = tmp_path / ".a.999999999.dnnh-partial.old"
+    old = tmp_path / ".a.999999999-0a.dnnh-partial.old"
     old.mkdir()
     (old / "kept").write_text("kept")
     with pytest.raises(RuntimeError), atomic_files.write_atomically(tmp_path / "a"):

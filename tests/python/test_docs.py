@@ -31,7 +31,9 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:(?<=\n\n)|\A)((?: {4}.*\n+)+)")
-COMMAND = re.compile(r"^(?:[A-Z_0-9]+=\S+ )*(?:python (?:tools|benchmarks)/|caffe |make\b|curl )")
+COMMAND = re.compile(
+    r"^(?:[A-Z_0-9]+=\S+ )*(?:python (?:tools|benchmarks)/|dnnh |caffe |make\b|curl )"
+)
 LONG = "<!-- long -->"
 
 # Which test runs a command in small, and how it names the command. The first pattern that
@@ -168,9 +170,7 @@ ABBREVIATIONS = [
 )
 def test_commands_exist_with_these_options(command):
     for words in words_of(command.line):
-        check = {"python": check_tool, "caffe": check_caffe, "make": check_make}.get(words[0])
-        if check is not None:
-            check(words[1:])
+        CHECKS.get(words[0], lambda rest: None)(words[1:])
 
 
 def check_tool(words: list[str]) -> None:
@@ -200,6 +200,15 @@ def check_make(words: list[str]) -> None:
         setting, is_setting, _ = word.partition("=")
         pattern = rf"\$\({setting}\)|^{setting} *\?=" if is_setting else rf"^{word}:"
         assert re.search(pattern, makefile(), re.MULTILINE), f"the Makefile has no {word}"
+
+
+def check_command(words: list[str]) -> None:
+    if words[0] == "COMMAND":  # any of them
+        return
+    check_tool([f"tools/{words[0]}.py", *words[1:]])
+
+
+CHECKS = {"python": check_tool, "dnnh": check_command, "caffe": check_caffe, "make": check_make}
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.block and not c.is_long], ids=str)

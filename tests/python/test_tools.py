@@ -540,6 +540,12 @@ def test_baselines_are_fitted_once(home, monkeypatch, capsys):
     path.write_text(path.read_text().replace(lsh["source"], "another copy"))
     assert "fitted and encoded" in said("--method", "lsh", "--bits", "16")
     assert "done before" in said("--method", "lsh", "--bits", "16")
+    # Another file under the same name is another result.
+    vectors = datasets.load("digits").images.reshape(-1, 64).astype(np.float32)
+    of_file = ("--method", "lsh", "--bits", "8", "--features", str(home / "f.npy"))
+    for scale in (1, 2):
+        np.save(home / "f.npy", scale * vectors)
+        assert "fitted and encoded" in said(*of_file) and "done before" in said(*of_file)
     # Another seed is another result, and what one method cannot do leaves the others.
     assert "fitted and encoded" in said("--method", "lsh", "--bits", "8", "--method-seed", "1")
     assert (home / "results/digits_lsh_pixels_seed1_paper_8bit/result.json").exists()

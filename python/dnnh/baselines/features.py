@@ -45,9 +45,11 @@ def load(kind: str, dataset: Dataset) -> NDArray[np.float32]:
         If there is no such kind, or the file does not have a finite row for each image.
     """
     if kind == "gist":
-        return _kept(kind, dataset, lambda: gist.describe(dataset.images))
+        return _kept(kind, dataset, "", lambda: gist.describe(dataset.images))
     if kind in pretrained.NETWORKS:
-        return _kept(kind, dataset, lambda: _pretrained(kind, dataset))
+        path = pretrained.path_of(kind)
+        model = files.sha256(path) if path.is_file() else ""  # features may be kept without it
+        return _kept(kind, dataset, model, lambda: _pretrained(kind, dataset))
     if kind == "pixels":
         if np.prod(dataset.images.shape[1:]) > MAX_PIXELS:
             raise UserError(
@@ -129,28 +131,30 @@ def _pretrained(name: str, dataset: Dataset) -> NDArray[np.float32]:
 
 
 def _kept(
-    kind: str, dataset: Dataset, compute: Callable[[], NDArray[np.float32]]
+    kind: str, dataset: Dataset, model: str, compute: Callable[[], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Features that are kept once they are computed."""
+    """Features that are kept once they are computed; ``model`` is the SHA-256 of the network."""
     path = paths.DATA / "features" / f"{dataset.name}_{kind}.h5"
     digest = _digest(dataset.images)
-    cached = _cached(path, digest)
+    cached = _cached(path, digest, model)
     if cached is not None:
         return check(cached, len(dataset.images), path)
     features = compute()
     with atomic_files.write_hdf5_atomically(path, features.nbytes) as file:
         file["features"] = features
         file.attrs["images"] = digest
+        file.attrs["model"] = model
     return features
 
 
-def _cached(path: pathlib.Path, digest: str) -> NDArray | None:
-    """The features in the file; None if it does not exist, is damaged, or is of other images."""
+def _cached(path: pathlib.Path, digest: str, model: str) -> NDArray | None:
+    """The features in the file; None if it does not exist, is damaged, or is of other images or
+    another model."""
     try:
         with hdf5_files.read_hdf5(
             path, "is not a file of features", "they are computed again"
         ) as file:
-            if file.attrs["images"] != digest:
+            if file.attrs["images"] != digest or model not in ("", file.attrs.get("model")):
                 return None
             stored: Any = file["features"]
             return stored[:]

@@ -3,13 +3,12 @@
 import dataclasses
 import http.client
 import pathlib
-import shutil
 import urllib.error
 import urllib.request
 
 from tqdm import tqdm
 
-from dnnh import files, paths
+from dnnh import atomic_files, files, paths
 from dnnh.data import mnist, svhn
 from dnnh.errors import UserError
 
@@ -118,7 +117,7 @@ def _fetch(name: str, archive: Archive, url: str, folder: pathlib.Path) -> pathl
         partial.unlink()
         size = 0
     if size < archive.size:
-        _check_room(archive.size - size)
+        atomic_files.check_room(path, archive.size - size, folder)
         try:
             _download(url, partial, size, archive.size)
         except WrongFile as error:  # a portal's page, or an error page
@@ -150,12 +149,6 @@ def _fetch(name: str, archive: Archive, url: str, folder: pathlib.Path) -> pathl
         )
     partial.replace(path)
     return path
-
-
-def _check_room(needed: int) -> None:
-    free = shutil.disk_usage(paths.DATA).free
-    if needed > free:
-        raise UserError(f"{paths.DATA} has {free:,} bytes free, the download needs {needed:,}")
 
 
 def _download(url: str, partial: pathlib.Path, size: int, full_size: int) -> None:

@@ -141,7 +141,7 @@ def _check_images(images: Images, labels: NDArray, count: int) -> None:
     if not _labels_fit(labels, count):
         raise UserError(
             f"labels is {labels.dtype} of shape {labels.shape} for "
-            f"{count} images; labels are int64 (n,) below 2^31, or "
+            f"{count} images; labels are int64 (n,) of at most 2^24, or "
             "uint8 multi-hot (n, classes) of 0 and 1"
         )
 
@@ -150,7 +150,8 @@ def _labels_fit(labels: NDArray, count: int) -> bool:
     if len(labels) != count or labels.dtype.kind not in "iu":
         return False
     if labels.ndim == 1:
-        return bool(np.abs(labels.astype(np.int64)).max() < 1 << 31)
+        # Caffe passes labels on as floats, which tell no more integers apart.
+        return bool(np.abs(labels.astype(np.int64)).max() <= 1 << 24)
     return bool(labels.ndim == 2 and labels.shape[1] and labels.min() >= 0 and labels.max() <= 1)
 
 

@@ -8,15 +8,13 @@ might make SciPy run.
 """
 
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dnnh import files
+from dnnh import files, python_process
 from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError
 
@@ -111,16 +109,8 @@ def _read(path: pathlib.Path, count: int, is_published: bool) -> tuple[NDArray, 
 
 def _load_in_another_process(path: pathlib.Path) -> None:
     """Raise ValueError if reading the file fails, or crashes the process that reads it."""
-    completed = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys, scipy.io; scipy.io.loadmat(sys.argv[1], variable_names=['X', 'y'])",
-            str(path),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    program = "import scipy.io; scipy.io.loadmat(sys.argv[1], variable_names=['X', 'y'])"
+    completed = python_process.run(program, path)
     if completed.returncode:
         last_lines = completed.stderr.strip().splitlines()[-1:]
         raise ValueError(

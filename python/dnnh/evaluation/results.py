@@ -38,8 +38,8 @@ class Result:
         One sentence about a result that is not to be compared with others.
     model, model_sha256 : str, or None
         File name and hash of the weights, of a net.
-    features : str, or None
-        Of a baseline: what it hashes. Its seed is ``method_seed``; ``fit_seconds`` are the
+    features, features_sha256 : str, or None
+        Of a baseline: what it hashes, and the hash of that if it is a file. Its seed is ``method_seed``; ``fit_seconds`` are the
         seconds of fitting and encoding.
     distance : str, or None
         What ranks, where it is not the Hamming distance.
@@ -60,6 +60,7 @@ class Result:
     model: str | None = None
     model_sha256: str | None = None
     features: str | None = None
+    features_sha256: str | None = None
     method_seed: int | None = None
     fit_seconds: float | None = None
     distance: str | None = None
@@ -143,8 +144,7 @@ def _query_rows(codes: Codes) -> NDArray[np.int64] | None:
 
 def write_result(path: files.StrPath, result: Result) -> None:
     """Write a result as JSON, atomically."""
-    with atomic_files.write_atomically(path) as partial:
-        partial.write_text(json.dumps(_as_json(result), indent=1) + "\n", encoding="utf-8")
+    atomic_files.write_text(path, json.dumps(_as_json(result), indent=1) + "\n")
 
 
 def _as_json(result: Result) -> dict[str, Any]:
@@ -223,6 +223,7 @@ def _from_json(fields: dict[str, Any]) -> Result:
         model=_optional(fields, "model", str),
         model_sha256=_optional(fields, "model_sha256", str),
         features=_optional(fields, "features", str),
+        features_sha256=_optional(fields, "features_sha256", str),
         method_seed=_optional(fields, "method_seed", int),
         fit_seconds=_optional(fields, "fit_seconds", int, float),
         distance=_text_or_none(fields, "distance"),

@@ -167,8 +167,7 @@ def read_solver(path: pathlib.Path) -> Message:
 
 def write(path: pathlib.Path, message: Message) -> None:
     """Write a message as a prototxt file."""
-    with atomic_files.write_atomically(path) as partial:
-        partial.write_text(as_text(message), encoding="utf-8")
+    atomic_files.write_text(path, as_text(message))
 
 
 def _read(path: pathlib.Path) -> str:

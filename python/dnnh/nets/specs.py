@@ -1,6 +1,7 @@
 """One net: its data set, method and length, how it is trained, and where its files lie."""
 
 import pathlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,9 +102,7 @@ class NetSpec:
     @property
     def for_encoding(self) -> "NetSpec":
         """The net whose deploy prototxt this one's weights encode with."""
-        is_named = self.schedule in self.config.schedules
-        schedule = self.schedule if is_named else self.config.default_schedule
-        return NetSpec(self.dataset, self.method, self.bits, schedule)
+        return NetSpec(self.dataset, self.method, self.bits, self.schedule)
 
     @property
     def files(self) -> dict[str, pathlib.Path]:
@@ -209,7 +208,7 @@ def net_spec(
         raise UserError(f"training seed {train_seed}: seeds are 0 to {2**31 - 1}")
     if schedule is None:
         schedule = config.default_schedule
-    elif schedule.lstrip("-").isdigit():
+    elif re.fullmatch("-?[0-9]{1,12}", schedule):
         schedule = str(int(schedule))
         if not 1 <= int(schedule) <= MAX_ITERATIONS:
             raise UserError(

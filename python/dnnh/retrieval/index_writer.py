@@ -323,8 +323,7 @@ class IndexWriter:
             self.state.digest = _next_digest(self.state.digest, item)
         self.state.encoded += len(rows)
         self.state.skipped += len(skipped)
-        with atomic_files.write_atomically(self._state_path) as partial:
-            partial.write_text(json.dumps(asdict(self.state)), encoding="utf-8")
+        atomic_files.write_text(self._state_path, json.dumps(asdict(self.state)))
 
     def _append(self, name: str, data: bytes) -> None:
         file = self._files[name]

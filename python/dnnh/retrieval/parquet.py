@@ -104,8 +104,7 @@ def packed(columns: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
 
 def write_about(folder: pathlib.Path, about: About) -> None:
     """Write about.json into a folder, atomically."""
-    with atomic_files.write_atomically(folder / ABOUT) as partial:
-        partial.write_text(json.dumps(dataclasses.asdict(about), indent=1) + "\n", encoding="utf-8")
+    atomic_files.write_text(folder / ABOUT, json.dumps(dataclasses.asdict(about), indent=1) + "\n")
 
 
 def read_about(folder: StrPath) -> About:

@@ -54,6 +54,10 @@ def test_features_of_a_pretrained_network(home, monkeypatch):
     np.testing.assert_allclose(found, net.forward()["features"], atol=1e-3)
     model.unlink()
     assert np.array_equal(features.load("efficientnet_lite0", DATASET), found)
+    model.write_bytes(b"another model")
+    monkeypatch.setattr(features, "_pretrained", lambda name, dataset: found + 1)
+    assert np.array_equal(features.load("efficientnet_lite0", DATASET), found + 1)
+    monkeypatch.undo()
     grey = dataclasses.replace(DATASET, images=IMAGES[..., :1])
     with pytest.raises(UserError, match="tiny has grey images; efficientnet_lite0 takes"):
         features.load("efficientnet_lite0", grey)

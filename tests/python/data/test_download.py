@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import shutil
 import threading
 
 import pytest
@@ -125,6 +126,6 @@ def test_no_server(home):
 
 
 def test_no_room(server, monkeypatch):
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: type("usage", (), {"free": 10}))
-    with pytest.raises(UserError, match="10 bytes free, the download needs 1,024,000"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("usage", (), {"free": 10}))
+    with pytest.raises(UserError, match="needs about 1.02 MB and the disk has 10 bytes free"):
         download.fetch("cifar10")

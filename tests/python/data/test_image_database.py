@@ -187,7 +187,7 @@ def test_a_list_lies_beside_the_images(tmp_path, images):
         (lambda i: i[..., :2], LABELS, "1 or 3 channels"),
         (lambda i: i, LABELS[:-1], "for 100 images"),
         (lambda i: i, LABELS.astype(float), "labels is float64"),
-        (lambda i: i, LABELS + (1 << 40), "below 2"),
+        (lambda i: i, LABELS + (1 << 24), "at most 2"),
         (lambda i: i, np.full((100, 3), 2), "0 and 1"),
     ],
 )

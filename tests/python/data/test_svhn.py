@@ -1,5 +1,7 @@
 """SVHN's .mat files, in miniature; and hostile ones."""
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.io
@@ -88,7 +90,7 @@ def test_damaged(tmp_path, damage):
 def test_a_reader_that_crashes(tmp_path, monkeypatch):
     """SciPy's does so on some damaged files."""
     write(tmp_path)
-    monkeypatch.setattr(svhn.sys, "executable", str(tmp_path / "crash"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "crash"))
     (tmp_path / "crash").write_text("#!/bin/sh\nkill -SEGV $$\n")
     (tmp_path / "crash").chmod(0o755)
     with pytest.raises(UserError, match="whole .mat file.*its reader ended with signal 11"):

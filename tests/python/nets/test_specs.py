@@ -52,9 +52,11 @@ def test_files_lie_in_a_folder_for_each_data_set():
     two = net_spec("svhn", "dnnh_two_towers", 12)
     deploy = "generated/svhn/dnnh_two_towers_12bit_query_deploy.prototxt"
     assert relative(two, "query_deploy") == deploy
-    # Other seeds and numbers of iterations encode with the same deploy net.
+    # Other seeds encode with the same deploy net, other schedules with theirs.
     other = net_spec(bits=12, schedule="2000", train_seed=4)
-    assert relative(other, "deploy") == "generated/cifar10/dnnh_12bit_deploy.prototxt"
+    assert relative(other, "deploy") == (
+        "generated/cifar10/dnnh_2000iterations_12bit_deploy.prototxt"
+    )
     assert relative(other, "solver").startswith("generated/cifar10/dnnh_2000iterations_seed4")
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 
+import h5py
 import numpy as np
 import pytest
 
@@ -98,6 +99,14 @@ def test_hits_are_ordered_by_asymmetric_distance(photos, tmp_path, run, weights,
     queries = ["search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "c.h5"]
     with pytest.raises(UserError, match="--rank asymmetric is for an image"):
         run(*queries, "--rank", "asymmetric")
+
+
+def test_codes_of_two_sub_networks_are_no_queries(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs["dataset"], file.attrs["method"] = "mnist", "dnnh_two_towers"
+    with pytest.raises(UserError, match="'dnnh_two_towers' has another one for queries"):
+        run("search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "c.h5")
 
 
 def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, weights, monkeypatch):

@@ -4,6 +4,7 @@ The same calls whether Milvus is a file on this machine (Milvus Lite) or a serve
 address.
 """
 
+import contextlib
 import hashlib
 import os
 from typing import Any
@@ -50,20 +51,27 @@ class MilvusEngine:
         self._address = address
         self._name = f"dnnh_{bits}_{hashlib.sha256(codes.data).hexdigest()[:32]}"
         try:
-            self._client = self._milvus.MilvusClient(uri=address, timeout=TIMEOUT)
-            if self._count() != len(codes):  # also one that was left incomplete
-                self._insert(codes)
-                if self._count() != len(codes):
-                    raise UserError(
-                        f"Milvus at {address} has {self._count():,} codes in '{self._name}' "
-                        f"and should have {len(codes):,}; does another process insert them? "
-                        "Try again"
-                    )
+            with contextlib.ExitStack() as opened:
+                self._client = self._milvus.MilvusClient(uri=address, timeout=TIMEOUT)
+                opened.callback(self._client.close)
+                self._insert_if_absent(codes)
+                opened.pop_all()
         except (self._milvus.MilvusException, ValueError) as error:
             raise UserError(
                 f"Milvus at {address}: {error}; name a server that runs, "
                 "http://host:19530, or a file, codes.db"
             ) from error
+
+    def _insert_if_absent(self, codes: Codes) -> None:
+        if self._count() == len(codes):
+            return
+        self._insert(codes)  # also where a collection was left incomplete
+        if self._count() != len(codes):
+            raise UserError(
+                f"Milvus at {self._address} has {self._count():,} codes in '{self._name}' "
+                f"and should have {len(codes):,}; does another process insert them? "
+                "Try again"
+            )
 
     def close(self) -> None:
         """Close the connection; the codes stay in Milvus."""
