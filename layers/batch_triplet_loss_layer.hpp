@@ -36,7 +36,7 @@ namespace caffe {
  *   -# @f$ (N) @f$ their labels, or @f$ (N \times C) @f$ 1 for each label that
  *      an image has and 0 for the others
  * @param top output Blob vector (length 1 or 2)
- *   -# @f$ (1) @f$ the loss; 0 if the batch has no triplet
+ *   -# @f$ (1) @f$ the loss; the mean over triplets is 0 if there are none
  *   -# @f$ (1) @f$ optional: the share of triplets whose hinge is active
  */
 template <typename Dtype>

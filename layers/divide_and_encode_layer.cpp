@@ -5,6 +5,8 @@
 #include "caffe/filler.hpp"
 #include "caffe/util/math_functions.hpp"
 
+#include "layers/given_blobs.hpp"
+
 namespace caffe {
 
 template <typename Dtype>
@@ -49,6 +51,9 @@ void DivideAndEncodeLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
       bias_filler->Fill(this->blobs_[1].get());
     }
   }
+  vector<vector<int>> shapes{{features_}};
+  if (bias_term_) { shapes.push_back({bits_}); }
+  CheckGivenBlobs(this->layer_param_, this->blobs_, shapes);
   this->param_propagate_down_.resize(this->blobs_.size(), true);
 }
 

@@ -13,8 +13,8 @@ namespace caffe {
  * @brief A convolution and the clipping of the ReLU behind it, in a net that
  *        only encodes: @f$ Y = \min(\max(W * X + b, l), u) @f$.
  *
- * For nets of phase TEST whose weights no longer change once they have run;
- * dnnh.nets.fusion makes them. It runs on the host in GPU mode, too.
+ * For nets of phase TEST; dnnh.nets.fusion makes them. It runs on the host in
+ * GPU mode, too.
  *
  * @param bottom input Blob vector (length 1)
  *   -# @f$ (N \times C \times H \times W) @f$ the images

@@ -10,6 +10,8 @@
 #include "caffe/proto/caffe.pb.h"
 #include "caffe/util/math_functions.hpp"
 
+#include "layers/given_blobs.hpp"
+
 namespace caffe {
 
 /**
@@ -27,6 +29,7 @@ void SetUpIterationCount(LayerParameter* param,
     blobs->emplace_back(new Blob<Dtype>(std::vector<int>(1, 1)));
     caffe_set(1, Dtype(0), blobs->front()->mutable_cpu_data());
   }
+  CheckGivenBlobs(*param, *blobs, {{1}});
   // No solver may update the count.
   if (param->param_size() == 0) { param->add_param(); }
   param->mutable_param(0)->set_lr_mult(0);
@@ -41,8 +44,12 @@ void SetUpIterationCount(LayerParameter* param,
  * phase, whatever iter_size is, and never in TEST.
  */
 template <typename Dtype>
-Dtype CountIteration(Phase phase, Blob<Dtype>* count) {
+Dtype CountIteration(const LayerParameter& param, Phase phase,
+                     Blob<Dtype>* count) {
   const Dtype iteration = count->cpu_data()[0];
+  CHECK_GE(iteration, 0) << param.type() << " layer '" << param.name()
+                         << "': the number of training iterations is not 0 or"
+                         << " more; the model file is not of this net";
   if (phase != TRAIN) { return iteration; }
   // With iter_size above 1 the solver runs Forward several times per
   // iteration. It clears all diffs when an iteration starts, so a diff of the

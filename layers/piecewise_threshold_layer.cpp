@@ -34,7 +34,8 @@ template <typename Dtype>
 void PiecewiseThresholdLayer<Dtype>::Schedule() {
   const PiecewiseThresholdParameter& param =
       this->layer_param_.piecewise_threshold_param();
-  const Dtype iteration = CountIteration(this->phase_, this->blobs_[0].get());
+  const Dtype iteration =
+      CountIteration(this->layer_param_, this->phase_, this->blobs_[0].get());
   const Dtype epsilon = StepSchedule<Dtype>(param.epsilon(), param.gamma(),
                                             param.stepsize(), iteration);
   LOG_IF(INFO,

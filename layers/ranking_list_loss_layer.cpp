@@ -39,15 +39,11 @@ void RankingListLossLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
   LossLayer<Dtype>::LayerSetUp(bottom, top);
   const RankingListLossParameter& param =
       this->layer_param_.ranking_list_loss_param();
-  const char* example =
-      "for example ranking_list_loss_param"
-      " { margin: 5 balance: 1 }";
-  CHECK(param.margin() > 0 && std::isfinite(param.margin()))
-      << owner() << ": margin is " << param.margin()
-      << ", it must be greater than 0 and finite, " << example;
+  const char* example = "ranking_list_loss_param { margin: 5 balance: 1 }";
+  CheckMargin(owner(), param.margin(), example);
   CHECK(param.balance() >= 0 && std::isfinite(param.balance()))
       << owner() << ": balance is " << param.balance()
-      << ", it must be 0 or more and finite, " << example;
+      << ", it must be 0 or more and finite, for example " << example;
 }
 
 template <typename Dtype>

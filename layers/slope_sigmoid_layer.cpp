@@ -32,9 +32,10 @@ template <typename Dtype>
 void SlopeSigmoidLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                            const vector<Blob<Dtype>*>& top) {
   const SlopeSigmoidParameter& param = this->layer_param_.slope_sigmoid_param();
-  slope_ =
-      StepSchedule<Dtype>(param.slope(), param.gamma(), param.stepsize(),
-                          CountIteration(this->phase_, this->blobs_[0].get()));
+  const Dtype iteration =
+      CountIteration(this->layer_param_, this->phase_, this->blobs_[0].get());
+  slope_ = StepSchedule<Dtype>(param.slope(), param.gamma(), param.stepsize(),
+                               iteration);
   const int count = bottom[0]->count();
   const Dtype* v = bottom[0]->cpu_data();
   Dtype* b = top[0]->mutable_cpu_data();

@@ -21,6 +21,14 @@ DNNH_HOST_DEVICE inline bool HingeIsActive(Dtype hinge) {
   return !(hinge <= 0);
 }
 
+/// Ends the program if a margin is not above 0 and finite.
+inline void CheckMargin(const std::string& owner, double margin,
+                        const std::string& example) {
+  CHECK(margin > 0 && std::isfinite(margin))
+      << owner << ": margin is " << margin << ", it must be greater than 0"
+      << " and finite, for example " << example;
+}
+
 /**
  * @brief Checks the options that all triplet losses share, and excludes the
  *        share of active triplets from the loss.
@@ -34,9 +42,7 @@ DNNH_HOST_DEVICE inline bool HingeIsActive(Dtype hinge) {
 inline void SetUpTripletLoss(const std::string& type, const std::string& field,
                              double margin, int tops, LayerParameter* param) {
   const std::string owner = type + " layer '" + param->name() + "'";
-  CHECK(margin > 0 && std::isfinite(margin))
-      << owner << ": margin is " << margin << ", it must be greater than 0"
-      << " and finite, for example " << field << " { margin: 1 }";
+  CheckMargin(owner, margin, field + " { margin: 1 }");
   if (tops < 2) { return; }
   if (param->loss_weight_size() == 1) { param->add_loss_weight(0); }
   CHECK_EQ(param->loss_weight(1), 0)

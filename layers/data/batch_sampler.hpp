@@ -32,7 +32,8 @@ struct SampledBatch {
  *        one way to do so, and checks what it needs of the database.
  *
  * A batch depends on the seed, its number and the solver's share alone. Solvers
- * that train together get different triplets or images of one large batch.
+ * that train together get different triplets, different classes if there are
+ * enough for all, or otherwise different draws.
  */
 class BatchSampler {
  public:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <sstream>
@@ -183,7 +184,13 @@ void ImageDatabase::ReadLabels(int index, const Datum& datum) {
               : std::string("a single label"))
       << "; all images need labels of the same kind";
   std::vector<int> labels;
-  if (!multi_hot) { labels.push_back(datum.label()); }
+  if (!multi_hot) {
+    // Blobs have labels as floats, which tell no more integers apart.
+    CHECK(std::abs(int64_t{datum.label()}) <= 1 << 24)
+        << owner_ << ": " << Describe(index) << " has the label "
+        << datum.label() << "; number the classes from 0";
+    labels.push_back(datum.label());
+  }
   for (int i = 0; i < classes; ++i) {
     const float value = datum.float_data(i);
     CHECK(value == 0 || value == 1)

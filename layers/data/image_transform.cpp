@@ -72,6 +72,8 @@ ImageTransform::ImageTransform(const std::string& owner,
       << owner << ": pad: " << pad << " is for random"
       << " crops; give transform_param a crop_size, for example the image's "
       << images.height();
+  CHECK(crop >= 0) << owner << ": crop_size: " << param.crop_size()
+                   << " is larger than any image; decrease it";
   CHECK(pad >= 0 && pad < std::min(images.height(), images.width()))
       << owner << ": pad: " << pad << " reflects more pixels than an image of "
       << images.height() << " x " << images.width() << " has; decrease it";
@@ -81,7 +83,7 @@ ImageTransform::ImageTransform(const std::string& owner,
   width_ = crop ? crop : images.width();
   rows_ = static_cast<int>(source_row_.size()) - height_ + 1;
   columns_ = static_cast<int>(source_column_.size()) - width_ + 1;
-  CHECK(crop >= 0 && rows_ > 0 && columns_ > 0)
+  CHECK(rows_ > 0 && columns_ > 0)
       << owner << ": crop_size: " << param.crop_size()
       << " is larger than the images, " << images.height() << " x "
       << images.width() << " with " << pad << " more on each side";

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "layers/data/random_stream.hpp"
+#include "layers/given_blobs.hpp"
 
 namespace caffe {
 
@@ -47,6 +48,7 @@ void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
     this->blobs_[0].reset(new Blob<Dtype>(vector<int>(1, 1)));
     this->blobs_[0]->mutable_cpu_data()[0] = 0;
   }
+  CheckGivenBlobs(this->layer_param_, this->blobs_, {{1}});
   augmentation_is_off_ = false;
   test_count_ = -1;
   test_batch_ = 0;

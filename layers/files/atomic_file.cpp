@@ -47,13 +47,24 @@ void WriteToDevice(const std::string& path, const char* bytes, size_t size) {
   close(file);
 }
 
+// weakly_canonical() alone does not follow a link to what does not exist yet.
+std::filesystem::path TargetOfLinks(std::filesystem::path path) {
+  const int kMostLinks = 40;  // as in Linux
+  std::error_code none;
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(path, none);
+       ++i) {
+    path = path.parent_path() / std::filesystem::read_symlink(path, none);
+  }
+  return path;
+}
+
 }  // namespace
 
 void WriteFileAtomically(const std::string& name, const void* bytes,
                          size_t size) {
   std::error_code none;
   const std::filesystem::path target =
-      std::filesystem::weakly_canonical(name, none);  // of links
+      std::filesystem::weakly_canonical(TargetOfLinks(name), none);
   const std::string path = none ? name : target.string();
   if (std::filesystem::is_other(path, none)) {
     WriteToDevice(path, static_cast<const char*>(bytes), size);

@@ -30,7 +30,7 @@ enum PageFlags {
   kMeta = 0x08,
   kKinds = 0x6f  // all flags that say what a page is
 };
-enum NodeFlags { kBigData = 0x01, kDuplicates = 0x04 };
+enum NodeFlags { kBigData = 0x01, kDatabase = 0x02, kDuplicates = 0x04 };
 
 struct PageHeader {
   uint64_t number;
@@ -199,6 +199,9 @@ class Walk {
     }
     if (flags & kDuplicates) {
       throw BadPage(number, "has several values for a key");
+    }
+    if (flags & kDatabase) {
+      throw BadPage(number, "has a database of a name");
     }
     const uint64_t size = low | uint64_t{high} << 16;
     if (flags & kBigData) {

@@ -45,7 +45,9 @@ class Clip {
               Element* dx) const {
     DeriveClipped(x, dy, min_, max_, count, dx);
   }
-  std::string UnsupportedReason() const { return ""; }
+  std::string UnsupportedReason() const {
+    return min_ <= max_ ? "" : "its min is above its max";
+  }
 
  private:
   const float min_, max_;

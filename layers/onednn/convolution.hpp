@@ -76,6 +76,11 @@ class ConvolutionOfImages : public OnednnLayer<Stock> {
  public:
   explicit ConvolutionOfImages(const LayerParameter& param)
       : OnednnLayer<Stock>(param), arithmetic_(Arithmetic()) {}
+  static bool IsWanted(const LayerParameter& param) {
+    return onednn::IsOn()
+        && param.convolution_param().engine()
+        == ConvolutionParameter_Engine_DEFAULT;
+  }
 
  protected:
   virtual ConvolutionOptions Options() = 0;

@@ -13,11 +13,6 @@ class OnednnConvolutionLayer
  public:
   explicit OnednnConvolutionLayer(const LayerParameter& param)
       : ConvolutionOfImages(param) {}
-  static bool IsWanted(const LayerParameter& param) {
-    return onednn::IsOn()
-        && param.convolution_param().engine()
-        == ConvolutionParameter_Engine_DEFAULT;
-  }
 
  protected:
   onednn::ConvolutionOptions Options() override {

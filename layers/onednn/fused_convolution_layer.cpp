@@ -10,15 +10,15 @@ namespace caffe {
 /**
  * A convolution and clipping in one pass; see onednn.hpp.
  *
- * The weights are prepared once. oneDNN, unlike Winograd's algorithm here,
- * clips a NaN to a number: dnnh.nets.fusion checks the weights.
+ * The weights are prepared once, and again where they have changed. oneDNN,
+ * unlike Winograd's algorithm here, clips a NaN to a number: dnnh.nets.fusion
+ * checks the weights.
  */
 class OnednnFusedConvolutionLayer
     : public onednn::ConvolutionOfImages<FusedConvolutionLayer<float>> {
  public:
   explicit OnednnFusedConvolutionLayer(const LayerParameter& param)
       : ConvolutionOfImages(param) {}
-  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 
  protected:
   onednn::ConvolutionOptions Options() override {
@@ -38,13 +38,21 @@ class OnednnFusedConvolutionLayer
     if (!uses_onednn()) {
       return FusedConvolutionLayer<float>::Forward_cpu(bottom, top);
     }
-    if (!weights_) { convolution()->Prepare(blobs_[0]->cpu_data(), &weights_); }
+    const SyncedMemory& weights = *blobs_[0]->data();
+    if (!weights_ || prepared_ != &weights || writes_ != weights.writes()) {
+      weights_ = onednn::memory();
+      convolution()->Prepare(blobs_[0]->cpu_data(), &weights_);
+      prepared_ = &weights;
+      writes_ = weights.writes();
+    }
     convolution()->Forward(bottom[0]->data().get(), weights_, bias(),
                            top[0]->data().get());
   }
 
  private:
-  onednn::memory weights_;  // prepared
+  onednn::memory weights_;  // prepared, of ...
+  const SyncedMemory* prepared_ = nullptr;
+  size_t writes_ = 0;  // ... when it had been written so often
 };
 
 static ReplaceLayer<float, OnednnFusedConvolutionLayer>

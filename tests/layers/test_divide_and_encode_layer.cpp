@@ -218,6 +218,17 @@ TYPED_TEST(DivideAndEncodeLayerTest, BadInput) {
       this->Parse("name: 'enc' divide_and_encode_param { num_output: 7 }"));
   EXPECT_DEATH(in_place.SetUp(this->bottom_, this->bottom_),
                "'enc': top and bottom are the same blob; .*a different name");
+  for (const char* blobs : {"blobs { shape { dim: 1 } data: 1 }",
+                            "blobs { shape { dim: 1 } data: 1 } blobs { shape "
+                            "{ dim: 1 } data: 1 }"}) {
+    DivideAndEncodeLayer<Dtype> given(this->Parse(
+        std::string(
+            "type: 'DivideAndEncode' name: 'enc' divide_and_encode_param"
+            " { num_output: 3 } ")
+        + blobs));
+    EXPECT_DEATH(given.SetUp(this->bottom_, this->top_),
+                 "DivideAndEncode layer 'enc'.* in the prototxt .*leave");
+  }
   this->features_.Reshape(vector<int>{4, kFeatures, 2, 1});
   DivideAndEncodeLayer<Dtype> wide(
       this->Parse("name: 'enc' divide_and_encode_param { num_output: 3 }"));

@@ -1,6 +1,7 @@
 #include <string>
 #include <vector>
 
+#include "caffe/layer_factory.hpp"
 #include "caffe/layers/conv_layer.hpp"
 
 #include "layers/fused_convolution_layer.hpp"
@@ -60,6 +61,33 @@ TYPED_TEST(FusedConvolutionLayerTest, ConvolvesAndClips) {
       EXPECT_NEAR(this->outputs_.cpu_data()[i],
                   std::min(std::max(value, of.min), of.max), 1e-6)
           << of.clip;
+    }
+  }
+}
+
+TYPED_TEST(FusedConvolutionLayerTest, TakesNewWeights) {
+  typedef typename TypeParam::Dtype Dtype;
+  LayerParameter param = this->Param("");
+  param.set_type("FusedConvolution");
+  const shared_ptr<Layer<Dtype>> layer =  // oneDNN's, of floats
+      LayerRegistry<Dtype>::CreateLayer(param);
+  layer->SetUp(this->bottom_, this->top_);
+  layer->Forward(this->bottom_, this->top_);
+  for (bool shared : {false, true}) {
+    ConvolutionLayer<Dtype> convolution(this->Param(""));
+    Blob<Dtype> expected;
+    convolution.SetUp(this->bottom_, {&expected});
+    convolution.Forward(this->bottom_, {&expected});
+    for (int i = 0; i < 2; ++i) {
+      if (shared) {
+        layer->blobs()[i]->ShareData(*convolution.blobs()[i]);
+      } else {
+        layer->blobs()[i]->CopyFrom(*convolution.blobs()[i]);
+      }
+    }
+    layer->Forward(this->bottom_, this->top_);
+    for (int i = 0; i < expected.count(); ++i) {
+      ASSERT_NEAR(this->outputs_.cpu_data()[i], expected.cpu_data()[i], 1e-5);
     }
   }
 }

@@ -150,6 +150,17 @@ TYPED_TEST(PiecewiseThresholdLayerTest, BadInput) {
     PiecewiseThresholdLayer<Dtype> layer(this->Param(bad[0]));
     EXPECT_DEATH(layer.SetUp(this->bottom_, this->top_), bad[1]) << bad[0];
   }
+  for (double count : {-1., std::nan("")}) {
+    PiecewiseThresholdLayer<Dtype> layer(this->Parse("name: 'th'"));
+    layer.SetUp(this->bottom_, this->top_);
+    layer.blobs()[0]->mutable_cpu_data()[0] = count;
+    EXPECT_DEATH(layer.Forward(this->bottom_, this->top_),
+                 "'th': the number of training iterations is not 0 or more");
+  }
+  PiecewiseThresholdLayer<Dtype> given(
+      this->Parse("name: 'th' blobs { shape { dim: 2 } data: 1 data: 1 }"));
+  EXPECT_DEATH(given.SetUp(this->bottom_, this->top_),
+               "'th': blob 0 has shape 2 .*needs 1 ");
 }
 
 // --- the schedule, in a solver ----------------------------------------------

@@ -141,6 +141,8 @@ TYPED_TEST(TripletDataErrorsTest, BadDatabases) {
                "image 1 \\(key '00000001'\\) of .*bad has no positive");
   EXPECT_DEATH(open({images[0], images[4]}),
                "image 0 \\(key '00000000'\\) of .*bad has no negative");
+  images[5].set_label((1 << 24) + 1);
+  EXPECT_DEATH(open(images), "key '00000005'\\) of .*has the label 16777217");
   images[5].clear_label();
   EXPECT_DEATH(open(images), "key '00000005'\\) of .*bad has no label");
   images[5].add_float_data(1);

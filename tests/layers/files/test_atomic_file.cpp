@@ -57,6 +57,11 @@ TEST(AtomicFileTest, LinksAndDevicesStay) {
   WriteFileAtomically(folder / "link", "new", 3);
   EXPECT_TRUE(boost::filesystem::is_symlink(folder / "link"));
   EXPECT_EQ(Content(folder / "target"), "new");
+  boost::filesystem::create_symlink("later", folder / "link_to_link");
+  boost::filesystem::create_symlink("target2", folder / "later");
+  WriteFileAtomically(folder / "link_to_link", "new", 3);
+  EXPECT_TRUE(boost::filesystem::is_symlink(folder / "later"));
+  EXPECT_EQ(Content(folder / "target2"), "new");
   WriteFileAtomically("/dev/null", "new", 3);
   struct stat status;
   ASSERT_EQ(stat("/dev/null", &status), 0);

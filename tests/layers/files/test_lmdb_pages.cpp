@@ -132,6 +132,7 @@ TEST(LmdbPagesTest, ChecksEachField) {
       {leaf + 16, "\xfe\xff", "has a node outside of it"},
       {branch + 12, std::string("\x12\0", 2), "has too few nodes"},
       {node + 4, "\x05", "has several values for a key"},
+      {node + 4, "\x03", "has a database of a name"},
       {node + 6, "\xff\x7f", "has a key outside of it"},
       {node + 4, std::string("\0", 1), "has "},  // 3000 bytes in the page
       {node + 2, "\xff\xff", "has a value outside of the file"},

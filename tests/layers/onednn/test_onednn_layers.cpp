@@ -295,6 +295,10 @@ TEST_F(OnednnLayersTest, Clips) {
               + "layer { name: 'k' bottom: 'y' top: 'y'" + clip,
           {2, 8, 6, 6});
   ExpectOnednn("layer { name: 'k' bottom: 'c' top: 'y'" + clip);
+  Compare(
+      "layer { name: 'k' bottom: 'x' top: 'y' type: 'Clip'"
+      " clip_param { min: 1 max: -1 } }",
+      {4, 9});
 }
 
 // The masks are those of Caffe's own layer, as the seed is the same.
