@@ -10,14 +10,14 @@ evaluates the new model is printed.
 
 from dnnh import atomic_files, cli, errors, paths
 from dnnh.data import datasets, splits
-from dnnh.nets import averaging, specs, weights
+from dnnh.nets import averaging, weights
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
     cli.add_net_options(parser)
     cli.add_split_option(parser)
-    parser.add_argument("--train-seed", type=int, help="of the training (default: 1)")
+    cli.add_train_seed_option(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--last", type=int, metavar="N", help="the last N snapshots (default: 5)")
     which.add_argument(
@@ -25,16 +25,8 @@ def main() -> None:
     )
     parser.add_argument("--output", type=cli.path, help="(default: in snapshots/)")
     arguments = parser.parse_args()
-    cli.fill_in(arguments, train_seed=specs.DEFAULT_TRAIN_SEED, last=5)
-    cli.fill_in_defaults(arguments)
-    spec = specs.net_spec(
-        arguments.dataset,
-        arguments.method,
-        arguments.bits,
-        arguments.schedule,
-        arguments.split,
-        train_seed=arguments.train_seed,
-    )
+    cli.fill_in(arguments, last=5)
+    spec = cli.net_spec(arguments)
     snapshots = arguments.models or weights.last_snapshots(spec, arguments.last)
     path = arguments.output or paths.ROOT / f"{spec.snapshot_prefix}_averaged.caffemodel"
     atomic_files.refuse_overwriting([path], snapshots)

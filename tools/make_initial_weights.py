@@ -8,23 +8,14 @@ from them is printed.
 """
 
 from dnnh import atomic_files, cli, errors, paths
-from dnnh.nets import initial_weights, specs
+from dnnh.nets import initial_weights
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
     cli.add_net_options(parser)
-    parser.add_argument("--train-seed", type=int, help="of the weights (default: 1)")
-    arguments = parser.parse_args()
-    cli.fill_in(arguments, train_seed=specs.DEFAULT_TRAIN_SEED)
-    cli.fill_in_defaults(arguments)
-    spec = specs.net_spec(
-        arguments.dataset,
-        arguments.method,
-        arguments.bits,
-        arguments.schedule,
-        train_seed=arguments.train_seed,
-    )
+    cli.add_train_seed_option(parser)
+    spec = cli.net_spec(parser.parse_args())
     path = initial_weights.path_of(spec)
     atomic_files.write_bytes(path, initial_weights.shared(spec))
     solver, weights = (file.relative_to(paths.ROOT) for file in (spec.files["solver"], path))

@@ -24,11 +24,7 @@ def main() -> None:
     cli.add_net_options(parser, many_lengths=True)
     cli.add_split_option(parser)
     cli.add_sampling_option(parser)
-    parser.add_argument(
-        "--train-seed",
-        type=int,
-        help="of initial weights, triplets and data augmentation (default: 1)",
-    )
+    cli.add_train_seed_option(parser)
     arguments = parser.parse_args()
 
     options = ("dataset", "method", "bits", "schedule", "split", "sampling", "train_seed")
@@ -46,12 +42,7 @@ def main() -> None:
 
 def specs_of(arguments: argparse.Namespace) -> list[specs.NetSpec]:
     """The nets that are asked for, one for each length."""
-    cli.fill_in(
-        arguments,
-        bits=[specs.DEFAULT_BITS],
-        sampling="online",
-        train_seed=specs.DEFAULT_TRAIN_SEED,
-    )
+    cli.fill_in(arguments, bits=[specs.DEFAULT_BITS], sampling="online")
     cli.fill_in_defaults(arguments)
     return [
         specs.net_spec(

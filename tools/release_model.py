@@ -12,7 +12,7 @@ import numpy as np
 
 from dnnh import atomic_files, cli, errors, files
 from dnnh.data import datasets, splits
-from dnnh.nets import model_files, prototxt, specs, weights
+from dnnh.nets import model_files, prototxt, weights
 from dnnh.nets.caffe_encoder import CaffeEncoder
 
 
@@ -22,8 +22,7 @@ def main() -> None:
     cli.add_model_option(parser)
     parser.add_argument("--output", type=cli.path, help="(default: in models/)")
     arguments = parser.parse_args()
-    cli.fill_in_defaults(arguments)
-    spec = specs.net_spec(arguments.dataset, arguments.method, arguments.bits, arguments.schedule)
+    spec = cli.net_spec(arguments)
     # Another training's weights must not be released as this one's.
     snapshot = arguments.model or weights.last_snapshots(spec, 1)[0]
     print(f"snapshot: {snapshot}")

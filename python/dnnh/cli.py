@@ -133,6 +133,15 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-seed", type=int, help="of that draw (default: 0)")
 
 
+def add_train_seed_option(parser: argparse.ArgumentParser) -> None:
+    """Add --train-seed: what is random in a net's training."""
+    parser.add_argument(
+        "--train-seed",
+        type=int,
+        help="of initial weights, triplets and data augmentation (default: 1)",
+    )
+
+
 def add_method_seed_option(parser: argparse.ArgumentParser) -> None:
     """Add --method-seed: what is random in a method other than a net's training."""
     parser.add_argument("--method-seed", type=int, help="random seed of the method (default: 0)")
@@ -199,6 +208,7 @@ DEFAULTS: dict[str, object] = {
     "split": "test",
     "protocol": "paper",
     "split_seed": 0,
+    "train_seed": specs.DEFAULT_TRAIN_SEED,
     "method_seed": 0,
 }
 
@@ -210,7 +220,8 @@ def fill_in_defaults(arguments: argparse.Namespace) -> None:
 
 
 def net_spec(arguments: argparse.Namespace) -> NetSpec:
-    """The net of --dataset, --method, --bits and --schedule, and of --split if the tool has it."""
+    """The net of --dataset, --method, --bits and --schedule, and of --split and --train-seed if
+    the tool has them."""
     fill_in_defaults(arguments)
     return specs.net_spec(
         arguments.dataset,
@@ -218,4 +229,5 @@ def net_spec(arguments: argparse.Namespace) -> NetSpec:
         arguments.bits,
         arguments.schedule,
         getattr(arguments, "split", "test"),
+        train_seed=getattr(arguments, "train_seed", specs.DEFAULT_TRAIN_SEED),
     )
