@@ -485,7 +485,7 @@ def remove(path: pathlib.Path, names: Sequence[str]) -> int:
     with claimed(path), contextlib.closing(index_files.load(path)) as index:
         update = Update(index, path)
         left = update.remove(names)
-        if np.array_equal(update.states, index.states):
+        if index.states is not None and np.array_equal(update.states, index.states):
             return left
         with (
             h5py.File(path) as old,
