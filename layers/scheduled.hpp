@@ -8,7 +8,7 @@ namespace caffe {
  *        the count.
  *
  * A solver state restores the count. A net in the TRAIN phase that copies
- * weights from a model file (`caffe train -weights`) starts a new training:
+ * weights from a model file (`caffe train -weights`) starts a new training run:
  * cmake/patches/training.patch then calls Restart.
  */
 class Scheduled {

@@ -1,4 +1,4 @@
-"""Average the weights of a training's last snapshots, and recompute batch-norm statistics.
+"""Average the weights of a training run's last snapshots, and recompute batch-norm statistics.
 
   python tools/average_weights.py --method dnnh --schedule short --bits 48 --last 5
   python tools/average_weights.py --method dnnh_plus --last 1          statistics alone

@@ -1,7 +1,7 @@
 """The whole pipeline: images, training, codes, Hamming ranking, report.
 
   python tools/demo.py                       scikit-learn's digits, half a minute
-  python tools/demo.py --dataset cifar10     CIFAR-10, a shortened training
+  python tools/demo.py --dataset cifar10     CIFAR-10, a shortened training run
 
 `make demo` builds what is missing and runs this.
 """
@@ -37,7 +37,7 @@ def main() -> None:
     pipeline.run_tool("plot_log.py", folder / "training.log", "--output", folder / "training.png")
     pipeline.say("4. Codes, Hamming ranking, report")
     note = (
-        f"A shortened training: {iterations} iterations where the schedule has many more; its "
+        f"A shortened training run: {iterations} iterations where the schedule has many more; its "
         "figures show that everything works, not how well."
         if iterations
         else ""

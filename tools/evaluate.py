@@ -4,9 +4,9 @@
   python tools/evaluate.py --dataset digits --model snapshots/digits_dnnh_48bit_iter_500.caffemodel
   python tools/evaluate.py --split validation        to choose settings: the held-out
                                                      training images among themselves
-  python tools/evaluate.py --queries held-out        of a training on all training images:
+  python tools/evaluate.py --queries held-out        of a training run on all training images:
                                                      1,000 other images, none of them queries
-  python tools/evaluate.py --method dnnh_plus --all-lengths         of one training
+  python tools/evaluate.py --method dnnh_plus --all-lengths         of one training run
   python tools/evaluate.py --codes codes.h5 --json result.json      any codes file
   python tools/evaluate.py --method drsch --keep-bits 24
 

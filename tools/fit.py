@@ -157,7 +157,7 @@ def is_newer(path: pathlib.Path, other: pathlib.Path) -> bool:
 
 
 def iterations_in(spec: NetSpec, minutes: float, data_set: pathlib.Path) -> int:
-    """How many iterations of a training take so many minutes, by a few of them."""
+    """How many iterations of a training run take so many minutes, by a few of them."""
     # The same number when the training goes on.
     known = paths.SNAPSHOTS / f"{spec.training_name}_{minutes:g}minutes.json"
     if is_newer(known, data_set):

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--output", type=cli.path, help="(default: in models/)")
     arguments = parser.parse_args()
     spec = cli.net_spec(arguments)
-    # Another training's weights must not be released as this one's.
+    # Another training run's weights must not be released as this one's.
     snapshot = arguments.model or weights.last_snapshots(spec, 1)[0]
     print(f"snapshot: {snapshot}")
     path = arguments.output or weights.release_path(spec)

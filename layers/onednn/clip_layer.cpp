@@ -29,8 +29,8 @@ DNNH_WITH_AVX2 void DeriveClipped(const Element* x, const Element* dy,
 
 // In place, the gradient passes where values were clipped, as in Caffe's own
 // layer: in nets that are trained the top has a name of its own. Unlike there,
-// a NaN does not become the lower bound, which would hide a training that has
-// diverged.
+// a NaN does not become the lower bound, which would hide a training run that
+// has diverged.
 class Clip {
  public:
   explicit Clip(const LayerParameter& param)

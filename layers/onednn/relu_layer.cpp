@@ -30,9 +30,9 @@ DNNH_WITH_AVX2 void DeriveRectified(const Element* x, const Element* dy,
   }
 }
 
-// A loop of our own: oneDNN turns a NaN into 0, which hides a training that has
-// diverged; Caffe keeps it. In place, Derive sees the outputs instead of the
-// inputs; their sign is the same.
+// A loop of our own: oneDNN turns a NaN into 0, which hides a training run that
+// has diverged; Caffe keeps it. In place, Derive sees the outputs instead of
+// the inputs; their sign is the same.
 class Relu {
  public:
   explicit Relu(const LayerParameter& param)

@@ -42,7 +42,7 @@ def train(solver: pathlib.Path, log: pathlib.Path, options: Sequence[str] = ()) 
     """Run `caffe train` with its output in a log, and its progress on the terminal: the loss,
     different codes in a batch, the share of outputs that the threshold rounds, and the time left.
 
-    Where Ctrl-C ends it, it writes a snapshot first. The log of a training that goes on is
+    Where Ctrl-C ends it, it writes a snapshot first. The log of a training run that goes on is
     continued.
 
     Parameters

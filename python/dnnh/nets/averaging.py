@@ -1,6 +1,6 @@
-"""Weights averaged over snapshots of a training, with batch-norm statistics of their own.
+"""Weights averaged over snapshots of a training run, with batch-norm statistics of their own.
 
-Averages of weights along a training generalize better than the last ones (Izmailov et al.,
+Averages of weights along a run generalize better than the last ones (Izmailov et al.,
 "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018). The running
 statistics of batch normalization fit neither them nor images without data augmentation, so they
 are recomputed from the training images (Ioffe and Szegedy, ICML 2015, algorithm 2).
@@ -31,7 +31,7 @@ def averaged(spec: NetSpec, snapshots: Sequence[pathlib.Path], images: NDArray[n
     ----------
     spec : NetSpec
     snapshots : list of path
-        Model files of one training, the last one last; one is enough to recompute its
+        Model files of one training run, the last one last; one is enough to recompute its
         batch-norm statistics.
     images : uint8 array of shape (n, height, width, channels)
         All training images.
@@ -79,7 +79,7 @@ def _mean(
             except (KeyError, IndexError, ValueError) as error:
                 raise UserError(
                     f"{paths[0]} and the others differ in layer '{layer.name}'; name snapshots of "
-                    "one training"
+                    "one training run"
                 ) from error
             value = values[-1] if types.get(layer.name) in COUNTING else total / len(models)
             del stored.data[:], stored.double_data[:], stored.diff[:], stored.double_diff[:]

@@ -122,7 +122,7 @@ def fuse(message: Message, net: Any, weights: pathlib.Path) -> tuple[Message, fu
     Raises
     ------
     UserError
-        If the weights are those of a training that diverged.
+        If the weights are those of a training run that diverged.
     """
     present = pycaffe.messages().NetParameter()
     present.CopyFrom(message)

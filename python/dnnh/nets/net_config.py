@@ -126,7 +126,7 @@ class SlopeSigmoidHead:
     """An output of the tower for each bit, a sigmoid that becomes steeper, and a weight for each
     bit (DRSCH).
 
-    ``slope`` is multiplied by ``gamma`` so many times (``steps``) in a training.
+    ``slope`` is multiplied by ``gamma`` so many times (``steps``) in a training run.
     """
 
     slope: float

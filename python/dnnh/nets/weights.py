@@ -14,7 +14,7 @@ from dnnh.nets.specs import DEFAULT_TRAIN_SEED, NetSpec
 # What tools say of their --model, as find_weights chooses.
 DEFAULT_CHOICE = (
     "the newest snapshot of the net, else the released model, else the newest snapshot of the "
-    "net's trainings with another schedule or seed"
+    "net's training runs with another schedule or seed"
 )
 
 
@@ -30,7 +30,7 @@ class Weights:
 class _Snapshot:
     path: pathlib.Path
     training: str
-    # Seconds first: a new training begins again at small iterations.
+    # Seconds first: a new training run begins again at small iterations.
     age: tuple[float, int]
 
 
@@ -40,8 +40,8 @@ def all_weights(spec: NetSpec) -> list[Weights]:
     Returns
     -------
     list of Weights
-        Snapshots of this very training, the newest first; released models, that of the same
-        schedule first; snapshots of the net's other trainings, the newest first.
+        Snapshots of this very training run, the newest first; released models, that of the same
+        schedule first; snapshots of the net's other training runs, the newest first.
     """
     snapshots = sorted(_snapshots(spec), key=lambda snapshot: snapshot.age, reverse=True)
     own = [snapshot for snapshot in snapshots if snapshot.training == spec.training_name]
@@ -49,7 +49,7 @@ def all_weights(spec: NetSpec) -> list[Weights]:
     return [
         *_described(own, "snapshot"),
         *_released(spec),
-        *_described(others, "snapshot of another training of this net"),
+        *_described(others, "snapshot of another training run of this net"),
     ]
 
 
@@ -72,12 +72,12 @@ def _snapshots(spec: NetSpec) -> list[_Snapshot]:
 
 
 def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
-    """The last so many snapshots of this very training, the last one last.
+    """The last so many snapshots of this very training run, the last one last.
 
     Raises
     ------
     UserError
-        If there are not so many, or some are of an earlier training under the same name.
+        If there are not so many, or some are of an earlier training run under the same name.
     """
     of_training = sorted(
         (s for s in _snapshots(spec) if s.training == spec.training_name),
@@ -94,7 +94,7 @@ def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
         if later.age[1] <= earlier.age[1]:
             raise UserError(
                 f"{later.path.name} is newer than {earlier.path.name}: they seem to be of two "
-                "trainings; move the snapshots of one of them away"
+                "training runs; move the snapshots of one of them away"
             )
     return [snapshot.path for snapshot in reversed(last)]
 
@@ -109,7 +109,7 @@ def _described(snapshots: list[_Snapshot], what: str) -> list[Weights]:
 
 
 def release_path(spec: NetSpec) -> pathlib.Path:
-    """Where the released model of a training lies."""
+    """Where the released model of a training run lies."""
     return paths.MODELS / f"{spec.training_name}{model_files.HDF5_SUFFIX}"
 
 

@@ -77,7 +77,7 @@ def test_other_trainings_of_the_net_come_last(repository):
     released.unlink()
     assert weights.find_weights(SPEC).description == (
         "snapshots/digits_dnnh_70iterations_seed2_12bit_iter_9.caffemodel, the newest snapshot "
-        "of another training of this net"
+        "of another training run of this net"
     )
 
 
