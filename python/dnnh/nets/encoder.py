@@ -105,7 +105,10 @@ class Encoder(abc.ABC):
     def relaxed_codes(
         self, images: Any, description: str, rows: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """As :meth:`encode`, without rounding: float32 array of shape (n, q), in [0, 1]."""
+        """As :meth:`encode`, without rounding to bits: float32 array of shape (n, q).
+
+        Outputs of the piecewise threshold, in [0, 1]; features, where the net gives those.
+        """
         codes = np.empty((len(rows), self.bits), np.float32)
         for batch, outputs in self._batches(images, description, rows):
             codes[batch] = outputs
