@@ -4,7 +4,7 @@ Each part knows only those before it:
 
     errors, paths       messages to users; where things lie
     limits              what a file or a request may take
-    files, hdf5_files       files read within limits
+    files, python_process, hdf5_files  files read within limits, some in another process
     atomic_files            files and folders written atomically
     packed_codes        the one format of binary codes
     pickles             pickles of others

@@ -18,4 +18,6 @@ def random_weights(net, least_scale=0.5):
                 values *= 5 / np.sqrt(blob.data[0].size)
             elif kind in ("DivideAndEncode", "InnerProduct") and i == 0:
                 values *= 5
+            elif kind in ("PiecewiseThreshold", "SlopeSigmoid"):
+                values = np.zeros(1)  # training iterations
             blob.data[...] = values
