@@ -77,8 +77,8 @@ def _deploy(spec: NetSpec, tower: str, lengths: dict[str, int]) -> Message:
 
 
 def statistics_net(spec: NetSpec) -> Message:
-    """The NetParameter that encodes images with all towers and lengths of a training run, and whose
-    batch normalization uses each batch's own statistics, and adds them up in its blobs."""
+    """The NetParameter that encodes images with all towers and lengths of a training run, and
+    whose batch normalization uses each batch's own statistics, and adds them up in its blobs."""
     images = spec.config.input
     shape = {"dim": [1, images.channels, images.size, images.size]}
     layers = [layer("images", "Input", [], ["images"], input_param={"shape": [shape]})]

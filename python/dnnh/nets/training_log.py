@@ -52,8 +52,8 @@ def read(path: pathlib.Path) -> dict[str, Curve]:
     curves = {name: points for name, points in curves.items() if points}
     if not any(name != "epsilon" for name in curves):
         raise UserError(
-            f"{path} has no figures of a training run in it; give a log of 'caffe train', for example "
-            "by 'caffe train ... 2>&1 | tee training.log'"
+            f"{path} has no figures of a training run in it; give a log of 'caffe train', for "
+            "example by 'caffe train ... 2>&1 | tee training.log'"
         )
     return {name: _sorted(points) for name, points in curves.items()}
 

@@ -43,7 +43,7 @@ def all_weights(spec: NetSpec) -> list[Weights]:
         Snapshots of this very training run, the newest first; released models, that of the same
         schedule first; snapshots of the net's other training runs, the newest first.
     """
-    snapshots = sorted(_snapshots(spec), key=lambda snapshot: snapshot.age, reverse=True)
+    snapshots = _snapshots(spec)
     own = [snapshot for snapshot in snapshots if snapshot.training == spec.training_name]
     others = [snapshot for snapshot in snapshots if snapshot.training != spec.training_name]
     return [
@@ -54,6 +54,7 @@ def all_weights(spec: NetSpec) -> list[Weights]:
 
 
 def _snapshots(spec: NetSpec) -> list[_Snapshot]:
+    """The snapshots of all training runs of a net, the newest first."""
     schedules = "|".join(map(re.escape, spec.config.schedules))
     head = re.escape(f"{spec.dataset}_{spec.method}")
     sampling = "" if spec.sampling == "online" else f"_{spec.sampling}"
@@ -68,7 +69,7 @@ def _snapshots(spec: NetSpec) -> list[_Snapshot]:
         if match := name.fullmatch(path.name):
             age = path.stat().st_mtime, int(match[2])
             snapshots.append(_Snapshot(path, match[1], age))
-    return snapshots
+    return sorted(snapshots, key=lambda snapshot: snapshot.age, reverse=True)
 
 
 def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
@@ -79,11 +80,7 @@ def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
     UserError
         If there are not so many, or some are of an earlier training run under the same name.
     """
-    of_training = sorted(
-        (s for s in _snapshots(spec) if s.training == spec.training_name),
-        key=lambda snapshot: snapshot.age,
-        reverse=True,
-    )
+    of_training = [s for s in _snapshots(spec) if s.training == spec.training_name]
     if not 1 <= count <= len(of_training):
         raise UserError(
             f"there are {len(of_training)} snapshots {spec.snapshot_prefix}_iter_*.caffemodel, not "
