@@ -353,8 +353,9 @@ TEST_F(ImageTransformTest, BadInput) {
                "pad: 6 reflects more.*6 x 8");
   EXPECT_DEATH(transform("crop_size: 9", "pad: 1"),
                "crop_size: 9 is larger than the images, 6 x 8 with 1 more");
-  EXPECT_DEATH(transform("crop_size: 2147483648", "pad: 1"),
-               "crop_size: 2147483648");
+  for (const char* crop : {"crop_size: 4294967295", "crop_size: 2147483648"}) {
+    EXPECT_DEATH(transform(crop, "pad: 1"), crop);
+  }
   EXPECT_DEATH(transform("", "random_affine: 1"),
                "random_affine is 1, .* from 0 to below 1");
   EXPECT_DEATH(transform("", "random_affine: -0.1"), "random_affine is -0.1");

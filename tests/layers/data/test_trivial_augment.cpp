@@ -148,6 +148,7 @@ TEST(TrivialAugmentTest, EachOperationIsDrawn) {
   const std::vector<uint8_t> values = Random(3 * 9 * 9);
   const Pixels image = Image(3, 9, 9, values);
   std::set<Operation> operations;
+  std::set<std::vector<int>> seen;
   for (uint64_t key = 0; key < 300; ++key) {
     RandomStream random({key}), again({key}), expected({key});
     const std::vector<int> drawn = Values(TrivialAugment(image, 0.5, &random));
@@ -156,8 +157,10 @@ TEST(TrivialAugmentTest, EachOperationIsDrawn) {
         static_cast<Operation>(expected.Below(kOperations));
     EXPECT_EQ(drawn, Applied(operation, 0.5 * expected.Balanced(), image));
     operations.insert(operation);
+    seen.insert(drawn);
   }
   EXPECT_EQ(operations.size(), 14u);  // as in the paper
+  EXPECT_GT(seen.size(), 200u);
 }
 
 }  // namespace caffe
