@@ -30,6 +30,7 @@ INCLUDED_BY = {
     "iteration_count.hpp": "piecewise_threshold_layer",
     "onednn/convolution.hpp": "onednn/convolution_layer",
     "onednn/elementwise_layer.hpp": "onednn/relu_layer",
+    "onednn/planes.hpp": "onednn/normalization",
     "onednn/vectors.hpp": "onednn/winograd_convolution",
 }
 
@@ -598,14 +599,17 @@ _EDITS = {
             "sizes.push_back(std::min(first + kernel, side + pad) - first)",
             "sizes.push_back(kernel)",
         ),
-        "pooling: hides NaN": ("(value > most) | is_nan", "value > most"),
+        "pooling: hides NaN": (
+            "last_nan = value == value ? last_nan : here;",
+            "",
+        ),
         "pooling: gradient of all in a window": (
             "position == before - starts[column]",
             "position == position",
         ),
         "pooling: gradient of the first window": (
-            "column < along.end; ++column) {\n          const int at",
-            "column <= along.begin; ++column) {\n          const int at",
+            "column < along.end; ++column) {\n          const int64_t at",
+            "column <= along.begin; ++column) {\n          const int64_t at",
         ),
         "pooling: averages without their map": (
             "Map<Vector>(factor, shift, slope, &value);\n          sum +=",
@@ -670,9 +674,16 @@ _EDITS = {
             "value <= 0 ? *gradient",
         ),
         "normalization: deviations from an image's mean": (
-            "square[i * stride + c] + pixels * deviation * deviation",
-            "square[i * stride + c]",
+            "squares[c] += pixels * deviation * deviation;",
+            "",
         ),
+    },
+    "onednn/planes.hpp": {
+        "planes: channels last as if in blocks": (
+            "if (HasChannelsLast(layout)) { channels_ = DimsOf(layout)[1]; }",
+            "",
+        ),
+        "planes: always the first block": ("* channels_ + plane % blocks * kLanes", "* channels_"),
     },
     "data/affine_warp.cpp": {
         "transform: random affine about a corner": (

@@ -72,9 +72,10 @@ class DirectConvolution : public Convolution {
       : shape_(shape), has_backward_(options.has_backward),
         clipping_(Clipping(options.clip)) {
     // Images are plain, and oneDNN reads so few channels as fast in that
-    // layout.
-    const memory::desc source = shape.source[1] <= 4 ? Plain(shape.source, type)
-                                                     : Any(shape.source, type);
+    // layout, but for products of matrices.
+    const bool is_plain = shape.source[1] <= 4 && !MultipliesMatrices(type);
+    const memory::desc source =
+        is_plain ? Plain(shape.source, type) : Any(shape.source, type);
     const memory::desc weights = Any(shape.weights, type);
     const memory::desc bias =
         options.has_bias ? Plain({shape.output[1]}) : memory::desc();

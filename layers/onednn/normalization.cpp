@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "layers/onednn/planes.hpp"
 #include "layers/onednn/vectors.hpp"
@@ -16,29 +17,29 @@ namespace {
 constexpr int64_t kSummedAtOnce = 256;
 
 template <int kLanes, typename Element>
-DNNH_WITH_AVX512 void MapPlane(const Element* x, int64_t count,
+DNNH_WITH_AVX512 void MapPlane(Plane<const Element> x, int64_t count,
                                const float* factors, const float* shifts,
-                               float slope, Element* y) {
+                               float slope, Plane<Element> y) {
   typedef typename Lanes<kLanes>::Type Vector;
   Vector factor, shift, value;
   Load<kLanes>(factors, &factor);
   Load<kLanes>(shifts, &shift);
-  for (int64_t i = 0; i < count * kLanes; i += kLanes) {
-    Load<kLanes>(x + i, &value);
+  for (int64_t i = 0; i < count; ++i) {
+    Load<kLanes>(x.At(i), &value);
     Map<Vector>(factor, shift, slope, &value);
-    Store<kLanes>(value, y + i);
+    Store<kLanes>(value, y.At(i));
   }
 }
 
 template <int kLanes, typename Element>
-DNNH_WITH_AVX512 void MomentsOfPlane(const Element* x, int64_t count,
+DNNH_WITH_AVX512 void MomentsOfPlane(Plane<const Element> x, int64_t count,
                                      float* means, float* squares) {
   typedef typename Lanes<kLanes>::Type Vector;
   Vector value, mean = {}, square = {};
   for (int64_t i = 0; i < count; i += kSummedAtOnce) {
     Vector sum = {};
     for (int64_t j = i; j < std::min(i + kSummedAtOnce, count); ++j) {
-      Load<kLanes>(x + j * kLanes, &value);
+      Load<kLanes>(x.At(j), &value);
       sum += value;
     }
     mean += sum;
@@ -47,7 +48,7 @@ DNNH_WITH_AVX512 void MomentsOfPlane(const Element* x, int64_t count,
   for (int64_t i = 0; i < count; i += kSummedAtOnce) {
     Vector sum = {};
     for (int64_t j = i; j < std::min(i + kSummedAtOnce, count); ++j) {
-      Load<kLanes>(x + j * kLanes, &value);
+      Load<kLanes>(x.At(j), &value);
       sum += (value - mean) * (value - mean);
     }
     square += sum;
@@ -65,7 +66,7 @@ DNNH_INLINE void Derive(const Vector& value, float slope, Vector* gradient) {
 }
 
 template <int kLanes, typename Element>
-DNNH_WITH_AVX512 void SumPlane(const Element* x, const Element* dy,
+DNNH_WITH_AVX512 void SumPlane(Plane<const Element> x, Plane<const Element> dy,
                                int64_t count, const float* factors,
                                const float* shifts, float slope,
                                const float* by_factors, const float* by_shifts,
@@ -80,8 +81,8 @@ DNNH_WITH_AVX512 void SumPlane(const Element* x, const Element* dy,
   for (int64_t i = 0; i < count; i += kSummedAtOnce) {
     Vector part = {}, product_part = {};
     for (int64_t j = i; j < std::min(i + kSummedAtOnce, count); ++j) {
-      Load<kLanes>(x + j * kLanes, &value);
-      Load<kLanes>(dy + j * kLanes, &gradient);
+      Load<kLanes>(x.At(j), &value);
+      Load<kLanes>(dy.At(j), &gradient);
       Derive<Vector>(factor * value + shift, slope, &gradient);
       part += gradient;
       product_part += gradient * (by_factor * value + by_shift);
@@ -94,12 +95,12 @@ DNNH_WITH_AVX512 void SumPlane(const Element* x, const Element* dy,
 }
 
 template <int kLanes, typename Element>
-DNNH_WITH_AVX512 void CombinePlane(const Element* x, const Element* dy,
-                                   int64_t count, const float* factors,
-                                   const float* shifts, float slope,
-                                   const float* per_gradient,
+DNNH_WITH_AVX512 void CombinePlane(Plane<const Element> x,
+                                   Plane<const Element> dy, int64_t count,
+                                   const float* factors, const float* shifts,
+                                   float slope, const float* per_gradient,
                                    const float* per_source,
-                                   const float* constants, Element* to) {
+                                   const float* constants, Plane<Element> to) {
   typedef typename Lanes<kLanes>::Type Vector;
   Vector factor, shift, for_gradient, for_source = {}, constant = {};
   Vector value, gradient;
@@ -110,14 +111,23 @@ DNNH_WITH_AVX512 void CombinePlane(const Element* x, const Element* dy,
     Load<kLanes>(per_source, &for_source);
     Load<kLanes>(constants, &constant);
   }
-  for (int64_t i = 0; i < count * kLanes; i += kLanes) {
-    Load<kLanes>(x + i, &value);
-    Load<kLanes>(dy + i, &gradient);
+  for (int64_t i = 0; i < count; ++i) {
+    Load<kLanes>(x.At(i), &value);
+    Load<kLanes>(dy.At(i), &gradient);
     Derive<Vector>(factor * value + shift, slope, &gradient);
     gradient *= for_gradient;
     if (per_source) { gradient += for_source * value + constant; }
-    Store<kLanes>(gradient, to + i);
+    Store<kLanes>(gradient, to.At(i));
   }
+}
+
+/// The sums over all images of a value of each channel.
+std::vector<double> SumImages(const PerChannel& values, int64_t channels) {
+  std::vector<double> sums(channels);
+  for (size_t i = 0; i < values.size(); i += channels) {
+    for (int64_t c = 0; c < channels; ++c) { sums[c] += values[i + c]; }
+  }
+  return sums;
 }
 
 }  // namespace
@@ -138,26 +148,27 @@ PerChannel PaddedFor(const memory::desc& layout, float value) {
 
 void ComputeMoments(const memory& values, float* means, float* variances) {
   const memory::desc layout = values.get_desc();
-  const int64_t images = DimsOf(layout)[0], channels = DimsOf(layout)[1];
-  const int64_t stride = PaddedChannels(layout), pixels = Pixels(layout);
+  const int64_t images = DimsOf(layout)[0], stride = PaddedChannels(layout);
+  const int64_t pixels = Pixels(layout);
   // Of each image; the sum of squares is that of deviations from its own mean.
   PerChannel mean(images * stride), square(images * stride);
+  const Planes x(values);
   ForPlanes(layout, [&](auto lanes, auto element, int64_t plane, int64_t) {
     constexpr int kLanes = decltype(lanes)::value;
-    MomentsOfPlane<kLanes>(PlaneOf<decltype(element), kLanes>(values, plane),
-                           pixels, &mean[plane * kLanes],
-                           &square[plane * kLanes]);
+    MomentsOfPlane<kLanes>(x.At<const decltype(element), kLanes>(plane), pixels,
+                           &mean[plane * kLanes], &square[plane * kLanes]);
   });
-  for (int64_t c = 0; c < channels; ++c) {
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < images; ++i) { sum += mean[i * stride + c]; }
-    const double overall = sum / images;
-    for (int64_t i = 0; i < images; ++i) {
-      const double deviation = mean[i * stride + c] - overall;
-      squares += square[i * stride + c] + pixels * deviation * deviation;
+  const std::vector<double> sums = SumImages(mean, stride);
+  std::vector<double> squares = SumImages(square, stride);
+  for (int64_t i = 0; i < images; ++i) {
+    for (int64_t c = 0; c < stride; ++c) {
+      const double deviation = mean[i * stride + c] - sums[c] / images;
+      squares[c] += pixels * deviation * deviation;
     }
-    means[c] = overall;
-    variances[c] = squares / (images * pixels);
+  }
+  for (int64_t c = 0; c < DimsOf(layout)[1]; ++c) {
+    means[c] = sums[c] / images;
+    variances[c] = squares[c] / (images * pixels);
   }
 }
 
@@ -169,14 +180,15 @@ ChannelMap IdentityOf(const memory& values) {
 void Compute(const ChannelMap& map, const memory& to) {
   const memory::desc layout = map.source.get_desc();
   const int64_t pixels = Pixels(layout);
-  ForPlanes(
-      layout, [&](auto lanes, auto element, int64_t plane, int64_t channel) {
-        using Element = decltype(element);
-        constexpr int kLanes = decltype(lanes)::value;
-        MapPlane<kLanes>(PlaneOf<const Element, kLanes>(map.source, plane),
-                         pixels, &map.factors[channel], &map.shifts[channel],
-                         map.slope, PlaneOf<Element, kLanes>(to, plane));
-      });
+  const Planes x(map.source), y(to);
+  ForPlanes(layout,
+            [&](auto lanes, auto element, int64_t plane, int64_t channel) {
+              using Element = decltype(element);
+              constexpr int kLanes = decltype(lanes)::value;
+              MapPlane<kLanes>(x.At<const Element, kLanes>(plane), pixels,
+                               &map.factors[channel], &map.shifts[channel],
+                               map.slope, y.At<Element, kLanes>(plane));
+            });
 }
 
 memory DeferredValues::Compute() const {
@@ -212,27 +224,22 @@ GradientSums DeferredGradient::Sum(const ChannelMap& map) const {
   const int64_t images = DimsOf(layout)[0], stride = PaddedChannels(layout);
   const int64_t pixels = Pixels(layout);
   PerChannel gradients(images * stride), products(images * stride);
+  const Planes x(source()), dy(of_outputs_);
   ForPlanes(
       layout, [&](auto lanes, auto element, int64_t plane, int64_t channel) {
         using Element = decltype(element);
         constexpr int kLanes = decltype(lanes)::value;
-        SumPlane<kLanes>(PlaneOf<const Element, kLanes>(source(), plane),
-                         PlaneOf<const Element, kLanes>(of_outputs_, plane),
-                         pixels, &outputs_.factors[channel],
-                         &outputs_.shifts[channel], outputs_.slope,
-                         &map.factors[channel], &map.shifts[channel],
-                         &gradients[plane * kLanes], &products[plane * kLanes]);
+        SumPlane<kLanes>(x.At<const Element, kLanes>(plane),
+                         dy.At<const Element, kLanes>(plane), pixels,
+                         &outputs_.factors[channel], &outputs_.shifts[channel],
+                         outputs_.slope, &map.factors[channel],
+                         &map.shifts[channel], &gradients[plane * kLanes],
+                         &products[plane * kLanes]);
       });
-  const auto over_images = [&](const PerChannel& parts) {
-    PerChannel sums(stride);
-    for (int64_t c = 0; c < stride; ++c) {
-      double sum = 0;
-      for (int64_t i = 0; i < images; ++i) { sum += parts[i * stride + c]; }
-      sums[c] = sum;
-    }
-    return sums;
-  };
-  return {over_images(gradients), over_images(products)};
+  const std::vector<double> sums = SumImages(gradients, stride);
+  const std::vector<double> sums_of_products = SumImages(products, stride);
+  return {PerChannel(sums.begin(), sums.end()),
+          PerChannel(sums_of_products.begin(), sums_of_products.end())};
 }
 
 void DeferredGradient::Combine(const PerChannel& per_gradient,
@@ -241,18 +248,19 @@ void DeferredGradient::Combine(const PerChannel& per_gradient,
                                const memory& to) const {
   const memory::desc layout = source().get_desc();
   const int64_t pixels = Pixels(layout);
+  const Planes x(source()), dy(of_outputs_), dx(to);
   ForPlanes(
       layout, [&](auto lanes, auto element, int64_t plane, int64_t channel) {
         using Element = decltype(element);
         constexpr int kLanes = decltype(lanes)::value;
-        CombinePlane<kLanes>(PlaneOf<const Element, kLanes>(source(), plane),
-                             PlaneOf<const Element, kLanes>(of_outputs_, plane),
-                             pixels, &outputs_.factors[channel],
+        CombinePlane<kLanes>(x.At<const Element, kLanes>(plane),
+                             dy.At<const Element, kLanes>(plane), pixels,
+                             &outputs_.factors[channel],
                              &outputs_.shifts[channel], outputs_.slope,
                              &per_gradient[channel],
                              per_source ? &(*per_source)[channel] : nullptr,
                              constants ? &(*constants)[channel] : nullptr,
-                             PlaneOf<Element, kLanes>(to, plane));
+                             dx.At<Element, kLanes>(plane));
       });
 }
 

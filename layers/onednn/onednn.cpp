@@ -83,15 +83,30 @@ memory::desc Any(const memory::dims& dims, memory::data_type type) {
   return memory::desc(dims, type, memory::format_tag::any);
 }
 
-memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type,
-                           int lanes) {
-  return memory::desc(
-      dims, type,
-      lanes == 16 ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
+memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type) {
+  return memory::desc(dims, type,
+                      LanesOfProcessor() == 16 ? memory::format_tag::nChw16c
+                                               : memory::format_tag::nChw8c);
 }
 
-memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type) {
-  return BlockedLayout(dims, type, Has(dnnl::cpu_isa::avx512_core) ? 16 : 8);
+bool HasChannelsLast(const memory::desc& layout) {
+  const memory::dims dims = DimsOf(layout);
+  return dims.size() == 4 && dims[1] % LanesOfProcessor() == 0
+      && layout == memory::desc(dims, TypeOf(layout), memory::format_tag::nhwc);
+}
+
+memory::desc LayoutLike(const memory::desc& other, const memory::dims& dims,
+                        memory::data_type type) {
+  if (HasChannelsLast(other)) {
+    return memory::desc(dims, type, memory::format_tag::nhwc);
+  }
+  memory::desc layout;
+  CHECK(WithLanes(other, [&](auto lanes) {
+    layout = memory::desc(
+        dims, type,
+        lanes == 16 ? memory::format_tag::nChw16c : memory::format_tag::nChw8c);
+  }));
+  return layout;
 }
 
 memory Wrap(const memory::dims& dims, const float* values) {

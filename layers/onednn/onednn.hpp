@@ -59,29 +59,60 @@ void WithElements(const memory::desc& layout, const Use& use) {
   TypeOf(layout) == memory::data_type::bf16 ? use(Bfloat16()) : use(float());
 }
 
-/// Images in blocks of so many channels, 8 or 16.
-memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type,
-                           int lanes);
+/// Whether a processor has an instruction set. The values of cpu_isa are sets
+/// of bits, not an order: AVX2 with VNNI is greater than any of AVX-512.
+inline bool Includes(dnnl::cpu_isa processor, dnnl::cpu_isa wanted) {
+  const int bits = static_cast<int>(wanted);
+  return (static_cast<int>(processor) & bits) == bits;
+}
 
-/// In blocks of as many channels as a vector of the processor has floats.
+/// Whether this processor has an instruction set and oneDNN may use it.
+inline bool Has(dnnl::cpu_isa wanted) {
+  return Includes(dnnl::get_effective_cpu_isa(), wanted);
+}
+
+/// Whether this processor has instructions for products of matrices of such
+/// values (AMX).
+inline bool MultipliesMatrices(memory::data_type type) {
+  return type == memory::data_type::bf16 && Has(dnnl::cpu_isa::avx512_core_amx);
+}
+
+/// The floats in a vector of this processor.
+inline int LanesOfProcessor() {
+  return Has(dnnl::cpu_isa::avx512_core) ? 16 : 8;
+}
+
+/// Images in blocks of as many channels as a vector of the processor has
+/// floats.
 memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type);
 
+/// Whether images have the channels last, in whole vectors of the processor.
+/// oneDNN chooses that layout for products of matrices.
+bool HasChannelsLast(const memory::desc& layout);
+
 /// Calls `use` with the number of channels in a block of a layout, 8 or 16, as
-/// a std::integral_constant; false if it is another layout.
+/// a std::integral_constant; false if it has no blocks. With the channels last,
+/// blocks are vectors of the processor.
 template <typename Use>
 bool WithLanes(const memory::desc& layout, const Use& use) {
   const auto is = [&](memory::format_tag tag) {
     return layout == memory::desc(DimsOf(layout), TypeOf(layout), tag);
   };
-  if (is(memory::format_tag::nChw16c)) {
+  const bool has_channels_last = HasChannelsLast(layout);
+  if (is(memory::format_tag::nChw16c)
+      || (has_channels_last && LanesOfProcessor() == 16)) {
     use(std::integral_constant<int, 16>());
-  } else if (is(memory::format_tag::nChw8c)) {
+  } else if (is(memory::format_tag::nChw8c) || has_channels_last) {
     use(std::integral_constant<int, 8>());
   } else {
     return false;
   }
   return true;
 }
+
+/// A layout like that of other images, for images of other sizes or types.
+memory::desc LayoutLike(const memory::desc& other, const memory::dims& dims,
+                        memory::data_type type);
 
 /// Plain values in place, without a copy.
 memory Wrap(const memory::dims& dims, const float* values);
@@ -157,18 +188,6 @@ void Reorder(memory from, memory to);
 /// Adds gradients in memory, in any layout, to those of a blob: Caffe
 /// accumulates the gradients of weights, and the solver clears them.
 void AddToDiff(const memory& gradient, Blob<float>* blob);
-
-/// Whether a processor has an instruction set. The values of cpu_isa are sets
-/// of bits, not an order: AVX2 with VNNI is greater than any of AVX-512.
-inline bool Includes(dnnl::cpu_isa processor, dnnl::cpu_isa wanted) {
-  const int bits = static_cast<int>(wanted);
-  return (static_cast<int>(processor) & bits) == bits;
-}
-
-/// Whether this processor has an instruction set and oneDNN may use it.
-inline bool Has(dnnl::cpu_isa wanted) {
-  return Includes(dnnl::get_effective_cpu_isa(), wanted);
-}
 
 /// Whether layers created now use oneDNN: on the CPU, and not switched off.
 bool IsOn();

@@ -4,8 +4,20 @@
 #include <cstdint>
 
 #include "layers/onednn/onednn.hpp"
+#include "layers/onednn/vectors.hpp"
 
 namespace caffe {
+
+/// A block of channels of an image: `step` values lie between a pixel's first
+/// and the next one's.
+template <typename Element>
+struct Plane {
+  Element* first;
+  int64_t step;
+
+  DNNH_INLINE Element* At(int64_t pixel) const { return first + pixel * step; }
+};
+
 namespace onednn {
 
 /// Channels up to whole blocks, of 8 or 16.
@@ -40,12 +52,32 @@ void ForPlanes(const memory::desc& layout, const Use& use) {
   });
 }
 
-/// Where a plane of images in blocks of so many lanes begins.
-template <typename Element, int kLanes>
-Element* PlaneOf(const memory& images, int64_t plane) {
-  return static_cast<Element*>(images.get_data_handle())
-      + plane * Pixels(images.get_desc()) * kLanes;
-}
+/// The planes of images, as ForPlanes counts them.
+class Planes {
+ public:
+  /// @param images may be empty; then there are none to ask for
+  explicit Planes(const memory& images) {
+    if (!images) { return; }
+    values_ = images.get_data_handle();
+    const memory::desc layout = images.get_desc();
+    pixels_ = Pixels(layout);
+    if (HasChannelsLast(layout)) { channels_ = DimsOf(layout)[1]; }
+  }
+
+  template <typename Element, int kLanes>
+  Plane<Element> At(int64_t plane) const {
+    Element* const values = static_cast<Element*>(values_);
+    if (!channels_) { return {values + plane * pixels_ * kLanes, kLanes}; }
+    const int64_t blocks = channels_ / kLanes;
+    return {
+        values + plane / blocks * pixels_ * channels_ + plane % blocks * kLanes,
+        channels_};
+  }
+
+ private:
+  void* values_ = nullptr;
+  int64_t pixels_ = 0, channels_ = 0;  // no channels if these are in blocks
+};
 
 }  // namespace onednn
 }  // namespace caffe

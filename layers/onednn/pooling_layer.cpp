@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
@@ -57,10 +58,10 @@ constexpr int kMostPositions = 256;
 
 /// @param positions of the maximum in each window
 template <int kLanes, typename Element>
-DNNH_WITH_AVX512 void FindMaxima(const Element* x, const float* factors,
+DNNH_WITH_AVX512 void FindMaxima(Plane<const Element> x, const float* factors,
                                  const float* shifts, float slope,
                                  const Windows& rows, const Windows& columns,
-                                 Element* y, uint8_t* positions) {
+                                 Plane<Element> y, Plane<uint8_t> positions) {
   typedef typename Lanes<kLanes>::Type Vector;
   typedef typename Lanes<kLanes>::Whole Whole;
   const int width = columns.side, kernel = columns.kernel;
@@ -74,31 +75,35 @@ DNNH_WITH_AVX512 void FindMaxima(const Element* x, const float* factors,
       const Range along = columns.pixels[column];
       const int first = top + along.begin - columns.starts[column];
       Vector most = Vector{} - std::numeric_limits<float>::infinity();
-      Whole position = Whole{} + first;
+      Whole position = Whole{} + first, last_nan = Whole{} + kMostPositions;
       for (int i = 0; i < down.end - down.begin; ++i) {
-        const Element* from =
-            x + ((down.begin + i) * width + along.begin) * kLanes;
+        const int64_t from = (down.begin + i) * width + along.begin;
         for (int j = 0; j < along.end - along.begin; ++j) {
-          Load<kLanes>(from + j * kLanes, &value);
+          Load<kLanes>(x.At(from + j), &value);
           Map<Vector>(factor, shift, slope, &value);
-          const auto is_nan = value != value;  // NOLINT(*-redundant-expression)
-          const auto is_more = (value > most) | is_nan;
-          most = is_more ? value : most;
-          position = is_more ? Whole{} + (first + i * kernel + j) : position;
+          // NaNs apart, as one comparison decides each choice: GCC 12 splits
+          // vectors into their values where two do.
+          const Whole here = Whole{} + (first + i * kernel + j);
+          position = value <= most ? position : here;
+          most = value <= most ? most : value;
+          // NOLINTNEXTLINE(misc-redundant-expression): false for a NaN
+          last_nan = value == value ? last_nan : here;
         }
       }
-      Store<kLanes>(most, y);
-      Store<kLanes>(position, positions);
-      y += kLanes;
-      positions += kLanes;
+      position = last_nan < kMostPositions ? last_nan : position;
+      most = last_nan < kMostPositions ? Vector{} + std::nanf("") : most;
+      const int64_t window = row * columns.count() + column;
+      Store<kLanes>(most, y.At(window));
+      Store<kLanes>(position, positions.At(window));
     }
   }
 }
 
 template <int kLanes, typename Element>
-DNNH_WITH_AVX512 void DeriveMaxima(const Element* dy, const uint8_t* positions,
+DNNH_WITH_AVX512 void DeriveMaxima(Plane<const Element> dy,
+                                   Plane<const uint8_t> positions,
                                    const Windows& rows, const Windows& columns,
-                                   Element* dx) {
+                                   Plane<Element> dx) {
   typedef typename Lanes<kLanes>::Type Vector;
   const int width = columns.side, kernel = columns.kernel;
   const int pooled_width = columns.count();
@@ -114,23 +119,22 @@ DNNH_WITH_AVX512 void DeriveMaxima(const Element* dy, const uint8_t* positions,
       for (int row = down.begin; row < down.end; ++row) {
         const int before = (i - rows.starts[row]) * kernel + j;
         for (int column = along.begin; column < along.end; ++column) {
-          const int at = (row * pooled_width + column) * kLanes;
-          Load<kLanes>(dy + at, &gradient);
-          Load<kLanes>(positions + at, &position);
+          const int64_t at = row * pooled_width + column;
+          Load<kLanes>(dy.At(at), &gradient);
+          Load<kLanes>(positions.At(at), &position);
           sum += position == before - starts[column] ? gradient : Vector{};
         }
       }
-      Store<kLanes>(sum, dx);
-      dx += kLanes;
+      Store<kLanes>(sum, dx.At(i * width + j));
     }
   }
 }
 
 template <int kLanes, typename Element>
-DNNH_WITH_AVX512 void Average(const Element* x, const float* factors,
+DNNH_WITH_AVX512 void Average(Plane<const Element> x, const float* factors,
                               const float* shifts, float slope,
                               const Windows& rows, const Windows& columns,
-                              Element* y) {
+                              Plane<Element> y) {
   typedef typename Lanes<kLanes>::Type Vector;
   Vector factor, shift, value;
   Load<kLanes>(factors, &factor);
@@ -141,20 +145,22 @@ DNNH_WITH_AVX512 void Average(const Element* x, const float* factors,
       for (int i = rows.pixels[row].begin; i < rows.pixels[row].end; ++i) {
         const Range along = columns.pixels[column];
         for (int j = along.begin; j < along.end; ++j) {
-          Load<kLanes>(x + (i * columns.side + j) * kLanes, &value);
+          Load<kLanes>(x.At(i * columns.side + j), &value);
           Map<Vector>(factor, shift, slope, &value);
           sum += value;
         }
       }
-      Store<kLanes>(sum * (1.f / (rows.sizes[row] * columns.sizes[column])), y);
-      y += kLanes;
+      Store<kLanes>(sum * (1.f / (rows.sizes[row] * columns.sizes[column])),
+                    y.At(row * columns.count() + column));
     }
   }
 }
 
 template <int kLanes, typename Element>
-DNNH_WITH_AVX512 void DeriveAverages(const Element* dy, const Windows& rows,
-                                     const Windows& columns, Element* dx) {
+DNNH_WITH_AVX512 void DeriveAverages(Plane<const Element> dy,
+                                     const Windows& rows,
+                                     const Windows& columns,
+                                     Plane<Element> dx) {
   typename Lanes<kLanes>::Type gradient;
   for (int i = 0; i < rows.side; ++i) {
     for (int j = 0; j < columns.side; ++j) {
@@ -163,13 +169,11 @@ DNNH_WITH_AVX512 void DeriveAverages(const Element* dy, const Windows& rows,
            ++row) {
         const Range along = columns.windows_of[j];
         for (int column = along.begin; column < along.end; ++column) {
-          Load<kLanes>(dy + (row * columns.count() + column) * kLanes,
-                       &gradient);
+          Load<kLanes>(dy.At(row * columns.count() + column), &gradient);
           sum += gradient * (1.f / (rows.sizes[row] * columns.sizes[column]));
         }
       }
-      Store<kLanes>(sum, dx);
-      dx += kLanes;
+      Store<kLanes>(sum, dx.At(i * columns.side + j));
     }
   }
 }
@@ -220,25 +224,31 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
     layout_ = map.source.get_desc();
     const memory output =
         onednn::Write(top[0]->data().get(),
-                      Pooled(*top[0], onednn::TypeOf(layout_)), &output_);
+                      onednn::LayoutLike(layout_, onednn::Dims(*top[0]),
+                                         onednn::TypeOf(layout_)),
+                      &output_);
     if (is_max()) {
-      onednn::Fit(Pooled(*top[0], memory::data_type::u8), &positions_);
+      onednn::Fit(onednn::LayoutLike(layout_, onednn::Dims(*top[0]),
+                                     memory::data_type::u8),
+                  &positions_);
     }
+    const onednn::Planes x(map.source), y(output);
+    const onednn::Planes positions(positions_);
     onednn::ForPlanes(
         layout_, [&](auto lanes, auto element, int64_t plane, int64_t channel) {
           using Element = decltype(element);
           constexpr int kLanes = decltype(lanes)::value;
-          const auto* x =
-              onednn::PlaneOf<const Element, kLanes>(map.source, plane);
-          auto* y = onednn::PlaneOf<Element, kLanes>(output, plane);
+          const auto from = x.At<const Element, kLanes>(plane);
+          const auto to = y.At<Element, kLanes>(plane);
           const float* factors = &map.factors[channel];
           const float* shifts = &map.shifts[channel];
           if (is_max()) {
-            FindMaxima<kLanes>(
-                x, factors, shifts, map.slope, rows_, columns_, y,
-                onednn::PlaneOf<uint8_t, kLanes>(positions_, plane));
+            FindMaxima<kLanes>(from, factors, shifts, map.slope, rows_,
+                               columns_, to,
+                               positions.At<uint8_t, kLanes>(plane));
           } else {
-            Average<kLanes>(x, factors, shifts, map.slope, rows_, columns_, y);
+            Average<kLanes>(from, factors, shifts, map.slope, rows_, columns_,
+                            to);
           }
         });
   }
@@ -256,19 +266,20 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
         onednn::Read(top[0]->diff().get(), onednn::Dims(*top[0]),
                      output_.get_desc(), &top_diff_);
     const memory diff = onednn::Write(bottom[0]->diff().get(), layout_, &diff_);
+    const onednn::Planes dy(top_diff), dx(diff);
+    const onednn::Planes positions(positions_);
     onednn::ForPlanes(
         layout_, [&](auto lanes, auto element, int64_t plane, int64_t) {
           using Element = decltype(element);
           constexpr int kLanes = decltype(lanes)::value;
-          const auto* dy =
-              onednn::PlaneOf<const Element, kLanes>(top_diff, plane);
-          auto* dx = onednn::PlaneOf<Element, kLanes>(diff, plane);
+          const auto from = dy.At<const Element, kLanes>(plane);
+          const auto to = dx.At<Element, kLanes>(plane);
           if (is_max()) {
-            DeriveMaxima<kLanes>(
-                dy, onednn::PlaneOf<const uint8_t, kLanes>(positions_, plane),
-                rows_, columns_, dx);
+            DeriveMaxima<kLanes>(from,
+                                 positions.At<const uint8_t, kLanes>(plane),
+                                 rows_, columns_, to);
           } else {
-            DeriveAverages<kLanes>(dy, rows_, columns_, dx);
+            DeriveAverages<kLanes>(from, rows_, columns_, to);
           }
         });
   }
@@ -277,15 +288,6 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
   bool is_max() const {
     return layer_param_.pooling_param().pool()
         == PoolingParameter_PoolMethod_MAX;
-  }
-
-  // The layout of the outputs: blocks like those of the inputs.
-  memory::desc Pooled(const Blob<float>& top, memory::data_type type) const {
-    memory::desc layout;
-    onednn::WithLanes(layout_, [&](auto lanes) {
-      layout = onednn::BlockedLayout(onednn::Dims(top), type, lanes);
-    });
-    return layout;
   }
 
   Windows rows_, columns_;

@@ -200,34 +200,39 @@ TEST_F(OnednnLayersTest, BlocksOfAllKinds) {
       "layer { name: 'n' type: 'BatchNorm' bottom: 'x' top: 'y' }"
       "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' }"
       "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' }";
-  const std::vector<int> shape = {3, 20, 9, 8};
-  for (auto tag : {memory::format_tag::nChw8c, memory::format_tag::nChw16c}) {
+  const std::vector<std::string> all_layers = {
+      Pooling("kernel_size: 3 stride: 2"),
+      Pooling("pool: AVE kernel_size: 3 stride: 2"), normalized};
+  for (auto tag : {memory::format_tag::nChw8c, memory::format_tag::nChw16c,
+                   memory::format_tag::nhwc}) {
     for (auto type : {memory::data_type::f32, memory::data_type::bf16}) {
       const bool is_float = type == memory::data_type::f32;
-      for (const std::string& layers :
-           {Pooling("kernel_size: 3 stride: 2"),
-            Pooling("pool: AVE kernel_size: 3 stride: 2"), normalized}) {
-        const auto onednn_net = Make(layers, true, shape, TRAIN);
-        const auto stock = Make(layers, false, shape, TRAIN);
-        Blob<float>* x = onednn_net->blob_by_name("x").get();
-        Fill(x, false, 1);
-        memory blocked(memory::desc(onednn::Dims(*x), type, tag),
-                       onednn::Engine());
-        onednn::Reorder(onednn::Wrap(onednn::Dims(*x), x->cpu_data()), blocked);
-        onednn::Put(x->data().get(), blocked);
-        stock->blob_by_name("x")->CopyFrom(*x);
-        onednn::Put(x->data().get(), blocked);
-        for (Net<float>* net : {onednn_net.get(), stock.get()}) {
-          net->Forward();
-          Fill(net->blob_by_name("y").get(), true, 2);
-          net->Backward();
+      for (const std::string& layers : all_layers) {
+        for (int channels : {20, 48}) {  // with and without whole blocks only
+          const std::vector<int> shape = {3, channels, 9, 8};
+          const auto onednn_net = Make(layers, true, shape, TRAIN);
+          const auto stock = Make(layers, false, shape, TRAIN);
+          Blob<float>* x = onednn_net->blob_by_name("x").get();
+          Fill(x, false, 1);
+          memory blocked(memory::desc(onednn::Dims(*x), type, tag),
+                         onednn::Engine());
+          onednn::Reorder(onednn::Wrap(onednn::Dims(*x), x->cpu_data()),
+                          blocked);
+          onednn::Put(x->data().get(), blocked);
+          stock->blob_by_name("x")->CopyFrom(*x);
+          onednn::Put(x->data().get(), blocked);
+          for (Net<float>* net : {onednn_net.get(), stock.get()}) {
+            net->Forward();
+            Fill(net->blob_by_name("y").get(), true, 2);
+            net->Backward();
+          }
+          const Blob<float>& y = *onednn_net->blob_by_name("y");
+          EXPECT_TRUE(onednn_net->blob_by_name("x")->diff()->plain_is_stale());
+          ExpectNear(y, *stock->blob_by_name("y"), false, "y of " + layers,
+                     is_float ? 1e-6 : 1. / 256);
+          ExpectNear(*x, *stock->blob_by_name("x"), true,
+                     "gradient of x of " + layers, is_float ? 1e-5 : 1. / 100);
         }
-        const Blob<float>& y = *onednn_net->blob_by_name("y");
-        EXPECT_TRUE(onednn_net->blob_by_name("x")->diff()->plain_is_stale());
-        ExpectNear(y, *stock->blob_by_name("y"), false, "y of " + layers,
-                   is_float ? 1e-6 : 1. / 256);
-        ExpectNear(*x, *stock->blob_by_name("x"), true,
-                   "gradient of x of " + layers, is_float ? 1e-5 : 1. / 100);
       }
     }
   }
