@@ -26,7 +26,8 @@ namespace onednn {
  * A gradient that is stored so depends on the values of the last Forward: read
  * it before the next. Backward of a whole net leaves none.
  *
- * All values are images in blocks of 8 or 16 channels.
+ * All values are images in blocks of 8 or 16 channels, or with the channels
+ * last.
  */
 
 /// Values for each channel, with zeros up to whole blocks.

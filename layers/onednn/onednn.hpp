@@ -22,9 +22,10 @@ namespace caffe {
  * types, in float on the CPU, and compute the same with oneDNN, or with loops
  * of our own over its layouts.
  *
- * Between them values stay in oneDNN's own layout, blocked by channels; see
- * cmake/patches/syncedmem.patch. Each layer keeps the memory that it writes to,
- * so that no blob is allocated once the shapes are known.
+ * Between them values stay in oneDNN's own layout, with blocks of channels or
+ * the channels last; see cmake/patches/syncedmem.patch. Each layer keeps the
+ * memory that it writes to, so that no blob is allocated once the shapes are
+ * known.
  *
  * Call cpu_data() again after each pass: in blobs between these layers, an
  * older pointer may see stale values.
@@ -32,9 +33,9 @@ namespace caffe {
  * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own. `engine:
  * CAFFE` selects Caffe's own for one layer, if its parameters have an engine.
  * With DNNH_BFLOAT16=1, convolutions multiply in bfloat16 if the processor has
- * instructions for it, but for those by Winograd's algorithm, and values
- * between these layers have that type too; weights, their gradients and all
- * plain values stay float.
+ * instructions for it, but for those by Winograd's algorithm (none with AMX),
+ * and values between these layers have that type too; weights, their gradients
+ * and all plain values stay float.
  */
 namespace onednn {
 
