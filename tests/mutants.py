@@ -511,6 +511,22 @@ _EDITS = {
             "dnnl::post_ops(), kForward, kDirect, source",
         ),
     },
+    "onednn/product_convolution.cpp": {
+        "product: no bias": ("bias ? 1 : 0, y", "0, y"),
+        "product: not clipped at the top": (
+            "raised > clip_->max() ? clip_->max() : raised",
+            "raised",
+        ),
+        "product: inputs overwritten": ("if (source == output) {", "if (false) {"),
+        "product: gradients do not accumulate": (
+            "ReadPlain(source, shape_.source), 1,",
+            "ReadPlain(source, shape_.source), 0,",
+        ),
+        "product: pixels around forgotten": (
+            "&& is_one(shape.weights) && is_one(shape.output)",
+            "",
+        ),
+    },
     "onednn/winograd_convolution.cpp": {
         "winograd: tiles shifted": (
             "row % of.rows * of.step - of.pad",
@@ -845,6 +861,7 @@ TESTS = {
     "onednn/fused_convolution_layer": "Onednn*:FusedConvolution*",
     "onednn/normalization": "Onednn*",
     "onednn/pooling_layer": "Onednn*",
+    "onednn/product_convolution": "Onednn*",
     "onednn/relu_layer": "Onednn*",
     "onednn/scale_layer": "Onednn*",
     "onednn/winograd_convolution": "Onednn*",

@@ -66,6 +66,10 @@ std::unique_ptr<Convolution> MakeWinogradConvolution(
     const ConvolutionShape& shape, memory::data_type type,
     const ConvolutionOptions& options);
 
+/// A convolution of images of one pixel by BLAS; null if they have more.
+std::unique_ptr<Convolution> MakeProductConvolution(
+    const ConvolutionShape& shape, const ConvolutionOptions& options);
+
 /**
  * @brief What the convolutions of this folder share.
  *
@@ -128,7 +132,10 @@ class ConvolutionOfImages : public OnednnLayer<Stock> {
   std::string UnsupportedReasonFor(memory::data_type type,
                                    const ConvolutionShape& shape) {
     const ConvolutionOptions options = Options();
-    convolution_ = MakeWinogradConvolution(shape, type, options);
+    convolution_ = MakeProductConvolution(shape, options);
+    if (!convolution_) {
+      convolution_ = MakeWinogradConvolution(shape, type, options);
+    }
     if (convolution_) { return ""; }
     try {
       convolution_ = MakeDirectConvolution(shape, type, options);

@@ -79,6 +79,42 @@ TEST_F(OnednnLayersTest, Convolutions) {
   Compare(Convolution("num_output: 6 kernel_size: 3 group: 3"), {3, 6, 7, 7});
 }
 
+TEST_F(OnednnLayersTest, ConvolutionsOfOnePixel) {
+  for (const char* options : {"num_output: 24 kernel_size: 1",
+                              "num_output: 24 kernel_size: 1 bias_term: false",
+                              "num_output: 24 kernel_size: 1 stride: 2",
+                              // These are no products of matrices.
+                              "num_output: 24 kernel_size: 1 group: 3",
+                              "num_output: 24 kernel_size: 3 pad: 1",
+                              "num_output: 24 kernel_size: 1 pad: 1"}) {
+    Compare(Convolution(options), {5, 21, 1, 1});
+  }
+  Compare(Convolution("num_output: 24 kernel_size: 2"), {5, 21, 2, 2});
+  std::string fused = Convolution("num_output: 24 kernel_size: 1");
+  fused.replace(fused.find("'Convolution'"), 13, "'FusedConvolution'");
+  fused.replace(fused.rfind('}'), 1, "clip_param { min: -2 max: 3 } }");
+  Compare(fused, {5, 21, 1, 1}, TEST, false);
+}
+
+// In place as otherwise. (Caffe's own layer computes something else in place.)
+TEST_F(OnednnLayersTest, ConvolutionsOfOnePixelInPlace) {
+  const auto y_of = [](const std::string& between) {
+    const std::string layer =
+        " convolution_param { kernel_size: 1 num_output: 24"
+        " weight_filler { type: 'gaussian' std: 1 } } } ";
+    const auto net =
+        Make("layer { name: 'c' type: 'Convolution' bottom: 'x' top: '"
+                 + between + "'" + layer
+                 + "layer { name: 'd' type: 'Convolution' top: 'y' bottom: '"
+                 + between + "'" + layer,
+             true, {5, 21, 1, 1}, TEST);
+    Pass(net.get(), false, 1);
+    const float* y = net->blob_by_name("y")->cpu_data();
+    return std::vector<float>(y, y + 5 * 24);
+  };
+  EXPECT_EQ(y_of("y"), y_of("z"));
+}
+
 // By Winograd's algorithm, in tiles that end beyond the images, with more tiles
 // than are computed at once, in a block of channels and in several.
 TEST_F(OnednnLayersTest, WinogradsConvolutions) {

@@ -1,0 +1,103 @@
+#include <algorithm>
+#include <memory>
+
+#include "caffe/util/math_functions.hpp"
+
+#include "layers/onednn/convolution.hpp"
+
+namespace caffe {
+namespace onednn {
+
+namespace {
+
+/// Images of one pixel: X W^T + b, of plain values. oneDNN 2.6 takes several
+/// times as long, as it has no pixels to compute at once.
+class ProductConvolution : public Convolution {
+ public:
+  ProductConvolution(const ConvolutionShape& shape,
+                     const ConvolutionOptions& options)
+      : shape_(shape), images_(shape.source[0]), channels_(shape.source[1]),
+        outputs_(shape.output[1]), clip_(options.clip) {}
+
+  memory Prepare(const float* weights, memory* kept) override {
+    const memory plain = Wrap(shape_.weights, weights);
+    if (kept) { *kept = plain; }
+    return plain;
+  }
+
+  void Forward(SyncedMemory* source, const memory& prepared, const float* bias,
+               SyncedMemory* output) override {
+    const float* x = ReadPlain(source, shape_.source);
+    if (source == output) {  // in place
+      float* copy =
+          static_cast<float*>(Scratch(Plain(shape_.source)).get_data_handle());
+      std::copy(x, x + int64_t(images_) * channels_, copy);
+      x = copy;
+    }
+    float* y = WritePlain(output, shape_.output);
+    for (int i = 0; bias && i < images_; ++i) {
+      std::copy(bias, bias + outputs_, y + int64_t(i) * outputs_);
+    }
+    caffe_cpu_gemm<float>(
+        CblasNoTrans, CblasTrans, images_, outputs_, channels_, 1, x,
+        static_cast<float*>(prepared.get_data_handle()), bias ? 1 : 0, y);
+    for (int64_t i = 0; clip_ && i < int64_t(images_) * outputs_; ++i) {
+      const float raised = y[i] < clip_->min() ? clip_->min() : y[i];
+      y[i] = raised > clip_->max() ? clip_->max() : raised;  // a NaN stays one
+    }
+  }
+
+  void BackwardData(SyncedMemory* output_diff, const float* weights,
+                    SyncedMemory* source_diff) override {
+    const float* dy = ReadPlain(output_diff, shape_.output);
+    caffe_cpu_gemm<float>(CblasNoTrans, CblasNoTrans, images_, channels_,
+                          outputs_, 1, dy, weights, 0,
+                          WritePlain(source_diff, shape_.source));
+  }
+
+  void BackwardWeights(SyncedMemory* source, SyncedMemory* output_diff,
+                       Blob<float>* weights, Blob<float>* bias) override {
+    const float* dy = ReadPlain(output_diff, shape_.output);
+    if (weights) {
+      caffe_cpu_gemm<float>(CblasTrans, CblasNoTrans, outputs_, channels_,
+                            images_, 1, dy, ReadPlain(source, shape_.source), 1,
+                            weights->mutable_cpu_diff());
+    }
+    for (int i = 0; bias && i < images_; ++i) {
+      caffe_axpy<float>(outputs_, 1, dy + int64_t(i) * outputs_,
+                        bias->mutable_cpu_diff());
+    }
+  }
+
+ private:
+  static const float* ReadPlain(SyncedMemory* values,
+                                const memory::dims& dims) {
+    return static_cast<float*>(
+        Read(values, dims, Plain(dims), nullptr).get_data_handle());
+  }
+  static float* WritePlain(SyncedMemory* values, const memory::dims& dims) {
+    return static_cast<float*>(
+        Write(values, Plain(dims), nullptr).get_data_handle());
+  }
+
+  const ConvolutionShape shape_;
+  const int images_, channels_, outputs_;
+  const ClipParameter* const clip_;
+};
+
+}  // namespace
+
+std::unique_ptr<Convolution> MakeProductConvolution(
+    const ConvolutionShape& shape, const ConvolutionOptions& options) {
+  const memory::dims one = {1, 1};
+  const auto is_one = [&](const memory::dims& dims) {
+    return memory::dims(dims.end() - 2, dims.end()) == one;
+  };
+  const bool is_product = shape.weights.size() == 4 && is_one(shape.source)
+      && is_one(shape.weights) && is_one(shape.output);
+  return is_product ? std::make_unique<ProductConvolution>(shape, options)
+                    : nullptr;
+}
+
+}  // namespace onednn
+}  // namespace caffe
