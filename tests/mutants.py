@@ -455,6 +455,8 @@ _EDITS = {
             "values->write_alternate_layout(std::make_shared<BlockedValues>(written));",
             "values->cpu_data();",
         ),
+        "onednn: channels never last": ("return dims.size() == 4 &&", "return dims.size() == 3 &&"),
+        "onednn: plain values of 1x1 images overwritten": ("&& dims[2] * dims[3] > 1\n", "\n"),
         "onednn: values of another shape used": (
             "&& DimsOf(blocked->values().get_desc()) == dims ?",
             "?",
@@ -511,19 +513,19 @@ _EDITS = {
             "dnnl::post_ops(), kForward, kDirect, source",
         ),
     },
-    "onednn/product_convolution.cpp": {
-        "product: no bias": ("bias ? 1 : 0, y", "0, y"),
-        "product: not clipped at the top": (
+    "onednn/gemm_convolution.cpp": {
+        "gemm: no bias": ("bias ? 1 : 0, y", "0, y"),
+        "gemm: not clipped at the top": (
             "raised > clip_->max() ? clip_->max() : raised",
             "raised",
         ),
-        "product: inputs overwritten": ("if (source == output) {", "if (false) {"),
-        "product: gradients do not accumulate": (
+        "gemm: inputs overwritten": ("if (source == output) {", "if (false) {"),
+        "gemm: gradients do not accumulate": (
             "ReadPlain(source, shape_.source), 1,",
             "ReadPlain(source, shape_.source), 0,",
         ),
-        "product: pixels around forgotten": (
-            "&& is_one(shape.weights) && is_one(shape.output)",
+        "gemm: pixels around forgotten": (
+            "&& is_one(shape.weights) && shape.pads == none",
             "",
         ),
     },
@@ -861,7 +863,7 @@ TESTS = {
     "onednn/fused_convolution_layer": "Onednn*:FusedConvolution*",
     "onednn/normalization": "Onednn*",
     "onednn/pooling_layer": "Onednn*",
-    "onednn/product_convolution": "Onednn*",
+    "onednn/gemm_convolution": "Onednn*",
     "onednn/relu_layer": "Onednn*",
     "onednn/scale_layer": "Onednn*",
     "onednn/winograd_convolution": "Onednn*",

@@ -26,8 +26,8 @@ class Convolution {
  public:
   virtual ~Convolution() {}
 
-  /// The weights as Forward takes them.
-  /// @param kept where to keep them; null: in Scratch, which Forward leaves
+  /// The weights as Forward takes them; valid as long as `weights` are.
+  /// @param kept where to keep them; null: in Scratch, and Forward leaves them
   /// alone
   virtual memory Prepare(const float* weights, memory* kept) = 0;
 
@@ -66,8 +66,8 @@ std::unique_ptr<Convolution> MakeWinogradConvolution(
     const ConvolutionShape& shape, memory::data_type type,
     const ConvolutionOptions& options);
 
-/// A convolution of images of one pixel by BLAS; null if they have more.
-std::unique_ptr<Convolution> MakeProductConvolution(
+/// A convolution of 1x1 images by BLAS; null if they are larger or padded.
+std::unique_ptr<Convolution> MakeGemmConvolution(
     const ConvolutionShape& shape, const ConvolutionOptions& options);
 
 /**
@@ -132,7 +132,7 @@ class ConvolutionOfImages : public OnednnLayer<Stock> {
   std::string UnsupportedReasonFor(memory::data_type type,
                                    const ConvolutionShape& shape) {
     const ConvolutionOptions options = Options();
-    convolution_ = MakeProductConvolution(shape, options);
+    convolution_ = MakeGemmConvolution(shape, options);
     if (!convolution_) {
       convolution_ = MakeWinogradConvolution(shape, type, options);
     }

@@ -14,7 +14,7 @@ namespace onednn {
 namespace {
 
 /// In the phase TEST, too: for inference oneDNN would choose layouts with the
-/// channels last, which are slower here (docs/performance.md).
+/// channels last, which are slower in float (docs/performance.md).
 constexpr auto kForward = dnnl::prop_kind::forward_training;
 constexpr auto kDirect = dnnl::algorithm::convolution_direct;
 
@@ -72,8 +72,8 @@ class DirectConvolution : public Convolution {
       : shape_(shape), has_backward_(options.has_backward),
         clipping_(Clipping(options.clip)) {
     // Images are plain, and oneDNN reads so few channels as fast in that
-    // layout, but for products of matrices.
-    const bool is_plain = shape.source[1] <= 4 && !MultipliesMatrices(type);
+    // layout, but not with AMX.
+    const bool is_plain = shape.source[1] <= 4 && !HasAmxFor(type);
     const memory::desc source =
         is_plain ? Plain(shape.source, type) : Any(shape.source, type);
     const memory::desc weights = Any(shape.weights, type);

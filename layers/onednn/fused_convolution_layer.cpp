@@ -11,8 +11,8 @@ namespace caffe {
  * A convolution and clipping in one pass; see onednn.hpp.
  *
  * The weights are prepared once, and again where they have changed. oneDNN,
- * unlike Winograd's algorithm here, clips a NaN to a number: dnnh.nets.fusion
- * checks the weights.
+ * unlike our own convolutions, clips a NaN to a number: dnnh.nets.fusion checks
+ * the weights.
  */
 class OnednnFusedConvolutionLayer
     : public onednn::ConvolutionOfImages<FusedConvolutionLayer<float>> {

@@ -110,8 +110,8 @@ class DeferredGradient : public Deferred {
 void Defer(bool may_wait, SyncedMemory* values,
            std::shared_ptr<Deferred> deferred);
 
-/// The values of a batch of images in blocks, in their own layout if it has
-/// some.
+/// The values of a batch of images in their own layout if ForPlanes takes it,
+/// otherwise in blocks.
 memory ReadBlocked(const Blob<float>& blob, memory* buffer);
 
 /// The same value for each channel.

@@ -91,14 +91,19 @@ memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type) {
 
 bool HasChannelsLast(const memory::desc& layout) {
   const memory::dims dims = DimsOf(layout);
+  // In 1x1 images they would be plain values, too: descriptions are equal if
+  // they differ in strides of axes of size 1 only.
   return dims.size() == 4 && dims[1] % LanesOfProcessor() == 0
+      && dims[2] * dims[3] > 1
       && layout == memory::desc(dims, TypeOf(layout), memory::format_tag::nhwc);
 }
 
 memory::desc LayoutLike(const memory::desc& other, const memory::dims& dims,
                         memory::data_type type) {
   if (HasChannelsLast(other)) {
-    return memory::desc(dims, type, memory::format_tag::nhwc);
+    return dims[2] * dims[3] > 1
+        ? memory::desc(dims, type, memory::format_tag::nhwc)
+        : BlockedLayout(dims, type);
   }
   memory::desc layout;
   CHECK(WithLanes(other, [&](auto lanes) {

@@ -33,9 +33,10 @@ namespace caffe {
  * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own. `engine:
  * CAFFE` selects Caffe's own for one layer, if its parameters have an engine.
  * With DNNH_BFLOAT16=1, convolutions multiply in bfloat16 if the processor has
- * instructions for it, but for those by Winograd's algorithm (none with AMX),
- * and values between these layers have that type too; weights, their gradients
- * and all plain values stay float.
+ * instructions for it, and values between these layers have that type too;
+ * weights, their gradients and all plain values stay float. Winograd's
+ * algorithm, which AMX makes unnecessary, multiplies in float, and so do
+ * convolutions of 1x1 images, whose outputs are float.
  */
 namespace onednn {
 
@@ -72,9 +73,8 @@ inline bool Has(dnnl::cpu_isa wanted) {
   return Includes(dnnl::get_effective_cpu_isa(), wanted);
 }
 
-/// Whether this processor has instructions for products of matrices of such
-/// values (AMX).
-inline bool MultipliesMatrices(memory::data_type type) {
+/// Whether this processor multiplies matrices of such values (AMX).
+inline bool HasAmxFor(memory::data_type type) {
   return type == memory::data_type::bf16 && Has(dnnl::cpu_isa::avx512_core_amx);
 }
 
@@ -88,7 +88,7 @@ inline int LanesOfProcessor() {
 memory::desc BlockedLayout(const memory::dims& dims, memory::data_type type);
 
 /// Whether images have the channels last, in whole vectors of the processor.
-/// oneDNN chooses that layout for products of matrices.
+/// oneDNN chooses that layout for AMX. False for 1x1 images.
 bool HasChannelsLast(const memory::desc& layout);
 
 /// Calls `use` with the number of channels in a block of a layout, 8 or 16, as
@@ -149,7 +149,8 @@ memory::desc LayoutOf(const Blob<float>& blob);
 /**
  * @brief The values in the wanted layout.
  *
- * @param scratch memory of the caller, used if they must be reordered
+ * @param scratch memory of the caller, used if they must be reordered; may be
+ *        null if the wanted layout is plain
  */
 memory Read(SyncedMemory* values, const memory::dims& dims,
             const memory::desc& wanted, memory* scratch);
@@ -157,7 +158,8 @@ memory Read(SyncedMemory* values, const memory::dims& dims,
 /**
  * @brief Returns memory in the given layout to write all values to.
  *
- * @param buffer memory of the caller, used if the layout is not plain
+ * @param buffer memory of the caller, used if the layout is not plain; may be
+ *        null otherwise
  */
 memory Write(SyncedMemory* values, const memory::desc& layout, memory* buffer);
 

@@ -55,7 +55,7 @@ void ForPlanes(const memory::desc& layout, const Use& use) {
 /// The planes of images, as ForPlanes counts them.
 class Planes {
  public:
-  /// @param images may be empty; then there are none to ask for
+  /// @param images may be empty if At is not called
   explicit Planes(const memory& images) {
     if (!images) { return; }
     values_ = images.get_data_handle();

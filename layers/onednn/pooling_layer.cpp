@@ -81,8 +81,8 @@ DNNH_WITH_AVX512 void FindMaxima(Plane<const Element> x, const float* factors,
         for (int j = 0; j < along.end - along.begin; ++j) {
           Load<kLanes>(x.At(from + j), &value);
           Map<Vector>(factor, shift, slope, &value);
-          // NaNs apart, as one comparison decides each choice: GCC 12 splits
-          // vectors into their values where two do.
+          // NaNs are found apart, so that each choice depends on one
+          // comparison: GCC 12 splits vectors into single values for two.
           const Whole here = Whole{} + (first + i * kernel + j);
           position = value <= most ? position : here;
           most = value <= most ? most : value;
@@ -181,8 +181,8 @@ DNNH_WITH_AVX512 void DeriveAverages(Plane<const Element> dy,
 }  // namespace
 
 /**
- * @brief Max and average pooling of images in blocks of channels; see
- *        onednn.hpp.
+ * @brief Max and average pooling of images in blocks of channels, or with the
+ *        channels last; see onednn.hpp.
  *
  * Loops of our own: oneDNN's max pooling for training is several times slower
  * in blocks of 8 channels, those of AVX2. Images in another layout are copied

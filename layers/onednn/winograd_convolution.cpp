@@ -516,7 +516,7 @@ bool IsFaster(const ConvolutionShape& shape, memory::data_type type) {
 #ifdef __x86_64__
   if (!DNNH_HAS_AVX512_LOOPS || !Has(dnnl::cpu_isa::avx2)) { return false; }
 #endif
-  if (MultipliesMatrices(type)) { return false; }  // many times as fast as ours
+  if (HasAmxFor(type)) { return false; }  // direct convolution is faster
   const memory::dims one = {1, 1}, none = {0, 0};
   if (shape.weights.size() != 4 || shape.strides != one
       || shape.dilations != none) {

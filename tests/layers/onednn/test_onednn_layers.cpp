@@ -42,6 +42,10 @@ TEST_F(OnednnLayersTest, InstructionSets) {
   EXPECT_TRUE(onednn::Includes(cpu_isa::avx512_core, cpu_isa::avx2));
   EXPECT_FALSE(
       onednn::Includes(cpu_isa::avx512_core, cpu_isa::avx512_core_bf16));
+  EXPECT_TRUE(
+      onednn::Includes(cpu_isa::avx512_core_amx, cpu_isa::avx512_core_bf16));
+  EXPECT_FALSE(
+      onednn::Includes(cpu_isa::avx512_core_bf16, cpu_isa::avx512_core_amx));
   EXPECT_TRUE(onednn::Includes(cpu_isa::avx2_vnni, cpu_isa::avx2));
   EXPECT_FALSE(onednn::Includes(cpu_isa::avx2_vnni, cpu_isa::avx512_core));
   EXPECT_FALSE(onednn::Includes(cpu_isa::sse41, cpu_isa::avx2));
@@ -80,16 +84,35 @@ TEST_F(OnednnLayersTest, Convolutions) {
 }
 
 TEST_F(OnednnLayersTest, ConvolutionsOfOnePixel) {
-  for (const char* options : {"num_output: 24 kernel_size: 1",
-                              "num_output: 24 kernel_size: 1 bias_term: false",
-                              "num_output: 24 kernel_size: 1 stride: 2",
-                              // These are no products of matrices.
-                              "num_output: 24 kernel_size: 1 group: 3",
-                              "num_output: 24 kernel_size: 3 pad: 1",
-                              "num_output: 24 kernel_size: 1 pad: 1"}) {
+  for (const char* options :
+       {"num_output: 24 kernel_size: 1",
+        "num_output: 24 kernel_size: 1 bias_term: false",
+        "num_output: 24 kernel_size: 1 stride: 2",
+        // By oneDNN:
+        "num_output: 24 kernel_size: 1 group: 3",
+        "num_output: 24 kernel_size: 3 pad: 1",
+        "num_output: 24 kernel_size: 1 pad: 1",
+        "num_output: 24 kernel_size: 1 pad: 1 stride: 3"}) {
     Compare(Convolution(options), {5, 21, 1, 1});
   }
   Compare(Convolution("num_output: 24 kernel_size: 2"), {5, 21, 2, 2});
+  // Behind others, which leave their values in blocks, or deferred.
+  for (const char* outputs : {"24", "32"}) {
+    Compare("layer { name: 'a' type: 'Convolution' bottom: 'x' top: 'a'"
+            " convolution_param { kernel_size: 1 bias_term: false weight_filler {"
+            " type: 'gaussian' std: 0.1 } num_output: "
+                + std::string(outputs)
+                + " } }"
+                  "layer { name: 'p' type: 'Pooling' bottom: 'a' top: 'p'"
+                  " pooling_param { pool: AVE global_pooling: true } }"
+                  "layer { name: 'n' type: 'BatchNorm' bottom: 'p' top: 'p' }"
+                  "layer { name: 's' type: 'Scale' bottom: 'p' top: 'p' }"
+                  "layer { name: 'r' type: 'ReLU' bottom: 'p' top: 'p' }"
+                  "layer { name: 'b' type: 'Convolution' bottom: 'p' top: 'y'"
+                  " convolution_param { kernel_size: 1 num_output: 7"
+                  " weight_filler { type: 'gaussian' std: 0.1 } } }",
+            {16, 21, 2, 2});
+  }
   std::string fused = Convolution("num_output: 24 kernel_size: 1");
   fused.replace(fused.find("'Convolution'"), 13, "'FusedConvolution'");
   fused.replace(fused.rfind('}'), 1, "clip_param { min: -2 max: 3 } }");
@@ -211,7 +234,7 @@ TEST_F(OnednnLayersTest, WhichConvolutionsAreWinograds) {
   const bool wide = onednn::Has(dnnl::cpu_isa::avx2);
   EXPECT_EQ(is_winograds(three, memory::data_type::f32), wide);
   EXPECT_EQ(is_winograds(three, memory::data_type::bf16),
-            wide && !onednn::MultipliesMatrices(memory::data_type::bf16));
+            wide && !onednn::HasAmxFor(memory::data_type::bf16));
   EXPECT_EQ(is_winograds(five, memory::data_type::f32), wide);
   EXPECT_FALSE(is_winograds(five, memory::data_type::bf16));
   for (const auto& shape :
@@ -254,6 +277,11 @@ TEST_F(OnednnLayersTest, Poolings) {
                     {2, channels, size, size + 1}, phase);
           }
         }
+      }
+    }
+    for (const char* options : {"kernel_size: 1", "global_pooling: true"}) {
+      for (int channels : {16, 21}) {
+        Compare(Pooling(std::string(method) + options), {2, channels, 1, 1});
       }
     }
     ExpectOnednn(
@@ -410,12 +438,15 @@ TEST_F(OnednnLayersTest, NormalizationsInOnePass) {
       " negative_slope: 0.3 } } ";
   const std::string tanh =
       "layer { name: 'h' type: 'TanH' bottom: 'y' top: 'y' } ";
+  const std::string clip =
+      "layer { name: 'k' type: 'Clip' bottom: 'y' top: 'y' clip_param {"
+      " min: 0 max: 0.5 } } ";
   for (const std::string& layers :
        {batch_norm + scale + relu, batch_norm + relu, scale + relu,
         batch_norm + scale, batch_norm + scale + second + relu,
         batch_norm + second + scale, batch_norm + tanh + scale + relu,
         batch_norm + scale + tanh, batch_norm + batch_norm + relu,
-        batch_norm + relu + second_relu}) {
+        batch_norm + relu + second_relu, batch_norm + clip}) {
     std::string named = layers;  // two layers of a net have two names
     const size_t again = named.rfind("name: 'n'");
     if (again != named.find("name: 'n'")) {
@@ -426,8 +457,10 @@ TEST_F(OnednnLayersTest, NormalizationsInOnePass) {
           Convolution("bias_term: false kernel_size: 1 num_output: "
                       + std::to_string(outputs))
           + named;
-      Compare(net, {3, 8, 6, 7});
-      Compare(net, {3, 8, 6, 7}, TEST);
+      for (int size : {7, 1}) {
+        Compare(net, {16, 8, size, size});
+        Compare(net, {16, 8, size, size}, TEST);
+      }
     }
   }
   // Backward, Caffe's own ReLU would take the signs that the scale has changed.

@@ -10,12 +10,12 @@ namespace onednn {
 
 namespace {
 
-/// Images of one pixel: X W^T + b, of plain values. oneDNN 2.6 takes several
-/// times as long, as it has no pixels to compute at once.
-class ProductConvolution : public Convolution {
+/// A convolution of 1x1 images: X W^T + b, of plain values, by BLAS. oneDNN 2.6
+/// takes several times as long, most of all for gradients.
+class GemmConvolution : public Convolution {
  public:
-  ProductConvolution(const ConvolutionShape& shape,
-                     const ConvolutionOptions& options)
+  GemmConvolution(const ConvolutionShape& shape,
+                  const ConvolutionOptions& options)
       : shape_(shape), images_(shape.source[0]), channels_(shape.source[1]),
         outputs_(shape.output[1]), clip_(options.clip) {}
 
@@ -28,12 +28,7 @@ class ProductConvolution : public Convolution {
   void Forward(SyncedMemory* source, const memory& prepared, const float* bias,
                SyncedMemory* output) override {
     const float* x = ReadPlain(source, shape_.source);
-    if (source == output) {  // in place
-      float* copy =
-          static_cast<float*>(Scratch(Plain(shape_.source)).get_data_handle());
-      std::copy(x, x + int64_t(images_) * channels_, copy);
-      x = copy;
-    }
+    if (source == output) { x = Copy(x, shape_.source); }
     float* y = WritePlain(output, shape_.output);
     for (int i = 0; bias && i < images_; ++i) {
       std::copy(bias, bias + outputs_, y + int64_t(i) * outputs_);
@@ -50,6 +45,7 @@ class ProductConvolution : public Convolution {
   void BackwardData(SyncedMemory* output_diff, const float* weights,
                     SyncedMemory* source_diff) override {
     const float* dy = ReadPlain(output_diff, shape_.output);
+    if (output_diff == source_diff) { dy = Copy(dy, shape_.output); }
     caffe_cpu_gemm<float>(CblasNoTrans, CblasNoTrans, images_, channels_,
                           outputs_, 1, dy, weights, 0,
                           WritePlain(source_diff, shape_.source));
@@ -79,6 +75,12 @@ class ProductConvolution : public Convolution {
     return static_cast<float*>(
         Write(values, Plain(dims), nullptr).get_data_handle());
   }
+  // Of what would be overwritten in place.
+  static const float* Copy(const float* values, const memory::dims& dims) {
+    const memory copy = Scratch(Plain(dims));
+    Reorder(Wrap(dims, values), copy);
+    return static_cast<float*>(copy.get_data_handle());
+  }
 
   const ConvolutionShape shape_;
   const int images_, channels_, outputs_;
@@ -87,16 +89,15 @@ class ProductConvolution : public Convolution {
 
 }  // namespace
 
-std::unique_ptr<Convolution> MakeProductConvolution(
+std::unique_ptr<Convolution> MakeGemmConvolution(
     const ConvolutionShape& shape, const ConvolutionOptions& options) {
-  const memory::dims one = {1, 1};
+  const memory::dims one = {1, 1}, none = {0, 0};
   const auto is_one = [&](const memory::dims& dims) {
     return memory::dims(dims.end() - 2, dims.end()) == one;
   };
-  const bool is_product = shape.weights.size() == 4 && is_one(shape.source)
-      && is_one(shape.weights) && is_one(shape.output);
-  return is_product ? std::make_unique<ProductConvolution>(shape, options)
-                    : nullptr;
+  const bool is_gemm = shape.weights.size() == 4 && is_one(shape.source)
+      && is_one(shape.weights) && shape.pads == none;
+  return is_gemm ? std::make_unique<GemmConvolution>(shape, options) : nullptr;
 }
 
 }  // namespace onednn
