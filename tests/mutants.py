@@ -29,6 +29,7 @@ INCLUDED_BY = {
     "batch_labels.hpp": "ranking_list_loss_layer",
     "iteration_count.hpp": "piecewise_threshold_layer",
     "onednn/convolution.hpp": "onednn/convolution_layer",
+    "onednn/elements.hpp": "onednn/clip_layer",
     "onednn/elementwise_layer.hpp": "onednn/relu_layer",
     "onednn/planes.hpp": "onednn/normalization",
     "onednn/vectors.hpp": "onednn/winograd_convolution",
@@ -516,8 +517,8 @@ _EDITS = {
     "onednn/gemm_convolution.cpp": {
         "gemm: no bias": ("bias ? 1 : 0, y", "0, y"),
         "gemm: not clipped at the top": (
-            "raised > clip_->max() ? clip_->max() : raised",
-            "raised",
+            "Clipped(y[i], clip_->min(), clip_->max())",
+            "std::max(y[i], clip_->min())",
         ),
         "gemm: inputs overwritten": ("if (source == output) {", "if (false) {"),
         "gemm: gradients do not accumulate": (
@@ -650,11 +651,13 @@ _EDITS = {
             "if (begin == 0) function_.Derive(x, dy, length, dx);",
         ),
     },
-    "onednn/clip_layer.cpp": {
-        "clip: any bounds": ("min_ <= max_ ?", "true ?"),
+    "onednn/elements.hpp": {
         "clip: no lower bound": ("value < min ? min : value;", "value;"),
         "clip: no upper bound": ("raised > max ? max : raised;", "raised;"),
         "clip: hides NaN": ("value < min ? min : value;", "value > min ? value : min;"),
+    },
+    "onednn/clip_layer.cpp": {
+        "clip: any bounds": ("min_ <= max_ ?", "true ?"),
         "clip: gradient everywhere": ("value >= min && value <= max ? 1.f : 0.f", "1.f"),
     },
     "onednn/scale_layer.cpp": {
@@ -861,9 +864,9 @@ TESTS = {
     "onednn/direct_convolution": "Onednn*",
     "onednn/dropout_layer": "Onednn*",
     "onednn/fused_convolution_layer": "Onednn*:FusedConvolution*",
+    "onednn/gemm_convolution": "Onednn*",
     "onednn/normalization": "Onednn*",
     "onednn/pooling_layer": "Onednn*",
-    "onednn/gemm_convolution": "Onednn*",
     "onednn/relu_layer": "Onednn*",
     "onednn/scale_layer": "Onednn*",
     "onednn/winograd_convolution": "Onednn*",

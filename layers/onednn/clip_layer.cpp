@@ -11,10 +11,7 @@ namespace {
 template <typename Element>
 DNNH_WITH_AVX2 void ClipValues(const Element* x, float min, float max,
                                int64_t count, Element* y) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float value = x[i], raised = value < min ? min : value;
-    y[i] = raised > max ? max : raised;
-  }
+  for (int64_t i = 0; i < count; ++i) { y[i] = Clipped(x[i], min, max); }
 }
 
 template <typename Element>

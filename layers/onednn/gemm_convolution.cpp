@@ -37,8 +37,7 @@ class GemmConvolution : public Convolution {
         CblasNoTrans, CblasTrans, images_, outputs_, channels_, 1, x,
         static_cast<float*>(prepared.get_data_handle()), bias ? 1 : 0, y);
     for (int64_t i = 0; clip_ && i < int64_t(images_) * outputs_; ++i) {
-      const float raised = y[i] < clip_->min() ? clip_->min() : y[i];
-      y[i] = raised > clip_->max() ? clip_->max() : raised;  // a NaN stays one
+      y[i] = Clipped(y[i], clip_->min(), clip_->max());
     }
   }
 

@@ -149,6 +149,13 @@ class OnednnLayersTest : public ::testing::Test {
            " bias_filler { type: 'gaussian' std: 1 } "
         + options + " } } ";
   }
+  // `clip` is its clip_param; empty without.
+  static std::string FusedConvolution(const std::string& options,
+                                      const std::string& clip) {
+    std::string layer = Convolution(options);
+    layer.replace(layer.find("'Convolution'"), 13, "'FusedConvolution'");
+    return layer.replace(layer.rfind('}'), 1, clip + " }");
+  }
   static std::string Pooling(const std::string& options) {
     return "layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'y'"
            " pooling_param { "

@@ -113,10 +113,9 @@ TEST_F(OnednnLayersTest, ConvolutionsOfOnePixel) {
                   " weight_filler { type: 'gaussian' std: 0.1 } } }",
             {16, 21, 2, 2});
   }
-  std::string fused = Convolution("num_output: 24 kernel_size: 1");
-  fused.replace(fused.find("'Convolution'"), 13, "'FusedConvolution'");
-  fused.replace(fused.rfind('}'), 1, "clip_param { min: -2 max: 3 } }");
-  Compare(fused, {5, 21, 1, 1}, TEST, false);
+  Compare(FusedConvolution("num_output: 24 kernel_size: 1",
+                           "clip_param { min: -2 max: 3 }"),
+          {5, 21, 1, 1}, TEST, false);
 }
 
 // In place as otherwise. (Caffe's own layer computes something else in place.)
@@ -251,9 +250,7 @@ TEST_F(OnednnLayersTest, FusedConvolutions) {
           "num_output: 5 kernel_size: 1",
           "num_output: 16 kernel_size: 3 group: 16 stride: 2 pad: 1",
           "num_output: 16 kernel_size: 5 pad: 2 bias_term: false"}) {
-      std::string layer = Convolution(options);
-      layer.replace(layer.find("'Convolution'"), 13, "'FusedConvolution'");
-      layer.replace(layer.rfind('}'), 1, clip + std::string(" }"));
+      const std::string layer = FusedConvolution(options, clip);
       for (int channels : {16, 32}) {  // 32: by Winograd's algorithm
         Compare(layer, {2, channels, 9, 8}, TEST, false);
       }
