@@ -32,7 +32,7 @@ INCLUDED_BY = {
     "onednn/elements.hpp": "onednn/clip_layer",
     "onednn/elementwise_layer.hpp": "onednn/relu_layer",
     "onednn/planes.hpp": "onednn/normalization",
-    "onednn/vectors.hpp": "onednn/winograd_convolution",
+    "onednn/vectors.hpp": "onednn/normalization",
 }
 
 # source: {name of the mutant: (original text, replacement)}
