@@ -90,7 +90,7 @@ def main() -> None:
 def update_index(arguments: argparse.Namespace) -> None:
     """Encode what is new or changed in the source of an index."""
     path = arguments.output
-    with index_writer.claimed(path), contextlib.closing(index_files.load(path)) as index:
+    with index_writer.claimed_index(path) as index:
         update = Update(index, path)
         check_source(arguments, index.source)
         net = runtimes.of_index(
@@ -237,22 +237,25 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.images is None:
         raise UserError("name the images with --images")
     if arguments.net:
-        for other in cli.given(
-            arguments, ("dataset", "method", "schedule", "model", "runtime", "hash_of", "master")
-        ):
-            raise UserError(f"{other} does not go with --net; leave one of them out")
+        cli.refuse(
+            arguments,
+            ("dataset", "method", "schedule", "model", "runtime", "hash_of", "master"),
+            "does not go with --net; leave one of them out",
+        )
     elif arguments.size is not None:
         raise UserError("--size goes with --net")
     elif arguments.hash and runtimes.choose(arguments.runtime, arguments.model) == "caffe":
         raise UserError("--hash goes with --net, or with an ONNX model that gives features")
     if arguments.hash_of:
-        for other in cli.given(
-            arguments, ("hash", "bits", "dataset", "method", "schedule", "master")
-        ):
-            raise UserError(f"{other} is as the index has it; leave it out with --hash-of")
+        cli.refuse(
+            arguments,
+            ("hash", "bits", "dataset", "method", "schedule", "master"),
+            "is as the index has it; leave it out with --hash-of",
+        )
     if arguments.engine == "spark":
-        for other in cli.given(arguments, ("net", "hash_of", "hash")):
-            raise UserError(f"{other} is for this process, not for --engine spark")
+        cli.refuse(
+            arguments, ("net", "hash_of", "hash"), "is for this process, not for --engine spark"
+        )
         if runtimes.choose(arguments.runtime, arguments.model) != "caffe":
             raise UserError("--engine spark encodes by Caffe; name a .caffemodel with --model")
     return arguments
@@ -269,8 +272,7 @@ def check_update_options(arguments: argparse.Namespace) -> None:
     others.append("runtime" if on_spark else "master")
     if arguments.remove:
         others += ["images", "model", "runtime", "gpu"]
-    for other in cli.given(arguments, others):
-        raise UserError(f"{other} does not go with {option}: the index has it; leave it out")
+    cli.refuse(arguments, others, f"does not go with {option}: the index has it; leave it out")
     if arguments.engine == "spark" and not on_spark:
         raise UserError(f"--engine spark does not go with {option} here; leave it out")
 
@@ -335,8 +337,7 @@ def open_onnx(arguments: argparse.Namespace) -> RunningNet:
         )
     net = runtimes.by_onnx(model)
     options = ("dataset", "method", "schedule", *("bits",) * (not net.gives_features))
-    for option in cli.given(arguments, options):
-        raise UserError(f"{option} is as {arguments.model} has it; leave it out")
+    cli.refuse(arguments, options, f"is as {arguments.model} has it; leave it out")
     return net
 
 

@@ -35,6 +35,7 @@ from dnnh.nets import prototxt, weights
 from dnnh.nets.caffe_encoder import CaffeEncoder
 from dnnh.nets.weights import Weights
 
+UNWEIGHTED = "Ranked by Hamming distance without bit weights."  # before the user's note
 ENCODING_OPTIONS = (
     "bits",
     "dataset",
@@ -92,17 +93,18 @@ def parse_arguments() -> argparse.Namespace:
         "--note", help="one line on the page: why the result is not to be compared with others"
     )
     arguments = parser.parse_args()
-    if arguments.note is not None and not codes_files.is_text(arguments.note):
-        raise UserError(
-            f"--note is one line of at most {limits.TEXT_LETTERS} letters; this one has "
-            f"{len(arguments.note)}"
-        )
+    most = limits.TEXT_LETTERS - arguments.unweighted * len(f"{UNWEIGHTED} ")
+    note = arguments.note
+    if note is not None and not (codes_files.is_text(note) and len(note) <= most):
+        raise UserError(f"--note is one line of at most {most} letters; this one has {len(note)}")
     if arguments.all_lengths:
-        for option in cli.given(arguments, ("bits", "json", "output")):
-            raise UserError(f"{option} is for one length; leave it out with --all-lengths")
+        cli.refuse(
+            arguments,
+            ("bits", "json", "output"),
+            "is for one length; leave it out with --all-lengths",
+        )
     if arguments.codes:
-        for option in cli.given(arguments, ENCODING_OPTIONS):
-            raise UserError(f"{option} is for encoding images; leave it out with --codes")
+        cli.refuse(arguments, ENCODING_OPTIONS, "is for encoding images; leave it out with --codes")
     return arguments
 
 
@@ -133,7 +135,7 @@ def evaluate(
     if arguments.keep_bits is not None:
         changed = codes_files.keep_heaviest(changed, arguments.keep_bits)
     if arguments.unweighted and changed.bit_weights is not None:
-        notes.insert(0, "Ranked by Hamming distance without bit weights.")
+        notes.insert(0, UNWEIGHTED)
         changed = dataclasses.replace(changed, bit_weights=None)
     result = results.measure(
         changed,

@@ -81,8 +81,7 @@ def parse_arguments() -> argparse.Namespace:
         raise UserError("--size goes with --net")
     if arguments.net:
         codes_only = ("dataset", "method", "bits", "schedule", "model", "tower", "compare")
-        for option in cli.given(arguments, codes_only):
-            raise UserError(f"{option} is for nets that give codes; leave it out with --net")
+        cli.refuse(arguments, codes_only, "is for nets that give codes; leave it out with --net")
     return arguments
 
 

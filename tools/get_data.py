@@ -21,6 +21,7 @@ from dnnh.data import datasets, download, folder, splits
 from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError
 
+SIDE = 32  # of one's own images, unless --size says otherwise
 MAX_PRINTED = 20  # skipped images, and classes, on the terminal
 
 
@@ -32,7 +33,6 @@ def main() -> None:
         "--size",
         type=int,
         choices=folder.SIDES,
-        default=32,
         help="height and width that your own images get (default: 32)",
     )
     parser.add_argument(
@@ -48,6 +48,12 @@ def main() -> None:
     arguments = parser.parse_args()
 
     name = arguments.name
+    if name != "folder":
+        cli.refuse(arguments, ("size",), "is for your own images: 'folder'")
+        if arguments.own_name:
+            raise UserError("--name is for your own images: 'folder'")
+    if arguments.source or name not in download.ARCHIVES:
+        cli.refuse(arguments, ("url",), "is for a download; leave it out")
     if name == "folder":
         if not (arguments.own_name and arguments.source):
             raise UserError("your own images need --from and --name")
@@ -107,7 +113,7 @@ def prepare(arguments: argparse.Namespace) -> Dataset:
     """The Dataset that is asked for."""
     source = arguments.source
     if arguments.name == "folder":
-        return folder.prepare_folder(source, arguments.own_name, arguments.size)
+        return folder.prepare_folder(source, arguments.own_name, arguments.size or SIDE)
     if source is None and arguments.name in download.ARCHIVES:
         source = download.fetch(arguments.name, arguments.url)
     if source is None and arguments.name == "nuswide":

@@ -95,11 +95,12 @@ def check(arguments: argparse.Namespace) -> None:
     """Fill in defaults; refuse options that do not go together or are out of range."""
     cli.fill_in(arguments, sampling="online")
     if arguments.sampling == "online":
-        for option in cli.given(arguments, ("triplets", "triplet_seed")):
-            raise UserError(
-                f"{option} goes with --sampling listed or materialized; online triplets are "
-                "drawn while training, by the seed in the net"
-            )
+        cli.refuse(
+            arguments,
+            ("triplets", "triplet_seed"),
+            "goes with --sampling listed or materialized; online triplets are drawn while training, by "
+            "the seed in the net",
+        )
     if arguments.sampling == "materialized" and arguments.encoding not in (None, "raw"):
         raise UserError(
             "--encoding goes with --sampling online or listed; materialized triplets are raw"

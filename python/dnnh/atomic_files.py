@@ -235,13 +235,7 @@ def write_files_atomically(folder: StrPath, obsolete: Iterable[str] = ()) -> Ite
             with _claimed(leftover) as is_free:
                 if is_free:
                     remove(leftover)
-        with (
-            tempfile.TemporaryDirectory(
-                dir=folder, prefix=PARTIAL, ignore_cleanup_errors=True
-            ) as name,
-            _claimed(pathlib.Path(name)),
-        ):
-            partial = pathlib.Path(name)
+        with _partial_in(folder) as partial:
             yield partial
             for path in _files_in(partial):
                 if (folder / path.name).is_dir():
@@ -284,6 +278,21 @@ def _move_files(committed: pathlib.Path, folder: pathlib.Path) -> None:
 
 def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(path for path in folder.iterdir() if path.name != CLAIM)
+
+
+@contextlib.contextmanager
+def _partial_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new folder to fill, claimed. Another writer may take it for a leftover before that."""
+    while True:
+        with (
+            tempfile.TemporaryDirectory(
+                dir=folder, prefix=PARTIAL, ignore_cleanup_errors=True
+            ) as name,
+            _claimed(pathlib.Path(name)) as is_ours,
+        ):
+            if is_ours:
+                yield pathlib.Path(name)
+                return
 
 
 @contextlib.contextmanager

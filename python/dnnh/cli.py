@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from dnnh import errors
 from dnnh.data import splits
+from dnnh.errors import UserError
 from dnnh.nets import pretrained, runtimes, specs, weights
 from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import spark_session
@@ -191,6 +192,12 @@ def given(arguments: argparse.Namespace, options: Iterable[str]) -> list[str]:
         for name in options
         if getattr(arguments, name) is not None and getattr(arguments, name) is not False
     ]
+
+
+def refuse(arguments: argparse.Namespace, options: Iterable[str], reason: str) -> None:
+    """Raise UserError if the user gave one of the options; ``reason`` continues its name."""
+    for option in given(arguments, options):
+        raise UserError(f"{option} {reason}")
 
 
 def fill_in(arguments: argparse.Namespace, **defaults: object) -> None:

@@ -76,9 +76,11 @@ def read_regular_file(path: StrPath, most: int | None = None) -> bytes:
     try:
         with open_regular_file(path) as stream:
             return read_bounded(path, stream, most)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is a folder, a pipe or a device"
+    except OSError as error:
+        reason = error.strerror or "it is a pipe or a device"
         raise UserError(f"{path} cannot be read ({reason})") from error
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read (no file can have that name)") from error
 
 
 def read_bounded(

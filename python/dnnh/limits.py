@@ -32,7 +32,7 @@ ARCHIVE_BYTES = 2_000_000_000
 
 # --- images ------------------------------------------------------------------------------
 
-# What is decoded takes up to 12 bytes per pixel. JPEG files of more pixels, as phones make
+# What is decoded takes up to 16 bytes per pixel (transparent images). JPEG files of more pixels, as phones make
 # them, are decoded at a half, a quarter or an eighth of their size; progressive ones cannot be
 # without their coefficients in memory.
 IMAGE_PIXELS = 50_000_000
@@ -71,7 +71,7 @@ PICKLE_OPCODES = 1_000_000
 UPLOAD_BYTES = 20_000_000  # of an image
 UPLOADS_BYTES = 200_000_000  # of all images that are not answered yet
 UPLOAD_SECONDS = 30  # until all of an image is there
-DECODED_AT_ONCE = 2  # images, of up to 600 MB each; others wait
+DECODED_AT_ONCE = 2  # images, of up to 800 MB each; others wait
 WAIT_SECONDS = 20  # until an image is decoded
 REQUEST_SECONDS = 60  # from the first byte of a request until its answer is sent
 CONNECTIONS = 200

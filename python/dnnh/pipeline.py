@@ -65,7 +65,8 @@ def train(solver: pathlib.Path, log: pathlib.Path, options: Sequence[str] = ()) 
     # The environment's own caffe, whether or not the environment is active.
     command[0] = str(paths.CAFFE)
     iterations = prototxt.read_solver(solver).max_iter
-    began: tuple[int, float] | None = None
+    began: tuple[int, float] | None = None  # iterations, and when they had been computed
+    latest: tuple[int, float] | None = None
     shown: dict[str, str] = {}
     with (
         log.open("a" if "-snapshot" in options else "w", buffering=1, encoding="utf-8") as file,
@@ -83,9 +84,12 @@ def train(solver: pathlib.Path, log: pathlib.Path, options: Sequence[str] = ()) 
             for line in process.stdout:
                 file.write(line)
                 if match := _ITERATION.search(line):
-                    began = began or (int(match[1]), time.monotonic())
-                    progress.initial = progress.initial or began[0]
-                    progress.n, shown["loss"] = int(match[1]), match[2]
+                    iteration = int(match[1])
+                    if iteration < iterations:  # that of the end has a forward pass alone
+                        latest = iteration, time.monotonic()
+                        began = began or latest
+                        progress.initial = progress.initial or iteration
+                    progress.n, shown["loss"] = iteration, match[2]
                     progress.set_postfix(shown)
                 elif match := _OUTPUT.search(line):
                     shown[match[1]] = match[2]
@@ -93,8 +97,9 @@ def train(solver: pathlib.Path, log: pathlib.Path, options: Sequence[str] = ()) 
             file.writelines(process.stdout)  # until the snapshot is written
             raise
         if process.wait():
-            raise UserError(f"caffe train failed; {log} says why")
+            raise UserError(f"caffe train failed; see {log}")
         progress.n = iterations
         progress.refresh()
-    first, start = began or (0, time.monotonic())
-    return (time.monotonic() - start) / max(1, iterations - first)
+    if began is None or latest is None:
+        return 0.0
+    return (latest[1] - began[1]) / max(1, latest[0] - began[0])

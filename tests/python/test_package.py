@@ -3,7 +3,11 @@
 import ast
 import re
 
+import pytest
+
 import dnnh
+import dnnh.data
+import dnnh.nets
 from dnnh import paths
 
 FOLDER = paths.ROOT / "python/dnnh"
@@ -32,6 +36,15 @@ def test_parts_know_only_those_before_them():
         inside = folder.rglob("*.py") if folder.is_dir() else [FOLDER / f"{name}.py"]
         for path in inside:
             assert set(imported_parts(path)) <= set(order[: place + 1]), path
+
+
+@pytest.mark.parametrize("part", [dnnh.data, dnnh.nets], ids=lambda part: part.__name__)
+def test_docstrings_of_parts_list_their_modules(part):
+    listed = re.findall(r"^(?:``)?(\w+)(?:``)?(?:, |  )", part.__doc__, re.MULTILINE)
+    listed += re.findall(r", ``(\w+)``", part.__doc__)
+    folder = FOLDER / part.__name__.rpartition(".")[2]
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert modules <= set(listed)
 
 
 def test_modules_of_a_part_do_not_import_each_other_in_circles():

@@ -91,6 +91,11 @@ def test_help_has_examples(tool):
             "README.md would be written over what is read",
         ),
         ("evaluate.py", ("--note", "two\nlines"), "--note is one line of at most 200 letters"),
+        (
+            "evaluate.py",
+            ("--unweighted", "--note", "x" * 180),
+            "--note is one line of at most 152 letters; this one has 180",
+        ),
         ("plot_log.py", ("README.md", "--output", "README.md"), "pictures are .png"),
         (
             "search.py",
@@ -100,6 +105,9 @@ def test_help_has_examples(tool):
         ("plot_log.py", ("README.md",), "no figures of a training"),
         ("get_data.py", ("cifar10", "--force", "--from", "/dev/zero"), "is a device"),
         ("get_data.py", ("folder", "--name", "photos"), "your own images need --from and --name"),
+        ("get_data.py", ("digits", "--size", 256), "--size is for your own images"),
+        ("get_data.py", ("digits", "--name", "x"), "--name is for your own images"),
+        ("get_data.py", ("digits", "--url", "x"), "--url is for a download"),
         ("get_data.py", ("folder", "--from", "tests", "--name", "svhn"), "of another data set"),
         ("get_data.py", ("nuswide", "--force"), "NUS-WIDE cannot be downloaded by a program"),
         ("make_triplets.py", ("--dataset", "no_such"), "unknown data set 'no_such'"),

@@ -16,6 +16,8 @@
 ``datums``              Caffe's Datum, the record of an LMDB
 ``splits``              queries, training images and database
 ``triplets``            random triplets from labels
+``pseudo_labels``       classes of unlabelled images, by the codes of a trained net
+``lmdb_pages``          LMDBs that are checked before they are read
 ``image_database``      the LMDBs that ``caffe train`` reads
 ======================= =======================================================================
 """

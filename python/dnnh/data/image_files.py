@@ -138,7 +138,7 @@ def _is_truncated_jpeg(data: bytes) -> bool:
     As layers/data/image_database.cpp does.
     """
     at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA if at + 4 <= len(data) else False:
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         is_fill = data[at + 1] == 0xFF
         at += 1 if is_fill else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return b"\xff\xd9" not in data[at:]
@@ -169,7 +169,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _in_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, or 32 that hold 16
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65_535:
             raise ValueError(f"its values go from {values.min()} to {values.max()}")
         image = Image.fromarray((values // 257 if values.max() > 255 else values).astype(np.uint8))

@@ -173,7 +173,7 @@ def _of_table(table: pathlib.Path) -> Iterator[Item]:
 
 def _of_lmdb(folder: pathlib.Path) -> Iterator[Item]:
     try:
-        with lmdb_pages.open_checked(folder) as database, database.begin() as transaction:
+        with _open(folder).begin() as transaction:
             for key, record in transaction.cursor():
                 name, datum = _key_name(key), datums.parse(record)
                 read = functools.partial(_pixels, datum, name, f"{folder}: image '{name}'")
@@ -211,6 +211,7 @@ _opened: dict[pathlib.Path, tuple[tuple[int, int, int], lmdb.Environment]] = {}
 
 def _open(folder: pathlib.Path) -> lmdb.Environment:
     """The LMDB of a folder: opened once, and again when another has been written there."""
+    folder = folder.resolve()
     with _opening:  # a process may open an LMDB only once
         status = (folder / "data.mdb").stat()
         version = status.st_dev, status.st_ino, status.st_mtime_ns

@@ -71,7 +71,7 @@ def _csv_rows(lines: Iterator[str], path: pathlib.Path) -> Iterator[TableRow]:
             raise UserError(
                 f"{path}, row {number} has a cell of several lines; a quote seems to be left open"
             )
-        if not cells[0] or "\0" in cells[0]:
+        if not cells[0]:
             raise UserError(
                 f"{path}, row {number} has no path of an image, but {row[:3]!s:.100}; paths are "
                 "in the first column"
@@ -126,10 +126,16 @@ def _has_suffix(row: TableRow) -> bool:
 
 
 def _lines(file: IO[str], path: pathlib.Path) -> Iterator[str]:
+    number = 0
     while line := file.readline(limits.LINE_LETTERS):
+        number += 1
         if len(line) == limits.LINE_LETTERS:
             raise UserError(
                 f"{path} has a line of {limits.LINE_LETTERS:,} letters or more; it "
                 "is not a table of paths and labels"
+            )
+        if "\0" in line:
+            raise UserError(
+                f"{path}, line {number} has a zero byte, which no path has; save it as text in UTF-8"
             )
         yield line

@@ -92,6 +92,8 @@ def _spread(labels: NDArray, count: int) -> NDArray[np.int64]:
     if labels.ndim == 2:
         labels = labels.argmax(axis=1)  # the first label of each
     by_label = np.argsort(labels, kind="stable")
+    if len(by_label) <= count:
+        return by_label
     places = np.linspace(0, len(by_label) - 1, count + 2)[1:-1].astype(int)
     return by_label[places]
 

@@ -125,6 +125,7 @@ def precision_radius2(series: Sequence[Series], source: str) -> Plot:
 def precision_recall(series: Sequence[Series], source: str) -> Plot:
     """Precision-recall curves; ``series`` are recall to precision."""
     title = "Precision vs. recall"
+    series = [line for line in series if line.xs]  # without any relevant image there is none
     figure, axes = _new_plot(title, source, "recall", "precision")
     _draw(axes, series)
     axes.set_xlim(0, 1)

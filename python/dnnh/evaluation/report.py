@@ -86,7 +86,10 @@ def write_csv(path: files.StrPath, result: Result) -> None:
         rows.append(("precision_at", n, precision))
     for recall, precision in zip(metrics.pr_curve.recall, metrics.pr_curve.precision):
         rows.append(("precision_recall", recall, precision))
-    with atomic_files.write_atomically(path) as partial, partial.open("w", newline="") as file:
+    with (
+        atomic_files.write_atomically(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(("figure", "x", "y"))
         writer.writerows(rows)

@@ -22,6 +22,7 @@ from dnnh.nets.weights import Weights
 
 RUNTIMES = ("caffe", "onnx")
 SUFFIX = ".onnx"
+NAME_THEM = "name those with --model"
 Side = Literal["query", "database"]
 
 
@@ -189,7 +190,7 @@ def weights_of(info: NetInfo, model: pathlib.Path | None = None) -> tuple[NetSpe
         if files.sha256(candidate.path) == info.weights:
             return spec, candidate
     of_net = f"{spec.method} of {spec.dataset} at {spec.bits} bits"
-    raise _other_weights(f"any of {of_net} here" if model is None else str(model))
+    raise _other_weights(info, f"any of {of_net} here" if model is None else str(model), NAME_THEM)
 
 
 def _features_of(info: NetInfo, model: pathlib.Path | None, gpu: int | None) -> RunningNet:
@@ -199,7 +200,9 @@ def _features_of(info: NetInfo, model: pathlib.Path | None, gpu: int | None) -> 
         raise UserError(f"the index has features of '{info.method}', unknown here")
     net = features_by_caffe(info.method, pretrained.size_of(info.schedule), gpu)
     if net.info.weights != info.weights:
-        raise _other_weights(str(net.path))
+        raise _other_weights(
+            info, str(net.path), f"get them with 'python tools/get_model.py {info.method}'"
+        )
     return net
 
 
@@ -222,11 +225,12 @@ def _exported_of(info: NetInfo, model: pathlib.Path | None, side: Side) -> OnnxM
         wanted = info.dataset, info.method, info.schedule, info.weights
         if is_of_net and texts == wanted and found.tower in ("", side):
             return found
-    raise _other_weights("any *.onnx in snapshots/ and models/" if model is None else str(model))
+    of_files = "any *.onnx in snapshots/ and models/" if model is None else str(model)
+    raise _other_weights(info, of_files, NAME_THEM)
 
 
-def _other_weights(others: str) -> UserError:
+def _other_weights(info: NetInfo, others: str, remedy: str) -> UserError:
     return UserError(
-        f"the index was encoded with other weights than {others}; name those with --model, or "
-        "encode the images again"
+        f"the index was encoded with other weights than {others}; {remedy} (SHA-256 "
+        f"{info.weights[:12]}...), or encode the images again"
     )

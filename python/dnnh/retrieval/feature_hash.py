@@ -74,8 +74,8 @@ class HashedFeatures:
                 self._fit(features, labels)
             except UserError as error:
                 raise UserError(
-                    f"{error}. The features are kept: the same command with another --hash needs no "
-                    "network"
+                    f"{error}. The features are kept: the same command with another --hash "
+                    "encodes no image again"
                 ) from error
         group = file.create_group(GROUP)
         group.attrs[METHOD] = self.hasher.name

@@ -3,9 +3,11 @@
 Two kinds of files hold one. tools/encode.py writes an HDF5 file with ``codes`` (uint8,
 (n, ceil(q / 8)), packed as dnnh.packed_codes says), ``names`` (text, (n,)) and ``labels``
 (text, (n,): a JSON list each), ``stamps`` (text, (n,): dnnh.data.sources.Item) and ``states``
-(uint8, (n,): image_index.STATES), and the attributes ``stamp_kind`` (of dnnh.data.sources.STAMPS), ``bits``, ``dataset``, ``method`` and ``schedule``
-(of the net), ``weights`` (SHA-256 of its .caffemodel), ``source`` and ``skipped`` (how many images
-could not be read). Stamps and states are missing in files of older versions. With codes of features, also a group ``hash`` (dnnh.retrieval.feature_hash).
+(uint8, (n,): image_index.STATES), and the attributes ``stamp_kind`` (of dnnh.data.sources.STAMPS),
+``bits``, ``dataset``, ``method`` and ``schedule`` (of the net), ``weights`` (SHA-256 of its
+.caffemodel), ``source`` and ``skipped`` (how many images could not be read). Stamps and states are
+missing in files of older versions. With codes of features, also a group ``hash``
+(dnnh.retrieval.feature_hash).
 On Spark it writes a folder of Parquet files: see dnnh.retrieval.parquet.
 """
 

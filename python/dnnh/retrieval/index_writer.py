@@ -5,11 +5,12 @@ import fcntl
 import hashlib
 import itertools
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import h5py
 import numpy as np
@@ -22,7 +23,7 @@ from dnnh.files import StrPath
 from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import index_files
 from dnnh.retrieval.image_groups import Group, Outputs
-from dnnh.retrieval.image_index import PRESENT, Entry
+from dnnh.retrieval.image_index import PRESENT, Entry, ImageIndex
 from dnnh.retrieval.index_update import Update
 
 ROWS = 100_000  # that are copied at a time
@@ -149,6 +150,8 @@ def claimed(path: StrPath) -> Iterator[None]:
             raise UserError(
                 f"another process is writing to {folder}; wait for it, or name another --output"
             ) from error
+        if not _is_there(folder / CLAIM, claim):
+            raise UserError(f"another process has just written to {folder}; run this again")
         try:
             with _naming(folder):
                 claim.truncate(0)
@@ -157,6 +160,22 @@ def claimed(path: StrPath) -> Iterator[None]:
         finally:
             if [entry.name for entry in folder.glob("*")] == [CLAIM]:
                 shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def claimed_index(path: StrPath) -> Iterator[ImageIndex]:
+    """An index that exists, opened, which no other process writes meanwhile."""
+    index_files.load(path).close()  # before a folder is made beside it
+    with claimed(path), contextlib.closing(index_files.load(path)) as index:
+        yield index
+
+
+def _is_there(path: pathlib.Path, file: IO[bytes]) -> bool:
+    """Whether an open file still has that path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _is_of_a_writer(claim: pathlib.Path) -> bool:
@@ -482,7 +501,7 @@ def remove(path: pathlib.Path, names: Sequence[str]) -> int:
     UserError
         If the index has no such image, none is left, or it cannot be updated; then none is removed.
     """
-    with claimed(path), contextlib.closing(index_files.load(path)) as index:
+    with claimed_index(path) as index:
         update = Update(index, path)
         left = update.remove(names)
         if index.states is not None and np.array_equal(update.states, index.states):

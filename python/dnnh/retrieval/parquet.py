@@ -29,7 +29,7 @@ from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval.image_index import PRESENT, STATES, ImageIndex, Labels, Rows
 
 IMAGES, ABOUT = "images", "about.json"
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 256  # whose texts are held before they are counted
 REMEDY = "'python tools/encode.py --engine spark'"
 
 
@@ -280,8 +280,7 @@ def _texts_and_words(stored: Any, about: About, more: list[str], where: Any = No
     import pyarrow
 
     columns = ["row", *about.texts, *word_names(about.bits), *more]
-    scanner = stored.scanner(columns=columns, filter=where, batch_size=ROWS_AT_ONCE)
-    table = _read_bounded(scanner, limits.may_expand_to(_bytes_of(stored)))
+    table = _read_bounded(stored, columns, where, limits.may_expand_to(_bytes_of(stored)))
     types = {name: str(table.schema.field(name).type) for name in about.texts}
     lists = "list<element: string>", "list<item: string>"
     if any(kind not in (lists if name == "labels" else ["string"]) for name, kind in types.items()):
@@ -316,14 +315,23 @@ def _bytes_of(stored: Any) -> int:
     return sum(pathlib.Path(path).stat().st_size for path in stored.files)
 
 
-def _read_bounded(scanner: Any, most: int) -> Any:
-    """The table of a scanner; ValueError if it has more bytes: equal texts take next to none."""
+def _read_bounded(stored: Any, columns: list[str], where: Any, most: int) -> Any:
+    """Some columns of the rows ``where``; ValueError if they have more bytes: equal texts take next
+    to none in the files. (A scanner of the dataset reads far ahead of what it returns.)"""
     import pyarrow
+    from pyarrow import parquet
 
-    batches, size = [], 0
-    for batch in scanner.to_batches():
-        size += batch.nbytes
-        if size > most:
-            raise ValueError(f"its names and labels have more than {most:,} bytes")
-        batches.append(batch)
-    return pyarrow.Table.from_batches(batches, schema=scanner.projected_schema)
+    read = columns if where is None else [*columns, "skipped"]
+    tables, size = [], 0
+    for path in stored.files:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=read):
+                table = pyarrow.Table.from_batches([batch])
+                table = (table if where is None else table.filter(where)).select(columns)
+                size += table.nbytes
+                if size > most:
+                    raise ValueError(f"its names and labels have more than {most:,} bytes")
+                tables.append(table)
+    if not tables:
+        return stored.schema.empty_table().select(columns)
+    return pyarrow.concat_tables(tables)

@@ -129,10 +129,8 @@ class Retriever:
     ) -> list[Hit]:
         """Up to k images within a Hamming radius of a code, (bytes,), nearest first; weights, (q,),
         as of :meth:`nearest`."""
-        distances, ids = self.engine.within(code, radius)
+        distances, ids = self.engine.within(code, radius, max(k, CANDIDATES))
         rows = self.rows(ids)
-        candidates = slice(max(k, CANDIDATES))
-        distances, rows = distances[candidates], rows[candidates]
         if weights is not None and self.index.codes is not None:
             return self._hits(*self._reordered(code, weights, distances, rows, k))[0]
         return self._hits(distances[np.newaxis, :k], rows[np.newaxis, :k])[0]
@@ -218,7 +216,11 @@ class QueryEncoder:
     ) -> None:
         net = runtimes.of_index(index.net, runtime, model, gpu)
         if net.gives_features != (index.hasher is not None):
-            raise UserError(f"{net.path} and the index of {index.source} are of different kinds")
+            raise UserError(
+                f"{net.path} gives {'features' if net.gives_features else 'codes'} and the index of "
+                f"{index.source} has {'hashed features' if index.hasher else 'codes'}; name the net "
+                "that encoded the index with --model"
+            )
         self._input, self._encoder, self._hasher = net.input, net.encoder, index.hasher
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedQuery:

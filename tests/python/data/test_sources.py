@@ -67,6 +67,17 @@ def test_a_database(tmp_path, encoding, labels, wanted):
     assert all(np.array_equal(item.read(), image) for item, image in zip(items, images))
 
 
+def test_a_database_is_read_again_while_a_first_reading_waits(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), dtype=np.uint8)
+    image_database.write_images(tmp_path / "db", images, np.arange(3), {})
+    reading = sources.items(tmp_path / "db")
+    first = next(reading)
+    (tmp_path / "link").symlink_to(tmp_path / "db")
+    assert len(list(sources.items(tmp_path / "link"))) == 3
+    assert np.array_equal(sources.item(tmp_path / "db", first.name, ()).read(), images[0])
+    assert len(list(reading)) == 2
+
+
 def test_a_database_of_nonsense(tmp_path):
     import lmdb
 
@@ -86,7 +97,8 @@ def test_a_database_of_nonsense(tmp_path):
     [
         (",x\n", "row 1 has no path"),
         ('a.png,"x\n', "not a CSV file"),
-        ("a.png\n\0b\n", "row 2|CSV"),
+        ("a.png\n\0b\n", "line 2 has a zero byte"),
+        ("a.png 3\nb\0.png 4\n", "line 2 has a zero byte"),
     ],
 )
 def test_a_broken_table(tmp_path, text, message):

@@ -207,6 +207,11 @@ def test_labels_of_equal_curves_do_not_overlap(count):
         assert not overlaps(figure)
 
 
+def test_a_method_without_relevant_images_has_no_curve():
+    series = [plots.Series("a", [0, 1], [0.5, 0.1]), plots.Series("b", [], [])]
+    assert "0.300 at recall 0.50" in plots.precision_recall(series, "a copy").alt
+
+
 def test_ranges_over_seeds_are_bars(tmp_path):
     files = [write(tmp_path / str(i), map=value) for i, value in enumerate((0.5, 0.4, 0.6))]
     others = [comparison.read_results([file])[0] for file in files[1:]]

@@ -141,6 +141,17 @@ def test_gallery_ranks_by_distance():
             assert hit.relevant == (LABELS[query] == LABELS[index])
 
 
+def test_gallery_shows_each_of_few_queries_once():
+    few = dataclasses.replace(
+        CODES,
+        query_codes=CODES.query_codes[:3],
+        query_labels=CODES.query_labels[:3],
+        query_ids=CODES.query_ids[:3],
+    )
+    rows = gallery.gallery(few, DATASET, count=10)
+    assert sorted(row.query.index for row in rows) == sorted(CODES.query_ids[:3])
+
+
 def test_gallery_ranks_by_weighted_distance():
     weights = np.random.default_rng(1).random(BITS.shape[1]).astype(np.float32)
     weighted = dataclasses.replace(CODES, bit_weights=weights)

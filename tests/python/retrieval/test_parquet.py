@@ -91,6 +91,29 @@ def test_rows_that_are_declared(tmp_path, monkeypatch):
         parquet.load(tmp_path)
 
 
+def test_long_names_are_counted_before_they_take_memory(tmp_path):
+    count = 20_000
+    same = pyarrow.DictionaryArray.from_arrays(np.zeros(count, np.int32), ["x" * 100_000])
+    columns = {
+        "row": range(count),
+        "name": same,
+        "labels": [[]] * count,
+        "skipped": [None] * count,
+        "word_0": [0] * count,
+    }
+    encoded = SCHEMA.set(1, pyarrow.field("name", same.type))
+    (tmp_path / parquet.IMAGES).mkdir()
+    file = tmp_path / parquet.IMAGES / "part-0.parquet"
+    files.write_table(pyarrow.table(columns, schema=encoded), file, store_schema=False)
+    about = parquet.About(BITS, "digits", "dnnh", "500", "", "photos", count, 0)
+    parquet.write_about(tmp_path, about)
+    assert file.stat().st_size < 200_000
+    before = pyarrow.default_memory_pool().max_memory()
+    with pytest.raises(UserError, match="its names and labels have more than 191,"):
+        parquet.load(tmp_path)
+    assert pyarrow.default_memory_pool().max_memory() < max(before, 500_000_000)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -58,13 +58,15 @@ class Engine(Protocol):
         """
         ...
 
-    def within(self, query: NDArray[np.uint8], radius: int) -> Neighbors:
-        """All codes within a Hamming radius of one query, exactly.
+    def within(self, query: NDArray[np.uint8], radius: int, k: int) -> Neighbors:
+        """The nearest codes within a Hamming radius of one query, exactly.
 
         Parameters
         ----------
         query : uint8 array of shape (ceil(q / 8),)
         radius : int
+        k : int
+            How many, at most.
 
         Returns
         -------
@@ -73,7 +75,7 @@ class Engine(Protocol):
         Raises
         ------
         UserError
-            If the query is not a code of this length.
+            If the query is not a code of this length, or k is below 1.
         """
         ...
 
@@ -94,6 +96,12 @@ def check_request(queries: ArrayLike, k: int, bits: int, size: int) -> tuple[Cod
     if k < 1:
         raise UserError(f"k is {k}; ask for at least 1 neighbor")
     return packed_codes.check(queries, bits, "the array of queries"), min(k, size)
+
+
+def cut_at(radius: int, nearest: Neighbors) -> Neighbors:
+    """The nearest codes of one query, (1, k), that are within a radius: (neighbors,)."""
+    near = nearest.distances[0] <= radius
+    return Neighbors(nearest.distances[0][near], nearest.ids[0][near])
 
 
 def check_query(query: ArrayLike, bits: int) -> Codes:

@@ -5,7 +5,7 @@ through all of them. Codes are added by making a new tuple, so that a thread tha
 old one is not disturbed, and codes that are there are not copied.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,29 +55,39 @@ def sample(blocks: Blocks, size: int) -> NDArray[np.uint8]:
     return np.concatenate(chosen)
 
 
-def within(blocks: Blocks, query: NDArray[np.uint8], radius: int) -> Neighbors:
-    """All codes within a radius of one query, in the order of their ids.
+def within(
+    blocks: Blocks,
+    query: NDArray[np.uint8],
+    radius: int,
+    k: int,
+    ids_of: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+) -> Neighbors:
+    """The nearest codes within a radius of one query, nearest first.
 
     Parameters
     ----------
     blocks : tuple of uint8 arrays of shape (some, bytes)
     query : uint8 array of shape (1, bytes)
-    radius : int
+    radius, k : int
+    ids_of : callable
+        Gives the ids of codes by their places in the blocks.
 
     Returns
     -------
-    (distances, ids) : int64 arrays of shape (neighbors,)
+    (distances, ids) : int64 arrays of shape (at most k,)
     """
-    distances, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    nearest = Neighbors(np.zeros(0, np.int64), np.zeros(0, np.int64))
     for first, codes in pieces(blocks):
-        for _, ((of_piece),) in ranking.distances(query, codes):  # one query: one row
+        for _, (of_piece,) in ranking.distances(query, codes):  # one query: one row
             near = np.flatnonzero(of_piece <= radius)
-            distances.append(of_piece[near].astype(np.int64))
-            ids.append(first + near)
-    return Neighbors(np.concatenate(distances), np.concatenate(ids))
+            found = Neighbors(of_piece[near].astype(np.int64), ids_of(first + near))
+            nearest = nearest_first(nearest, found, k)
+    return nearest
 
 
-def nearest_first(neighbors: Neighbors) -> Neighbors:
-    """Neighbors of one query by distance, equal distances by id."""
-    order = np.lexsort((neighbors.ids, neighbors.distances))
-    return Neighbors(neighbors.distances[order], neighbors.ids[order])
+def nearest_first(some: Neighbors, others: Neighbors, k: int) -> Neighbors:
+    """The k nearest of two parts of the neighbors of one query, equal distances by id."""
+    distances = np.concatenate([some.distances, others.distances])
+    ids = np.concatenate([some.ids, others.ids])
+    order = np.lexsort((ids, distances))[:k]
+    return Neighbors(distances[order], ids[order])

@@ -60,10 +60,9 @@ class InMemoryEngine:
             return base.no_neighbors(queries, k)
         return self._search(blocks, packed_codes.pad(queries, self._stored_bytes), k)
 
-    def within(self, query: NDArray[np.uint8], radius: int) -> Neighbors:
-        """All codes within a radius of one query: see :meth:`.base.Engine.within`."""
-        query = packed_codes.pad(base.check_query(query, self.bits), self._stored_bytes)
-        return code_blocks.nearest_first(code_blocks.within(self._blocks, query, radius))
+    def within(self, query: NDArray[np.uint8], radius: int, k: int) -> Neighbors:
+        """The nearest codes within a radius of one query: see :meth:`.base.Engine.within`."""
+        return base.cut_at(radius, self.search(base.check_query(query, self.bits), k))
 
     def _search(self, blocks: code_blocks.Blocks, queries: Codes, k: int) -> Neighbors:
         """The nearest codes of each query; there is at least one, and at least k codes."""

@@ -152,10 +152,9 @@ class InvertedLists:
         ids[places >= 0] = self.ids(places[places >= 0])
         return Neighbors(distances.reshape(len(queries), -1), ids.reshape(len(queries), -1))
 
-    def within(self, query: Codes, radius: int) -> Neighbors:
-        """All codes within a radius of one query, (1, bytes), in no order."""
-        distances, places = code_blocks.within((self.codes,), query, radius)
-        return Neighbors(distances, self.ids(places))
+    def within(self, query: Codes, radius: int, k: int) -> Neighbors:
+        """The k nearest codes within a radius of one query, (1, bytes), nearest first."""
+        return code_blocks.within((self.codes,), query, radius, k, self.ids)
 
     def ids(self, places: NDArray[np.int64]) -> Ids:
         """Ids of the codes at these places of :attr:`codes`, an int64 array of shape (some,)."""

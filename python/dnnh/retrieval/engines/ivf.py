@@ -129,15 +129,17 @@ class IvfEngine:
             ]
         )
 
-    def within(self, query: NDArray[np.uint8], radius: int) -> Neighbors:
-        """All codes within a radius of one query, exactly: see :meth:`.base.Engine.within`."""
-        query = packed_codes.pad(base.check_query(query, self.bits), self._stored_bytes)
+    def within(self, query: NDArray[np.uint8], radius: int, k: int) -> Neighbors:
+        """The nearest codes within a radius of one query: see :meth:`.base.Engine.within`."""
         stored = self._stored
-        recent = code_blocks.within(stored.recent, query, radius)
-        parts = [Neighbors(recent.distances, stored.listed + recent.ids)]
-        if stored.lists is not None:
-            parts.append(stored.lists.within(query, radius))
-        return code_blocks.nearest_first(base.concatenate(parts))
+        query, k = base.check_request(base.check_query(query, self.bits), k, self.bits, len(stored))
+        query = packed_codes.pad(query, self._stored_bytes)
+        recent = code_blocks.within(
+            stored.recent, query, radius, k, lambda ids: stored.listed + ids
+        )
+        if stored.lists is None:
+            return recent
+        return code_blocks.nearest_first(recent, stored.lists.within(query, radius, k), k)
 
     def _put_into_lists(self) -> StoredCodes:
         """The codes, with all of them in lists but for few that were added since."""

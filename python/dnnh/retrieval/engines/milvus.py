@@ -138,16 +138,9 @@ class MilvusEngine:
         )
         return Neighbors(neighbors[..., 0], neighbors[..., 1])
 
-    def within(self, query: NDArray[np.uint8], radius: int) -> Neighbors:
-        """The codes within a radius of one query: see :meth:`.base.Engine.within`.
-
-        They are the MAX_NEIGHBORS nearest ones at most.
-        """
-        nearest = self.search(
-            base.check_query(query, self.bits), min(MAX_NEIGHBORS, len(self)) or 1
-        )
-        near = nearest.distances[0] <= radius
-        return Neighbors(nearest.distances[0][near], nearest.ids[0][near])
+    def within(self, query: NDArray[np.uint8], radius: int, k: int) -> Neighbors:
+        """The nearest codes within a radius of one query: see :meth:`.base.Engine.within`."""
+        return base.cut_at(radius, self.search(base.check_query(query, self.bits), k))
 
     def _nearest(self, queries: Codes, k: int, limit: int) -> NDArray[np.int64]:
         """The k nearest codes of each query, int64 (m, k, 2): distance and id.

@@ -68,13 +68,14 @@ class SparkEngine:
         rows[query, rank - 1] = row
         return Neighbors(distances, self._rows.to_ids(rows))
 
-    def within(self, query: NDArray[np.uint8], radius: int) -> Neighbors:
-        """All codes within a radius of one query: see :meth:`.base.Engine.within`."""
-        query = base.check_query(query, self.bits)
+    def within(self, query: NDArray[np.uint8], radius: int, k: int) -> Neighbors:
+        """The nearest codes within a radius of one query: see :meth:`.base.Engine.within`."""
+        query, k = base.check_request(base.check_query(query, self.bits), k, self.bits, len(self))
         pairs = (
             self._pairs(query, np.array([radius]))
             .orderBy("distance", "row")
             .select("distance", "row")
+            .limit(k)
             .collect()
         )
         distances, rows = np.array(pairs, np.int64).reshape(-1, 2).T

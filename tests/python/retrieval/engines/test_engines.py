@@ -60,10 +60,12 @@ def test_within_a_radius(name, monkeypatch):
     for query in queries:
         distances, ids = bit_by_bit(codes, query[np.newaxis], 12, 500)
         near = distances[0] <= 3
-        neighbors = index.within(query, 3)
-        assert np.array_equal(neighbors.distances, distances[0][near])
-        assert np.array_equal(neighbors.ids, ids[0][near])
-        assert neighbors.distances.dtype == neighbors.ids.dtype == np.int64
+        assert near.sum() > 20
+        for k in (1, 20, 500, 1000):
+            neighbors = index.within(query, 3, k)
+            assert np.array_equal(neighbors.distances, distances[0][near][:k])
+            assert np.array_equal(neighbors.ids, ids[0][near][:k])
+            assert neighbors.distances.dtype == neighbors.ids.dtype == np.int64
 
 
 def test_ivf_finds_most_in_clusters():
@@ -234,7 +236,7 @@ def test_nothing_to_search_in_or_for():
     assert [array.shape for array in index.search(queries, 5)] == [(3, 0), (3, 0)]
     index.add(np.zeros((4, 2), np.uint8))
     assert [array.shape for array in index.search(queries[:0], 5)] == [(0, 4), (0, 4)]
-    assert [array.tolist() for array in index.within(queries[0], 0)] == [[0] * 4, [0, 1, 2, 3]]
+    assert [array.tolist() for array in index.within(queries[0], 0, 9)] == [[0] * 4, [0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("name", storage.ENGINES)
@@ -243,7 +245,7 @@ def test_engines_are_alike_where_there_is_nothing(name):
     queries = np.zeros((3, 2), np.uint8)
     assert len(index) == 0
     assert [array.shape for array in index.search(queries, 5)] == [(3, 0), (3, 0)]
-    assert [array.shape for array in index.within(queries[0], 5)] == [(0,), (0,)]
+    assert [array.shape for array in index.within(queries[0], 5, 9)] == [(0,), (0,)]
     index.add(queries[:0])
     assert len(index) == 0
 
@@ -257,7 +259,7 @@ def test_engines_are_alike_where_there_is_nothing(name):
         ),
         (lambda index: index.add(np.zeros((4, 2), int)), "codes is int64"),
         (lambda index: index.search(np.zeros(2, np.uint8)), r"of shape \(2,\)"),
-        (lambda index: index.within(np.zeros((1, 2), np.uint8), 1), r"one query .* \(1, 2\)"),
+        (lambda index: index.within(np.zeros((1, 2), np.uint8), 1, 1), r"one query .* \(1, 2\)"),
         (lambda index: index.add(np.full((4, 2), 255, np.uint8)), "ones beyond bit 12"),
         (lambda index: index.search(np.zeros((1, 2), np.uint8), 0), "ask for at least 1"),
         (lambda index: setattr(IvfEngine(8), "nprobe", 0), "nprobe is 0; with 512 lists"),

@@ -51,7 +51,7 @@ def test_hits_are_the_exact_ones(address, bits, count):
     for k in (1, 10, 2000):
         for actual, expected in zip(index.search(queries, k), exact.search(queries, k)):
             assert np.array_equal(actual, expected)
-    for actual, expected in zip(index.within(codes[0], 4), exact.within(codes[0], 4)):
+    for actual, expected in zip(index.within(codes[0], 4, 50), exact.within(codes[0], 4, 50)):
         assert np.array_equal(actual, expected)
 
 

@@ -143,11 +143,14 @@ def test_search_is_that_of_one_machine(tmp_path, session, bits):
         for actual, expected in zip(index.search(codes[:7], k), exact.search(codes[:7], k)):
             assert np.array_equal(actual, expected)
     radius = bits // 4
-    for actual, expected in zip(index.within(codes[3], radius), exact.within(codes[3], radius)):
-        assert np.array_equal(actual, expected)
+    for k in (3, 500):
+        for actual, expected in zip(
+            index.within(codes[3], radius, k), exact.within(codes[3], radius, k)
+        ):
+            assert np.array_equal(actual, expected)
     far = np.full_like(codes[0], 0)
-    assert [array.shape for array in index.within(far, 0)] == [
-        array.shape for array in exact.within(far, 0)
+    assert [array.shape for array in index.within(far, 0, 9)] == [
+        array.shape for array in exact.within(far, 0, 9)
     ]
 
 
