@@ -168,7 +168,7 @@ def encode_on_spark(arguments: argparse.Namespace) -> None:
             arguments.gpu,
             arguments.stamp or sources.STAMPS[0],
         )
-    report(arguments.output, counts, spec.bits, "its column skipped says why")
+    report(arguments.output, counts, spec.bits, "reasons: its column 'skipped'")
 
 
 def report(output: pathlib.Path, counts: Counts, bits: int, reasons: str) -> None:

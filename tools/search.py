@@ -36,7 +36,7 @@ from dnnh.retrieval.retriever import Hit, QueryEncoder
 
 
 @dataclasses.dataclass(frozen=True)
-class Results:
+class QueryHits:
     """A query, by its name, and its hits."""
 
     query: str
@@ -58,7 +58,7 @@ def main() -> None:
             names, codes = read_queries(arguments.queries, opened.index)
         asymmetric = rank(arguments, opened.index) == "asymmetric"
         hits = opened.nearest(codes, arguments.top, weights if asymmetric else None)
-    results = [Results(name, of_query) for name, of_query in zip(names, hits)]
+    results = [QueryHits(name, of_query) for name, of_query in zip(names, hits)]
     write_results(arguments, results, opened.index.net.bits)
     if arguments.html and image is not None:
         page = result_pages.hits_page(
@@ -143,7 +143,7 @@ def has_two_towers(net: NetInfo) -> bool:
         return False
 
 
-def write_results(arguments: argparse.Namespace, results: list[Results], bits: int) -> None:
+def write_results(arguments: argparse.Namespace, results: list[QueryHits], bits: int) -> None:
     """Print the hits, and write them as JSON if that is wanted."""
     content: list[dict[str, Any]] = [
         {

@@ -37,7 +37,7 @@ PREPARERS: dict[str, Callable[..., Dataset]] = {
     "svhn": prepare_svhn,
 }
 
-NOT_A_DATASET = "is not a data set file of ours"
+NOT_A_DATASET = "is not a data set file that tools/get_data.py has written"
 
 
 def path_of(name: str) -> pathlib.Path:

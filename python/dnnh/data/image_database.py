@@ -208,8 +208,8 @@ def _write(
         path = files.resolved(path)
         if path.exists() and not _holds_only_a_database(path):
             raise UserError(
-                f"{path} exists and is not a database of ours; it is not "
-                "touched. Give --output the name of a new folder"
+                f"{path} exists and is not a database that tools/make_triplets.py has written; it "
+                "is not touched. Give --output the name of a new folder"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_files.check_room(path, needed, path.parent)
@@ -278,6 +278,6 @@ def read_layout(path: pathlib.Path) -> dict[str, Any]:
         return layout
     except (UserError, ValueError) as error:
         raise UserError(
-            f"{path} is not a database of ours ({error}); write it with "
+            f"{path} is not a database of images and labels ({error}); write it with "
             "'python tools/make_triplets.py'"
         ) from error

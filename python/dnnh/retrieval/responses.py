@@ -45,7 +45,7 @@ class Milliseconds(BaseModel):
     search: float
 
 
-class Results(BaseModel):
+class SearchResponse(BaseModel):
     """The images nearest to a query, the nearest first."""
 
     model_config = _example(_RESULTS)

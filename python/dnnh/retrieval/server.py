@@ -35,7 +35,7 @@ from dnnh.data import image_files
 from dnnh.errors import UserError
 from dnnh.retrieval import responses
 from dnnh.retrieval.image_index import IndexChanged
-from dnnh.retrieval.responses import FoundImage, Health, IndexedImage, Milliseconds, Results
+from dnnh.retrieval.responses import FoundImage, Health, IndexedImage, Milliseconds, SearchResponse
 from dnnh.retrieval.retriever import EncodedQuery, QueryEncoder, Retriever
 from dnnh.retrieval.served_index import OpenedIndex, ServedIndex
 from dnnh.retrieval.server_metrics import ServerMetrics
@@ -297,7 +297,7 @@ async def search(
     top: Top = 20,
     offset: Offset = 0,
     rank: Rank = "asymmetric",
-) -> Results:
+) -> SearchResponse:
     async with _image_bytes(request) as data:
 
         def encode() -> tuple[EncodedQuery, float]:
@@ -325,7 +325,7 @@ def search_by_row(
     rank: Annotated[
         Literal["hamming"], Query(description="an image of the index has a binary code alone")
     ] = "hamming",
-) -> Results:
+) -> SearchResponse:
     codes = retriever.index.codes
     assert codes is not None  # no server searches with Spark
     places = slice(offset, offset + top)
@@ -339,7 +339,7 @@ def _results(
     places: slice,
     radius: int | None,
     encode_seconds: float,
-) -> Results:
+) -> SearchResponse:
     """The hits at some places of the ranking."""
     start = time.perf_counter()
     if radius is None:
@@ -350,7 +350,7 @@ def _results(
         )
     search_seconds = time.perf_counter() - start
     bits = packed_codes.unpack(code, retriever.index.net.bits)[0]
-    return Results(
+    return SearchResponse(
         bits="".join(str(bit) for bit in bits),
         milliseconds=Milliseconds(encode=1000 * encode_seconds, search=1000 * search_seconds),
         offset=places.start,

@@ -107,7 +107,9 @@ def test_another_folder_is_left_alone(tmp_path, images):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/layout.json").write_text("{}")
     (tmp_path / "mine/thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match="mine exists and is not a database of ours"):
+    with pytest.raises(
+        UserError, match="mine exists and is not a database that tools/make_triplets.py has written"
+    ):
         image_database.write_materialized_triplets(
             tmp_path / "mine", images, triplets.draw_triplets(LABELS, 50), {}
         )

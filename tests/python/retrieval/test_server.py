@@ -147,7 +147,7 @@ def test_the_description_has_schemas_and_examples(client):
             for problem in about["responses"].keys() - {"200", "422"}:
                 (schema,) = about["responses"][problem]["content"].values()
                 assert schema["schema"]["$ref"].endswith("/Problem")
-    for name in ("Results", "FoundImage", "IndexedImage", "Health", "Problem"):
+    for name in ("SearchResponse", "FoundImage", "IndexedImage", "Health", "Problem"):
         (example,) = schemas[name]["examples"]
         assert set(example) == set(schemas[name]["required"])
     body = document["paths"]["/search"]["post"]["requestBody"]["content"]
