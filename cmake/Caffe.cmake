@@ -132,7 +132,14 @@ if(DNNH_CUDA)
   force_include(cudnn9.hpp src/caffe/layers/cudnn_conv_layer.cpp
     src/caffe/layers/cudnn_deconv_layer.cpp)
   target_link_libraries(caffe PUBLIC dnnh_cuda)
-  list(GET CMAKE_CUDA_ARCHITECTURES 0 oldest_gpu)
+  # Entries are numbers, with a suffix or not, or words (native) that name none.
+  set(oldest_gpu 0)
+  foreach(architecture ${CMAKE_CUDA_ARCHITECTURES})
+    string(REGEX MATCH "^[0-9]+" number "${architecture}")
+    if(number AND (NOT oldest_gpu OR number LESS oldest_gpu))
+      set(oldest_gpu ${number})
+    endif()
+  endforeach()
   set_source_files_properties(layers/gpu/gpu_problem.cpp PROPERTIES
     COMPILE_DEFINITIONS DNNH_OLDEST_GPU=${oldest_gpu})
   target_compile_options(caffe PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-w>)

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "layers/clipped.hpp"
+
 namespace caffe {
 
 template <typename Dtype>
@@ -26,10 +28,7 @@ void FusedConvolutionLayer<Dtype>::Forward_cpu(
   const Dtype min = this->layer_param_.clip_param().min();
   const Dtype max = this->layer_param_.clip_param().max();
   Dtype* y = top[0]->mutable_cpu_data();
-  for (int i = 0; i < top[0]->count(); ++i) {
-    const Dtype raised = y[i] < min ? min : y[i];
-    y[i] = raised > max ? max : raised;
-  }
+  for (int i = 0; i < top[0]->count(); ++i) { y[i] = Clipped(y[i], min, max); }
 }
 
 template <typename Dtype>

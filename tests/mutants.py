@@ -29,7 +29,7 @@ INCLUDED_BY = {
     "batch_labels.hpp": "ranking_list_loss_layer",
     "iteration_count.hpp": "piecewise_threshold_layer",
     "onednn/convolution.hpp": "onednn/convolution_layer",
-    "onednn/elements.hpp": "onednn/clip_layer",
+    "clipped.hpp": "onednn/clip_layer",
     "onednn/elementwise_layer.hpp": "onednn/relu_layer",
     "onednn/planes.hpp": "onednn/normalization",
     "onednn/vectors.hpp": "onednn/normalization",
@@ -452,6 +452,7 @@ _EDITS = {
         "prefetcher: fills on demand only": ("next_ < taken_ - held_ + slots_", "next_ <= taken_"),
     },
     "onednn/onednn.cpp": {
+        "onednn: computes what is overwritten": ("overwrite_cpu_data", "mutable_cpu_data"),
         "onednn: stale plain values used": (
             "values->write_alternate_layout(std::make_shared<BlockedValues>(written));",
             "values->cpu_data();",
@@ -557,7 +558,7 @@ _EDITS = {
             "if (!this->layer_param_.has_clip_param()) { return; }",
             "return;",
         ),
-        "fused: clipped above only": ("y[i] < min ? min : y[i]", "y[i]"),
+        "fused: clipped above only": ("Clipped(y[i], min, max)", "std::min(y[i], max)"),
         "fused: trained": ("CHECK_EQ(this->phase_, TEST)", "CHECK(true)"),
     },
     "onednn/fused_convolution_layer.cpp": {
@@ -608,7 +609,10 @@ _EDITS = {
         ),
     },
     "onednn/pooling_layer.cpp": {
-        "pooling: always Caffe's": ("return rows_.all_have_pixels()", "return false"),
+        "pooling: always Caffe's": (
+            "if (rows_.all_have_pixels() && columns_.all_have_pixels())",
+            "if (is_max())",
+        ),
         "pooling: more positions than a byte has": ("> kMostPositions", "> 1000"),
         "pooling: padding not counted": (
             "sizes.push_back(std::min(first + kernel, side + pad) - first)",
@@ -651,7 +655,7 @@ _EDITS = {
             "if (begin == 0) function_.Derive(x, dy, length, dx);",
         ),
     },
-    "onednn/elements.hpp": {
+    "clipped.hpp": {
         "clip: no lower bound": ("value < min ? min : value;", "value;"),
         "clip: no upper bound": ("raised > max ? max : raised;", "raised;"),
         "clip: hides NaN": ("value < min ? min : value;", "value > min ? value : min;"),
@@ -661,6 +665,10 @@ _EDITS = {
         "clip: gradient everywhere": ("value >= min && value <= max ? 1.f : 0.f", "1.f"),
     },
     "onednn/scale_layer.cpp": {
+        "scale: overwrites what a gradient waits for": (
+            "onednn::Resolve(bottom[0]->diff().get());",
+            "",
+        ),
         "scale: always Caffe's": ("return bottom.size() == 1 &&", "return bottom.size() == 3 &&"),
         "scale: gradients wait for nobody": (
             "return onednn::Resolve(top[0]->diff().get());",

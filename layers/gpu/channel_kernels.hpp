@@ -28,8 +28,8 @@ struct ChannelShape {
 /**
  * @brief Two sums of each channel, in parts: of f, and of f g.
  *
- * Block (c, p) = (block / parts, block % parts) adds part p of channel c to
- * sums[block] and sums[blocks + block].
+ * Block (c, p) = (block / parts, block % parts) stores those of part p of
+ * channel c in sums[block] and sums[blocks + block].
  *
  * @param is_shifted subtract a channel's first value of f from f and g:
  *        subtracting a typical value avoids cancellation
@@ -40,8 +40,8 @@ __global__ void PartialChannelSums(const ChannelShape shape, const int parts,
                                    const Dtype* g, Dtype* sums) {
   const int channel = blockIdx.x / parts;
   const int part = blockIdx.x % parts;
-  const int begin = part * shape.num / parts;
-  const int images = (part + 1) * shape.num / parts - begin;
+  const int begin = int64_t(part) * shape.num / parts;
+  const int images = int64_t(part + 1) * shape.num / parts - begin;
   const Dtype shift = is_shifted ? f[channel * shape.spatial] : Dtype(0);
   Dtype sum = 0, products = 0;
   for (int k = threadIdx.x; k < images * shape.spatial; k += blockDim.x) {

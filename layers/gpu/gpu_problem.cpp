@@ -14,8 +14,6 @@ std::string GpuProblem(int device) {
   return "this build of Caffe has no CUDA; make one with 'make CUDA=1'";
 }
 
-std::string GpuMemoryProblem(size_t bytes) { return GpuProblem(0); }
-
 #else
 
 static std::string Version(int number) {  // 13000 is 13.0

@@ -2,6 +2,7 @@
 
 #include "caffe/layers/clip_layer.hpp"
 
+#include "layers/clipped.hpp"
 #include "layers/onednn/elementwise_layer.hpp"
 
 namespace caffe {
@@ -11,7 +12,7 @@ namespace {
 template <typename Element>
 DNNH_WITH_AVX2 void ClipValues(const Element* x, float min, float max,
                                int64_t count, Element* y) {
-  for (int64_t i = 0; i < count; ++i) { y[i] = Clipped(x[i], min, max); }
+  for (int64_t i = 0; i < count; ++i) { y[i] = Clipped<float>(x[i], min, max); }
 }
 
 template <typename Element>

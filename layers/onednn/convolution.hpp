@@ -66,7 +66,8 @@ std::unique_ptr<Convolution> MakeWinogradConvolution(
     const ConvolutionShape& shape, memory::data_type type,
     const ConvolutionOptions& options);
 
-/// A convolution of 1x1 images by BLAS; null if they are larger or padded.
+/// A convolution of 1x1 images by BLAS; null if they are larger or padded, or
+/// it has groups.
 std::unique_ptr<Convolution> MakeGemmConvolution(
     const ConvolutionShape& shape, const ConvolutionOptions& options);
 

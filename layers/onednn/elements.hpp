@@ -51,12 +51,6 @@ struct Bfloat16 {
   uint16_t bits;
 };
 
-/// The value, or the bound that it is beyond; a NaN stays one.
-inline float Clipped(float value, float min, float max) {
-  const float raised = value < min ? min : value;
-  return raised > max ? max : raised;
-}
-
 /// Calls loop(begin, length) for ranges that partition [0, count), on all
 /// threads.
 template <typename Loop>

@@ -3,6 +3,7 @@
 
 #include "caffe/util/math_functions.hpp"
 
+#include "layers/clipped.hpp"
 #include "layers/onednn/convolution.hpp"
 
 namespace caffe {

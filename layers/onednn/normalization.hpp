@@ -23,8 +23,8 @@ namespace onednn {
  * Deferred values depend on memory of an earlier layer. Its next Forward
  * overwrites that memory, and also replaces what the blob holds.
  *
- * A gradient that is stored so depends on the values of the last Forward: read
- * it before the next. Backward of a whole net leaves none.
+ * A gradient that is stored so depends on the values of the last Forward; the
+ * next one computes it if it still waits.
  *
  * All values are images in blocks of 8 or 16 channels, or with the channels
  * last.

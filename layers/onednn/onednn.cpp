@@ -8,8 +8,6 @@
 namespace caffe {
 namespace onednn {
 
-using dnnl::memory;
-
 namespace {
 
 // A setting from the environment; empty if it is not set.
@@ -177,7 +175,7 @@ memory Overwrite(SyncedMemory* values, const memory& source) {
 memory Write(SyncedMemory* values, const memory::desc& layout, memory* buffer) {
   if (layout == Plain(DimsOf(layout))) {
     return Wrap(DimsOf(layout),
-                static_cast<const float*>(values->mutable_cpu_data()));
+                static_cast<const float*>(values->overwrite_cpu_data()));
   }
   Fit(layout, buffer);
   Put(values, *buffer);

@@ -210,9 +210,12 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
     }
     rows_ = Windows(height_, pooled_height_, kernel_h_, stride_h_, pad_h_);
     columns_ = Windows(width_, pooled_width_, kernel_w_, stride_w_, pad_w_);
-    return rows_.all_have_pixels() && columns_.all_have_pixels()
-        ? ""
-        : "some windows are outside of the image";
+    if (rows_.all_have_pixels() && columns_.all_have_pixels()) { return ""; }
+    // Caffe's own Backward would write before the gradient.
+    CHECK(!is_max()) << "Pooling layer '" << layer_param_.name()
+                     << "': some windows are outside of the image and have no"
+                     << " maximum; set round_mode: FLOOR, or a smaller stride";
+    return "some windows are outside of the image";
   }
 
   void Forward_cpu(const vector<Blob<float>*>& bottom,

@@ -35,6 +35,8 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
   void Forward_cpu(const vector<Blob<float>*>& bottom,
                    const vector<Blob<float>*>& top) override {
     if (!uses_onednn()) { return ScaleLayer<float>::Forward_cpu(bottom, top); }
+    // A gradient that waits depends on what is overwritten here.
+    onednn::Resolve(bottom[0]->diff().get());
     input_ = InputOf(*bottom[0], bottom[0] == top[0]);
     onednn::ChannelMap output = input_;
     for (int c = 0; c < blobs_[0]->count(); ++c) {

@@ -21,6 +21,9 @@ TYPED_TEST(TripletDataLayerTest, TopsGetTheirShapeBack) {
   this->Run(layer.get(), 1);
   EXPECT_EQ(this->images_.shape(), (std::vector<int>{6, 1, 3, 4}));
   EXPECT_EQ(this->labels_.shape(), std::vector<int>(1, 6));
+  // Enlarged once more, they do not lie in the layer's memory.
+  this->images_.Reshape({50, 1, 3, 4});
+  EXPECT_GE(this->images_.data()->size(), 600 * sizeof(float));
 }
 
 TYPED_TEST(TripletDataLayerTest, MultiHotLabels) {

@@ -287,6 +287,18 @@ TEST_P(SnapshotTest, BadModelWithoutALayer) {
       "snapshot_iter_2.caffemodel.* has no weights of the layer 'ip'");
 }
 
+TEST_P(SnapshotTest, BadWeightsOfAnotherNet) {
+  const auto solver = this->Solve(4, "snapshot");
+  solver->Step(2);
+  solver->Snapshot();
+  NetParameter param;
+  solver->net()->ToProto(&param);
+  param.mutable_layer(1)->set_name("other");
+  Net<float> other(param);
+  EXPECT_DEATH(other.CopyTrainedLayersFrom(Name(".caffemodel")),
+               "nothing can be copied; they are of another net");
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, SnapshotTest,
                          ::testing::Values("BINARYPROTO", "HDF5"),
                          [](const auto& info) { return info.param; });

@@ -29,9 +29,9 @@ TEST_F(OnednnLayersTest, ChainsWithCaffesOwnLayers) {
       block(1, "x", 24)
       + "layer { name: 'pool' type: 'Pooling' bottom: 'conv1' top: 'pool'"
         " pooling_param { pool: MAX kernel_size: 3 stride: 2 } }"
-        " layer { name: 'power' type: 'Power' bottom: 'pool' top: 'pool'"
+        " layer { name: 'power' type: 'Power' bottom: 'pool' top: 'power'"
         " power_param { scale: 2 shift: 0.5 } } "
-      + block(2, "pool", 20) + block(3, "pool", 20)     // the blob is split
+      + block(2, "power", 20) + block(3, "power", 20)   // the blob is split
       + "layer { name: 'sum' type: 'Eltwise' bottom: 'conv2' bottom: 'conv3'"
         " top: 'sum' }"
         " layer { name: 'ave' type: 'Pooling' bottom: 'sum' top: 'y'"
@@ -57,6 +57,43 @@ TEST_F(OnednnLayersTest, ChainsWithCaffesOwnLayers) {
           << "param " << i;
     }
   }
+}
+
+// In place from the input on, nothing below reads the gradient in Backward.
+TEST_F(OnednnLayersTest, GradientsOutlastTheNextForward) {
+  for (const std::string type : {"Scale", "BatchNorm"}) {
+    const std::string layers = "layer { name: 's' type: '" + type
+        + "' bottom: 'x' top: 'x' } "
+          "layer { name: 'r' type: 'ReLU' bottom: 'x' top: 'x' } "
+          "layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'y'"
+          " pooling_param { pool: AVE kernel_size: 2 } }";
+    const auto onednn_net = Make(layers, true, {2, 16, 4, 4}, TRAIN);
+    const auto stock = Make(layers, false, {2, 16, 4, 4}, TRAIN);
+    for (Net<float>* net : {onednn_net.get(), stock.get()}) {
+      Pass(net, true, 1);
+      Pass(net, false, 20);
+    }
+    ExpectNear(*onednn_net->blob_by_name("x"), *stock->blob_by_name("x"), true,
+               type);
+  }
+}
+
+TEST_F(OnednnLayersTest, ValuesToBeOverwrittenAreNotComputed) {
+  struct Unread : public AlternateLayout {
+    void CopyTo(void*) const override { ADD_FAILURE() << "computed"; }
+  };
+  SyncedMemory values(4 * sizeof(float));
+  values.write_alternate_layout(std::make_shared<Unread>());
+  const memory plain = onednn::Write(&values, onednn::Plain({1, 4}), nullptr);
+  static_cast<float*>(plain.get_data_handle())[3] = 7;
+  EXPECT_EQ(static_cast<const float*>(values.cpu_data())[3], 7);
+}
+
+TEST_F(OnednnLayersTest, BadWindowsWithoutAMaximum) {
+  EXPECT_DEATH(
+      Make(Pooling("pool: MAX kernel_size: 1 stride: 2"), true, {1, 8, 3, 2},
+           TRAIN),
+      "layer 'p': some windows are outside of the image .* round_mode: FLOOR");
 }
 
 // Changes of plain values from outside take effect.
