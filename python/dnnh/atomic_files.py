@@ -288,9 +288,9 @@ def _partial_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             tempfile.TemporaryDirectory(
                 dir=folder, prefix=PARTIAL, ignore_cleanup_errors=True
             ) as name,
-            _claimed(pathlib.Path(name)) as is_ours,
+            _claimed(pathlib.Path(name)) as is_free,
         ):
-            if is_ours:
+            if is_free:
                 yield pathlib.Path(name)
                 return
 
