@@ -47,8 +47,7 @@ def load(path: StrPath) -> ImageIndex:
     path = pathlib.Path(path)
     if path.is_dir():
         return parquet.load(path)
-    if not path.exists():
-        raise UserError(f"{path} does not exist; make an index with 'python tools/encode.py'")
+    check_exists(path)
     with contextlib.ExitStack() as stack:
         # Whatever is wrong in here is wrong with the file, and becomes one sentence.
         problem = "is not an index of encoded images"
@@ -58,6 +57,12 @@ def load(path: StrPath) -> ImageIndex:
         text.keeps_open = stack.pop_all()
         index.close = text.keeps_open.close
     return index
+
+
+def check_exists(path: StrPath) -> None:
+    """Raise UserError if there is no file or folder."""
+    if not pathlib.Path(path).exists():
+        raise UserError(f"{path} does not exist; make an index with 'python tools/encode.py'")
 
 
 def _read(file: Any, text: "_StoredText") -> ImageIndex:

@@ -165,7 +165,7 @@ def claimed(path: StrPath) -> Iterator[None]:
 @contextlib.contextmanager
 def claimed_index(path: StrPath) -> Iterator[ImageIndex]:
     """An index that exists, opened, which no other process writes meanwhile."""
-    index_files.load(path).close()  # before a folder is made beside it
+    index_files.check_exists(path)  # before a folder is made beside it
     with claimed(path), contextlib.closing(index_files.load(path)) as index:
         yield index
 

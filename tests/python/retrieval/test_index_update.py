@@ -311,6 +311,13 @@ def test_a_source_that_is_not_there_changes_nothing(photos, tmp_path, run, updat
         run.plain("encode", "--output", path, "--remove", *contents(path))
 
 
+@pytest.mark.parametrize("words", (["--update"], ["--remove", "a.png"]))
+def test_an_index_that_does_not_exist_leaves_no_folder(tmp_path, run, words):
+    with pytest.raises(UserError, match="x.h5 does not exist; make an index"):
+        run.plain("encode", "--output", tmp_path / "no/such/x.h5", *words)
+    assert not (tmp_path / "no").exists()
+
+
 def test_one_process_at_a_time(photos, tmp_path, run, update, monkeypatch):
     """An update and a removal at once would each undo the other's."""
     path = tmp_path / "c.h5"
