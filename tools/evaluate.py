@@ -197,6 +197,9 @@ def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset, Weig
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
+    problem = results.trained_on_other_images(model.path, dataset)
+    if problem and not arguments.note:
+        raise UserError(f"{problem}: train the net on these images, or say so with --note")
     queries, database, protocol = images_of(arguments, dataset, split)
     # One net for both, or two of which the first encodes queries (section 4.4).
     towers = spec.config.towers

@@ -14,6 +14,7 @@ import numpy as np
 from dnnh import cli, errors, files, paths
 from dnnh.data import datasets, image_database, pseudo_labels, splits
 from dnnh.errors import UserError
+from dnnh.evaluation import results
 from dnnh.nets import prototxt, specs, weights
 from dnnh.nets.caffe_encoder import CaffeEncoder
 
@@ -56,6 +57,8 @@ def main() -> None:
 
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
+    if problem := results.trained_on_other_images(model.path, dataset):
+        raise UserError(f"{problem}: train the net on these images, and name it with --model")
     net = CaffeEncoder(prototxt.deploy_text(spec), model.path, arguments.gpu)
     classes, confidence = pseudo_labels.nearest_classes(
         net.relaxed_codes(dataset.images, "encoding unlabelled images", unlabelled),

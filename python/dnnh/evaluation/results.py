@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, packed_codes
+from dnnh import atomic_files, files, packed_codes, paths
+from dnnh.data.dataset import Dataset
 from dnnh.errors import UserError
 from dnnh.evaluation import metrics
 from dnnh.evaluation.codes import Codes, is_text
@@ -181,6 +182,33 @@ def read_result(path: files.StrPath) -> Result:
         raise UserError(
             f"{path} is not a result of tools/evaluate.py ({type(error).__name__}: {error})"
         ) from error
+
+
+def trained_on_other_images(model: files.StrPath, dataset: Dataset) -> str | None:
+    """Why a data set's queries may have been trained on: its split is drawn by position.
+
+    Parameters
+    ----------
+    model : path
+        Weights. Of a released model ``models/results/`` has what its images were read from.
+    dataset : Dataset
+
+    Returns
+    -------
+    str, or None
+        A sentence about a released model of another source, such as a copy of the data set in
+        another order; None for that source, and for weights of one's own.
+    """
+    sha256 = files.sha256(model)
+    for path in sorted((paths.MODELS / "results").glob("*.json")):
+        result = read_result(path)
+        is_of_model = (result.dataset, result.model_sha256) == (dataset.name, sha256)
+        if is_of_model and result.source != dataset.source:
+            return (
+                f"{model} was trained on '{result.source}'; {dataset.name} here is "
+                f"'{dataset.source}', and images that it was trained on may be among its queries"
+            )
+    return None
 
 
 def _from_json(fields: dict[str, Any]) -> Result:

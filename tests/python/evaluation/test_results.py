@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from dnnh import packed_codes, paths
+from dnnh import files, packed_codes, paths
+from dnnh.data import datasets
 from dnnh.errors import UserError
 from dnnh.evaluation import codes, report, results
 from dnnh.evaluation.metrics import Metrics, PrecisionRecall
@@ -50,6 +51,26 @@ def test_what_is_written_comes_back(tmp_path):
     results.write_result(path, without_note)
     assert json.loads(path.read_text())["note"] == ""
     assert results.read_result(path) == without_note
+
+
+def test_a_released_model_was_trained_on_one_copy_of_a_data_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "MODELS", tmp_path)
+    model = tmp_path / "released.caffemodel.h5"
+    model.write_bytes(b"weights")
+    digits = datasets.load("digits")
+    assert results.trained_on_other_images(model, digits) is None
+    (tmp_path / "results").mkdir()
+    of_model = dataclasses.replace(RESULT, dataset="digits", model_sha256=files.sha256(model))
+    results.write_result(tmp_path / "results/released.json", of_model)
+    problem = results.trained_on_other_images(model, digits)
+    assert problem and "was trained on 'made up'; digits here is 'scikit-learn's" in problem
+    for other in (
+        dataclasses.replace(of_model, source=digits.source),
+        dataclasses.replace(of_model, dataset="cifar10"),
+        dataclasses.replace(of_model, model_sha256="0" * 64),
+    ):
+        results.write_result(tmp_path / "results/released.json", other)
+        assert results.trained_on_other_images(model, digits) is None
 
 
 @pytest.mark.parametrize("name", ["DNNH (plus)", "CNNH*", "mine"])
