@@ -7,12 +7,10 @@
 a query of the protocol. Equal distances are in random order.
 """
 
-import argparse
-
 import numpy as np
 from tqdm import tqdm
 
-from dnnh import errors
+from dnnh import cli, errors
 from dnnh.data import datasets, splits
 from dnnh.evaluation import metrics
 from dnnh.nets import caffe_encoder, encoder
@@ -24,9 +22,7 @@ TOP = 100
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__)
     parser.add_argument("--methods", nargs="+", default=["dnnh", "dnnh_plus"])
     parser.add_argument("--bits", nargs="+", type=int, default=[12, 24, 32, 48])
     arguments = parser.parse_args()

@@ -11,7 +11,6 @@ all alike; the median of the rounds counts. The last table says what TripletData
 in a training step of the net `dnnh`, whose layers run as `caffe train` runs them.
 """
 
-import argparse
 import pathlib
 import resource
 import statistics
@@ -22,7 +21,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dnnh import errors
+from dnnh import cli, errors
 from dnnh.data import datasets, image_database, splits, triplets
 from dnnh.nets import prototxt, pycaffe, specs
 
@@ -34,9 +33,7 @@ CROPS = {32: 28, 256: 224}
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="a layer, a round")
     arguments = parser.parse_args()

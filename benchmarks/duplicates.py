@@ -42,8 +42,8 @@ def write_images(folder: pathlib.Path, count: int) -> None:
     """Originals and copies; their names begin with the number of the original."""
     folder.mkdir()
     images = datasets.load("cifar10").images
-    rows = np.random.default_rng(0).choice(len(images), count, replace=False)
-    for row, pixels in zip(rows.tolist(), images[np.sort(rows)]):
+    rows = np.sort(np.random.default_rng(0).choice(len(images), count, replace=False))
+    for row, pixels in zip(rows.tolist(), images[rows]):
         image = Image.fromarray(pixels).resize((256, 256), Image.Resampling.BICUBIC)
         image.save(folder / f"{row:05}_a.png")
         jpeg = io.BytesIO()

@@ -11,7 +11,6 @@ program runs in a process of its own; they take turns, and the median counts. Th
 product of two matrices; Winograd's algorithm multiplies less, and may exceed it.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -24,7 +23,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from dnnh import errors, packed_codes
+from dnnh import cli, errors, packed_codes
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, encoder, onnx_export, pretrained, prototxt
 
@@ -53,9 +52,7 @@ NETS = ("dnnh", "dnnh_plus", PRETRAINED)
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__)
     parser.add_argument("--nets", nargs="+", choices=NETS)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)

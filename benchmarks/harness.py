@@ -138,12 +138,9 @@ def publish(name, text, figures):
     text = f"{text}\n\nMachine: {machine()}."
     print(f"\n{text}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with atomic_files.write_atomically(FOLDER / f"{name}.md") as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
-    with atomic_files.write_atomically(FOLDER / f"{name}.json") as partial:
-        partial.write_text(
-            json.dumps({"machine": machine(), **figures}, indent=1) + "\n", encoding="utf-8"
-        )
+    atomic_files.write_text(FOLDER / f"{name}.md", f"{text}\n")
+    content = json.dumps({"machine": machine(), **figures}, indent=1)
+    atomic_files.write_text(FOLDER / f"{name}.json", f"{content}\n")
     print(f"\nWritten to {FOLDER.relative_to(paths.ROOT)}/{name}.md and .json")
 
 

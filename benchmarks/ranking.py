@@ -10,7 +10,6 @@ at the speed of a copy measured in the same run: the time if comparing cost noth
 nothing stayed in a cache, so that a share above 100 % is possible.
 """
 
-import argparse
 import os
 import statistics
 import time
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dnnh import errors, packed_codes
+from dnnh import cli, errors, packed_codes
 from dnnh.errors import UserError
 from dnnh.evaluation import ranking
 
@@ -32,9 +31,7 @@ NEAREST = (10, 1000)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__)
     parser.add_argument("--sizes", nargs="+", type=int, default=[59000, 1000000])
     parser.add_argument("--bits", nargs="+", type=int, default=[12, 48, 64])
     parser.add_argument("--rounds", type=int, default=3)

@@ -11,7 +11,6 @@ memory from pass to pass; no weights are updated. Where the processor has instru
 bfloat16, both run in that as well. The second table has the layers of our nets, one by one.
 """
 
-import argparse
 import dataclasses
 import functools
 import importlib.util
@@ -24,7 +23,7 @@ import tempfile
 
 from tqdm import tqdm
 
-from dnnh import errors
+from dnnh import cli, errors
 from dnnh.errors import UserError
 from dnnh.nets import configs, net_config, prototxt, pycaffe, specs
 from dnnh.nets.towers import layer
@@ -98,9 +97,7 @@ CONTENDERS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__)
     parser.add_argument("--nets", nargs="+", choices=sorted(NETS), default=list(NETS))
     parser.add_argument("--triplets", type=int, help="in a step (default: 64; nuswide 16)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

@@ -32,7 +32,7 @@ def main() -> None:
     atomic_files.refuse_overwriting([path], snapshots)
     dataset = datasets.load(spec.dataset)
     split = splits.load_split(dataset)
-    rows = split.validation_training if spec.split == "validation" else split.training
+    _, rows = split.trained_on(spec.split)
     model = averaging.averaged(spec, snapshots, dataset.images[rows])
     atomic_files.write_bytes(path, model)
     names = ", ".join(snapshot.name for snapshot in snapshots)

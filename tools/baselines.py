@@ -104,10 +104,14 @@ def result_name(method: Hasher, arguments: argparse.Namespace) -> str:
 
 def is_done(folder: pathlib.Path, dataset: Dataset, arguments: argparse.Namespace) -> bool:
     """Whether the folder has this very result: not with other features under the same name or
-    in the same file, from another copy of the images, or with MAP at another cut."""
+    in the same file, from other images or ones that were prepared again, or with MAP at another
+    cut."""
+    path = folder / "result.json"
     try:
-        earlier = results.read_result(folder / "result.json")
+        earlier = results.read_result(path)
     except UserError:
+        return False
+    if not files.is_newer(path, datasets.path_of(dataset.name)):
         return False
     map_at = arguments.map_at
     if map_at is None:

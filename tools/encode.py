@@ -43,6 +43,7 @@ from dnnh.nets.runtimes import RunningNet
 from dnnh.retrieval import (
     feature_hash,
     image_groups,
+    index_claim,
     index_files,
     index_writer,
     parquet,
@@ -78,7 +79,7 @@ def main() -> None:
         [arguments.output], [net.path, arguments.images, arguments.hash_of]
     )
     source = files.resolved(arguments.images)
-    with index_writer.claimed(arguments.output):
+    with index_claim.claimed(arguments.output):
         writer = IndexWriter(
             arguments.output, net.info, str(source), kept, arguments.stamp or sources.STAMPS[0]
         )
@@ -90,7 +91,7 @@ def main() -> None:
 def update_index(arguments: argparse.Namespace) -> None:
     """Encode what is new or changed in the source of an index."""
     path = arguments.output
-    with index_writer.claimed_index(path) as index:
+    with index_claim.claimed_index(path) as index:
         update = Update(index, path)
         check_source(arguments, index.source)
         net = runtimes.of_index(
@@ -156,7 +157,7 @@ def encode_on_spark(arguments: argparse.Namespace) -> None:
     atomic_files.refuse_overwriting([arguments.output], [model.path, arguments.images])
     print(f"model: {model.description}")
     with (
-        index_writer.claimed(arguments.output),
+        index_claim.claimed(arguments.output),
         open_spark(arguments) as session,
     ):
         counts = spark_encoding.encode(

@@ -149,6 +149,8 @@ def evaluate(
         result.model_sha256 = files.sha256(model.path)
     print(report.summary(result))
     folder = arguments.output or result_folder.folder_of(result)
+    if changed is not codes:  # they are written there
+        atomic_files.refuse_overwriting([folder / result_folder.CODES], [arguments.codes])
     replaced = what_is_replaced(folder, result)
     if replaced:
         print(f"replaces the result of {replaced}; use --output to keep both")
@@ -248,7 +250,7 @@ def images_of(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
     """The queries, the database, and what the protocol is called."""
     is_validation = arguments.split == "validation"
-    trained_on = split.validation_training if is_validation else split.training
+    _, trained_on = split.trained_on(arguments.split)
     match arguments.queries:
         case None if is_validation:
             return split.validation_queries, split.validation_queries, "validation"

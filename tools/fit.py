@@ -15,13 +15,13 @@ dnnh_two_towers start from scratch, and need far more images and time.
 """
 
 import argparse
-import json
+import contextlib
 import pathlib
 import shlex
 import tempfile
 
 from dnnh import atomic_files, cli, errors, files, paths, pipeline
-from dnnh.data import datasets, folder
+from dnnh.data import datasets, folder, sources
 from dnnh.errors import UserError
 from dnnh.nets import pretrained, prototxt, pycaffe, specs
 from dnnh.nets.specs import NetSpec
@@ -117,51 +117,36 @@ def prepare(arguments: argparse.Namespace) -> pathlib.Path:
         pipeline.say("Data set")
         words = ["folder", "--from", arguments.images, "--name", arguments.name]
         pipeline.run_tool("get_data.py", *words, "--size", arguments.size)
-        atomic_files.write_text(images_file(path), json.dumps(str(arguments.images)))
         return path
-    source = datasets.load(arguments.name).source
-    wanted = f"{arguments.images.name}, resized to {arguments.size}x{arguments.size}"
-    known = images_file(path)
-    if known.exists() and files.read_json(known) != str(arguments.images):
+    dataset = datasets.load(arguments.name)
+    origin, side = dataset.origin or dataset.source, dataset.images.shape[1]
+    if (origin, side) != (sources.as_text(str(arguments.images)), arguments.size):
         raise UserError(
-            f"{path} was made from {files.read_json(known)}, not from {arguments.images}; give "
-            "another --name, or delete it"
-        )
-    if source != wanted:
-        raise UserError(
-            f"{path} is there already and has {source}, not {wanted}; give another --name, or "
+            f"{path} is there already and was made from {origin} at {side}x{side}, not from "
+            f"{arguments.images} at {arguments.size}x{arguments.size}; give another --name, or "
             "delete it"
         )
     pipeline.say(f"Data set: {path} is there already; delete it to read the images again")
     return path
 
 
-def images_file(data_set: pathlib.Path) -> pathlib.Path:
-    """Where it is written which images a data set was made from."""
-    return data_set.with_suffix(".images.json")
-
-
 def write_images(spec: NetSpec, data_set: pathlib.Path) -> None:
     """Write the LMDB of the training images, unless it is newer than the data set."""
     pipeline.say("Training images")
     database = paths.ROOT / specs.image_database_path(spec.dataset, "train")
-    if is_newer(database / "data.mdb", data_set):
+    if files.is_newer(database / "data.mdb", data_set):
         print(f"{database} is there already")
     else:
         pipeline.run_tool("make_triplets.py", "--dataset", spec.dataset)
-
-
-def is_newer(path: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether a file is there and not older than another one."""
-    return path.is_file() and path.stat().st_mtime_ns >= other.stat().st_mtime_ns
 
 
 def iterations_in(spec: NetSpec, minutes: float, data_set: pathlib.Path) -> int:
     """How many iterations of a training run take so many minutes, by a few of them."""
     # The same number when the training goes on.
     known = paths.SNAPSHOTS / f"{spec.training_name}_{minutes:g}minutes.json"
-    if is_newer(known, data_set):
-        return int(files.read_json(known))
+    if files.is_newer(known, data_set):
+        with contextlib.suppress(ValueError, TypeError):  # else it is damaged: measured again
+            return int(files.read_json(known))
     pipeline.say(f"Measuring {MEASURED} iterations")
     with tempfile.TemporaryDirectory() as name:
         place = pathlib.Path(name)
@@ -188,18 +173,18 @@ def train(spec: NetSpec, data_set: pathlib.Path) -> pathlib.Path:
     pipeline.say(f"Training, {int(spec.schedule_config.solver.max_iter):,} iterations")
     solver, prefix = spec.files["solver"], paths.ROOT / spec.snapshot_prefix
     last = prefix.with_name(f"{prefix.name}_iter_{spec.schedule_config.solver.max_iter}.caffemodel")
-    if is_newer(last, data_set):
+    if files.is_newer(last, data_set):
         print(f"{last} is there already")
         return last
     states = prefix.parent.glob(f"{prefix.name}_iter_*.solverstate")
     newest = max(states, key=lambda path: path.stat().st_mtime_ns, default=None)
     start = initial_weights(spec)
-    if newest is not None and is_newer(newest, data_set):
+    if newest is not None and files.is_newer(newest, data_set):
         start = ["-snapshot", str(newest)]
     prefix.parent.mkdir(exist_ok=True)
     log = prefix.with_name(f"{prefix.name}.log")
     pipeline.train(solver, log, start)
-    if not is_newer(last, data_set):  # an interrupted caffe ends as if it had finished
+    if not files.is_newer(last, data_set):  # an interrupted caffe ends as if it had finished
         raise UserError("the training was stopped; the same command goes on with it")
     pipeline.run_tool("plot_log.py", log, "--output", log.with_suffix(".png"))
     return last

@@ -28,6 +28,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     path = pretrained.path_of(arguments.name)
+    atomic_files.refuse_overwriting([path], [arguments.source])
     model = pretrained.NETWORKS[arguments.name].model(arguments.source)
     atomic_files.write_bytes(path, model)
     print(f"{path.relative_to(paths.ROOT)}: {len(model):,} bytes")

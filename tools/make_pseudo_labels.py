@@ -49,10 +49,7 @@ def main() -> None:
     if len(spec.config.towers) > 1:
         raise UserError(f"{spec.method} has two sub-networks; name a net with one")
     split = splits.load_split(dataset)
-    if spec.split == "validation":
-        part, labelled = "validation_train", split.validation_training
-    else:
-        part, labelled = "train", split.training
+    part, labelled = split.trained_on(spec.split)
     unlabelled = np.setdiff1d(split.database, split.training)
 
     model = weights.find_weights(spec, arguments.model)
@@ -78,11 +75,7 @@ def main() -> None:
         labels,
         {
             "labels": "of the protocol's training images, and pseudo-labels",
-            "dataset": dataset.name,
-            "source": dataset.source,
-            "part": part,
-            "protocol": split.protocol,
-            "split_seed": split.seed,
+            **split.about(dataset, part),
             "labelled": len(labelled),
             "pseudo_labelled": len(kept),
             "model": model.path.name,

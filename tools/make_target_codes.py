@@ -31,10 +31,7 @@ def main() -> None:
 
     dataset = datasets.load(arguments.dataset)
     split = splits.load_split(dataset)
-    if arguments.split == "test":
-        part, rows = "train", split.training
-    else:
-        part, rows = "validation_train", split.validation_training
+    part, rows = split.trained_on(arguments.split)
     for bits in arguments.bits:
         specs.net_spec(dataset.name, "cnnh_star", bits)  # raises if there is no such net
         objectives: list[float] = []
@@ -48,11 +45,7 @@ def main() -> None:
             codes,
             {
                 "labels": "approximate codes, a bit each",
-                "dataset": dataset.name,
-                "source": dataset.source,
-                "part": part,
-                "protocol": split.protocol,
-                "split_seed": split.seed,
+                **split.about(dataset, part),
                 "seed": arguments.method_seed,
             },
             rows=rows,

@@ -81,14 +81,7 @@ def main() -> None:
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     for part in parts_of(arguments, split):
         output = output_of(arguments, part)
-        about = {
-            "dataset": dataset.name,
-            "source": dataset.source,
-            "part": part.name,
-            "protocol": split.protocol,
-            "split_seed": split.seed,
-        }
-        write(arguments, dataset, part, about, output)
+        write(arguments, dataset, part, split.about(dataset, part.name), output)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -126,13 +119,11 @@ def check(arguments: argparse.Namespace) -> None:
 
 def parts_of(arguments: argparse.Namespace, split: splits.Split) -> list[Part]:
     """The parts of the training images that are asked for."""
+    training = Part(*split.trained_on(arguments.split), arguments.triplets)
     if arguments.split == "test":
-        return [Part("train", split.training, arguments.triplets)]
+        return [training]
     held_out = min(arguments.triplets, HELD_OUT_TRIPLETS)
-    return [
-        Part("validation_train", split.validation_training, arguments.triplets),
-        Part("validation_test", split.validation_queries, held_out),
-    ]
+    return [training, Part("validation_test", split.validation_queries, held_out)]
 
 
 def output_of(arguments: argparse.Namespace, part: Part) -> pathlib.Path:

@@ -29,7 +29,6 @@ from dnnh import atomic_files, cli, errors, files, limits
 from dnnh.data import image_files, sources
 from dnnh.errors import UserError
 from dnnh.nets import configs
-from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import feature_hash, index_files, result_pages, retriever
 from dnnh.retrieval.image_index import ImageIndex
 from dnnh.retrieval.retriever import Hit, QueryEncoder
@@ -113,7 +112,7 @@ def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDAr
     """Names and codes of an index that has the queries, if both are of one net."""
     queries = index_files.load(path)
     ours, theirs = index.net, queries.net
-    if has_two_towers(ours):
+    if configs.has_two_towers(ours):
         raise UserError(
             f"{path} has codes of the database's sub-network; '{ours.method}' has another one for "
             "queries. Name one image with --image"
@@ -133,14 +132,6 @@ def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDAr
     if present is None:
         return names, queries.codes
     return [names[row] for row in present.tolist()], queries.codes[present]
-
-
-def has_two_towers(net: NetInfo) -> bool:
-    """Whether a net encodes queries by another sub-network than the database."""
-    try:
-        return len(configs.net_config(net.dataset, net.method).towers) > 1
-    except UserError:  # a net of features, or of another machine
-        return False
 
 
 def write_results(arguments: argparse.Namespace, results: list[QueryHits], bits: int) -> None:

@@ -8,15 +8,12 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import glob
 import io
 import os
 import pathlib
-import re
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 
 import h5py
@@ -30,6 +27,7 @@ MAX_IN_MEMORY = 500_000_000
 # Folders that are being filled, and those whose files are to be moved.
 PARTIAL, COMMITTED = ".dnnh-partial-", ".dnnh-commit-"
 CLAIM = ".claim"  # a file in them that is locked
+OLD = ".dnnh-old"  # ends the name of what is being replaced in two steps
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -52,23 +50,18 @@ def write_atomically(path: StrPath) -> Iterator[pathlib.Path]:
     path = resolved(path)
     if not path.name:
         raise UserError(f"{path} is not a place to write to; give a name in it")
-    # The process says whether it is a leftover. On other machines others have its number.
-    owner = f"{os.getpid()}-{secrets.token_hex(4)}"
-    partial = path.with_name(f".{path.name}.{owner}.dnnh-partial")
-    with naming(path, partial):
+    with naming(path, path.parent / PARTIAL):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise UserError(f"{path} is a device or a pipe; name a file to write")
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.dnnh-partial*"):
-            _remove_leftover(leftover, path)
-        try:
+        _remove_leftovers(path.parent)
+        with _partial_in(path.parent) as folder:
+            partial = folder / path.name
             yield partial
             if path.is_dir() and not partial.is_dir():
                 raise UserError(f"{path} is a folder; name a file to write")
             _sync(partial)
             _put_in_place(partial, path)
-        finally:
-            remove(partial)
 
 
 def write_text(path: StrPath, text: str) -> None:
@@ -88,7 +81,7 @@ def naming(
     partial: pathlib.Path,
     remedy: str = "nothing of it is left. Make room on the disk, or name another place",
 ) -> Iterator[None]:
-    """Name a file in errors of the system that name none, or ``partial``, which is beside it.
+    """Name a file in errors of the system that name none, or a path that begins with ``partial``.
 
     They become a UserError. Errors of other files pass unchanged.
     """
@@ -107,15 +100,39 @@ def naming(
         ) from error
 
 
-def _remove_leftover(leftover: pathlib.Path, path: pathlib.Path) -> None:
-    name = re.escape(path.name)
-    match = re.fullmatch(rf"\.{name}\.(\d+)-\w+\.dnnh-partial(\.old)?", leftover.name)
-    if match is None or _is_running(match[1]):
-        return
-    if match[2] and not path.exists():
-        os.replace(leftover, path)  # killed between the two renames below
-    else:
-        remove(leftover)
+def _remove_leftovers(folder: pathlib.Path) -> None:
+    """Remove what killed processes left in a folder."""
+    for leftover in _ours(folder, PARTIAL):
+        with _claimed(leftover) as is_free, contextlib.suppress(OSError):
+            if is_free:  # else it is no leftover; or others remove it, too
+                _discard(leftover)
+
+
+def _discard(partial: pathlib.Path) -> None:
+    """Remove a folder that was being filled, but for what it should have replaced."""
+    for old in partial.glob(f"*{OLD}"):
+        path = partial.with_name(old.name.removesuffix(OLD))
+        if not path.exists():
+            os.replace(old, path)  # killed between the two renames below
+    _remove_claimed(partial)
+
+
+def _remove_claimed(folder: pathlib.Path) -> None:
+    """Remove a folder that is claimed; the claim last, or others would take it meanwhile."""
+    for path in _files_in(folder):
+        remove(path)
+    (folder / CLAIM).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # a cleaner was quicker
+        folder.rmdir()
+
+
+def _ours(folder: pathlib.Path, prefix: str) -> Iterator[pathlib.Path]:
+    """The folders of this user with such names; no links."""
+    for path in sorted(folder.glob(f"{prefix}*")):
+        with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+            about = path.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():
+                yield path
 
 
 def _put_in_place(partial: pathlib.Path, path: pathlib.Path) -> None:
@@ -152,7 +169,7 @@ def _exchange(partial: pathlib.Path, path: pathlib.Path) -> bool:
 
 
 def _replace_in_two_steps(partial: pathlib.Path, path: pathlib.Path) -> None:
-    old = partial.with_name(f"{partial.name}.old")
+    old = partial.with_name(f"{partial.name}{OLD}")
     os.replace(path, old)
     try:
         os.replace(partial, path)
@@ -167,16 +184,6 @@ def _sync(path: pathlib.Path) -> None:
     if path.is_file():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-
-
-def _is_running(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, OverflowError, ProcessLookupError):
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True
 
 
 @contextlib.contextmanager
@@ -231,10 +238,7 @@ def write_files_atomically(folder: StrPath, obsolete: Iterable[str] = ()) -> Ite
     with naming(folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
         complete(folder)
-        for leftover in folder.glob(f"{PARTIAL}*"):
-            with _claimed(leftover) as is_free:
-                if is_free:
-                    remove(leftover)
+        _remove_leftovers(folder)
         with _partial_in(folder) as partial:
             yield partial
             for path in _files_in(partial):
@@ -251,11 +255,9 @@ def write_files_atomically(folder: StrPath, obsolete: Iterable[str] = ()) -> Ite
 
 def complete(folder: pathlib.Path) -> None:
     """Complete the moves that a process began here before it was killed."""
-    for committed in sorted(folder.glob(f"{COMMITTED}*")):
-        if committed.is_symlink() or committed.stat().st_uid != os.getuid():
-            continue
+    for committed in _ours(folder, COMMITTED):
         with _claimed(committed) as is_free:
-            if is_free and committed.exists():
+            if is_free is not False and committed.exists():
                 _move_files(committed, folder)
 
 
@@ -273,7 +275,7 @@ def _move_files(committed: pathlib.Path, folder: pathlib.Path) -> None:
             path.rmdir()
         else:
             os.replace(path, folder / path.name)
-    remove(committed)
+    _remove_claimed(committed)
 
 
 def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -284,39 +286,52 @@ def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
 def _partial_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """A new folder to fill, claimed. Another writer may take it for a leftover before that."""
     while True:
-        with (
-            tempfile.TemporaryDirectory(
-                dir=folder, prefix=PARTIAL, ignore_cleanup_errors=True
-            ) as name,
-            _claimed(pathlib.Path(name)) as is_free,
-        ):
-            if is_free:
-                yield pathlib.Path(name)
-                return
+        partial = folder / f"{PARTIAL}{secrets.token_hex(4)}"
+        partial.mkdir()
+        try:
+            with _claimed(partial, os.O_CREAT) as is_free:
+                if is_free is not False:
+                    yield partial
+                    return
+        finally:
+            with contextlib.suppress(OSError):  # the next writer tries again
+                _discard(partial)
 
 
 @contextlib.contextmanager
-def _claimed(folder: pathlib.Path) -> Iterator[bool]:
-    """Claim a folder of ours while the block runs; yields False if another one has it.
+def _claimed(folder: pathlib.Path, create: int = 0) -> Iterator[bool | None]:
+    """Claim a folder of ours while the block runs; O_CREAT where it is a new one.
 
-    The claim ends with its process, however that ends. (A process number could be another's by
-    then, or of another machine.)
+    Yields False if another writer has it, and None where the file system has no locks. The claim
+    ends with its process, however that ends. (A process number could be another's by then, or of
+    another machine.)
     """
     try:
-        descriptor = os.open(folder / CLAIM, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:  # gone meanwhile
+        descriptor = os.open(folder / CLAIM, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+    except FileNotFoundError:  # gone meanwhile, or its maker was killed at once
+        with contextlib.suppress(OSError):
+            folder.rmdir()
         yield False
         return
+    is_free: bool | None = True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        yield False
-        return
+    except OSError as error:
+        is_free = False if isinstance(error, BlockingIOError) else None
     try:
-        yield True
+        if is_free and not is_at(descriptor, folder / CLAIM):
+            is_free = False  # removed between the two calls, with its folder
+        yield is_free
     finally:
         os.close(descriptor)
+
+
+def is_at(descriptor: int, path: pathlib.Path) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def refuse_overwriting(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | None]) -> None:

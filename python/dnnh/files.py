@@ -105,6 +105,11 @@ def too_large(where: StrPath, most: int) -> UserError:
     return UserError(f"{where} is larger than {most:,} bytes, the limit for such files")
 
 
+def is_newer(path: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether a file is there and not older than another one."""
+    return path.is_file() and path.stat().st_mtime_ns >= other.stat().st_mtime_ns
+
+
 def read_json(path: StrPath) -> Any:
     """The content of a JSON file.
 

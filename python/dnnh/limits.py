@@ -38,6 +38,7 @@ ARCHIVE_BYTES = 2_000_000_000
 IMAGE_PIXELS = 50_000_000
 IMAGE_BYTES = 200_000_000  # of an image file; 50 million pixels without compression have 150 MB
 JPEG_PIXELS = 250_000_000
+JPEG_SCANS = 100  # each passes over all pixels; encoders write some ten
 IMAGE_SIDE = 65_535  # as JPEG's; Pillow takes memory for each row, too
 
 # --- tables and names --------------------------------------------------------------------

@@ -38,23 +38,34 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
     process = multiprocessing.get_context("fork").Process(target=killed, args=(tmp_path / "a",))
     process.start()
     process.join()
-    living = tmp_path / ".a.1-0a.dnnh-partial"  # process 1 always runs
-    living.write_text("")
-    other = tmp_path / ".ab.999999999-0a.dnnh-partial"
-    other.write_text("")
-    assert len(list(tmp_path.iterdir())) == 3
+    (leftover,) = tmp_path.iterdir()
+    linked = tmp_path / f"{atomic_files.PARTIAL}linked"
+    linked.symlink_to(tmp_path)
+    running = tmp_path / f"{atomic_files.PARTIAL}running"
+    running.mkdir()
+    (running / atomic_files.CLAIM).touch()
+    with (
+        atomic_files._claimed(running),
+        atomic_files.write_atomically(tmp_path / "a") as partial,
+    ):
+        partial.write_text("x")
+    assert not leftover.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([linked, running, tmp_path / "a"])
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def without(descriptor, operation):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(atomic_files.fcntl, "flock", without)
+    other = tmp_path / f"{atomic_files.PARTIAL}other"
+    other.mkdir()
+    (other / atomic_files.CLAIM).touch()
     with atomic_files.write_atomically(tmp_path / "a") as partial:
         partial.write_text("x")
-    assert sorted(tmp_path.iterdir()) == sorted([living, other, tmp_path / "a"])
-
-
-def test_leftovers_of_longer_names_are_left_alone(tmp_path):
-    (tmp_path / "a").write_text("a")
-    other = tmp_path / ".a.b.999999999-0a.dnnh-partial.old"
-    other.mkdir()
-    with atomic_files.write_atomically(tmp_path / "a") as partial:
-        partial.write_text("new")
-    assert other.is_dir() and (tmp_path / "a").read_text() == "new"
+    with atomic_files.write_files_atomically(tmp_path) as partial:
+        (partial / "b").write_text("y")
+    assert sorted(tmp_path.iterdir()) == [other, tmp_path / "a", tmp_path / "b"]
 
 
 def test_a_closed_pipe_is_no_full_disk(tmp_path):
@@ -63,8 +74,9 @@ def test_a_closed_pipe_is_no_full_disk(tmp_path):
 
 
 def test_what_was_killed_between_two_renames_comes_back(tmp_path):
-    old = tmp_path / ".a.999999999-0a.dnnh-partial.old"
-    old.mkdir()
+    old = tmp_path / f"{atomic_files.PARTIAL}killed/a{atomic_files.OLD}"
+    old.mkdir(parents=True)
+    (old.parent / atomic_files.CLAIM).touch()
     (old / "kept").write_text("kept")
     with pytest.raises(RuntimeError), atomic_files.write_atomically(tmp_path / "a"):
         raise RuntimeError
@@ -72,11 +84,14 @@ def test_what_was_killed_between_two_renames_comes_back(tmp_path):
     assert (tmp_path / "a/kept").read_text() == "kept"
     # Where there is a newer one, the old one goes.
     shutil.copytree(tmp_path / "a", old)
+    (old.parent / atomic_files.CLAIM).touch()
     with atomic_files.write_atomically(tmp_path / "a") as partial:
         partial.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    for name in ("killed", "running"):
+    for name in ("killed", "killed at once", "running"):
         (tmp_path / f"{atomic_files.PARTIAL}{name}").mkdir()
+        if name != "killed at once":
+            (tmp_path / f"{atomic_files.PARTIAL}{name}" / atomic_files.CLAIM).touch()
     with (
         atomic_files._claimed(tmp_path / f"{atomic_files.PARTIAL}running"),
         atomic_files.write_files_atomically(tmp_path) as partial,
@@ -181,7 +196,7 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkey
     replace = os.replace
 
     def full(source, target):
-        if str(source).endswith(".dnnh-partial"):
+        if atomic_files.PARTIAL in str(source) and str(source).endswith("/folder"):
             raise OSError(28, "no space")
         replace(source, target)
 

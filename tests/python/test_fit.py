@@ -87,7 +87,11 @@ def test_from_a_folder_to_an_index_and_again(clone):
     assert said.count("is there already") == 3
     assert "133 images; 1 new, 0 changed, 0 gone" in said
     said = run(clone, "--iterations", 3, "--size", 256, status=1)
-    assert "mine.h5 is there already and has photos, resized to 32x32, not photos, resized" in said
+    assert "photos at 32x32, not from" in said and "photos at 256x256; give another --name" in said
+    other = fill(clone / "more/photos")
+    other_index = "--output", clone / "other.index.h5"
+    said = run(clone, "--iterations", 3, "--images", other, *other_index, status=1)
+    assert f"mine.h5 is there already and was made from {clone}/photos at" in said
 
 
 def test_a_training_that_was_interrupted_goes_on(clone):
@@ -168,6 +172,9 @@ def test_minutes_become_iterations(own, monkeypatch):
     assert fit.iterations_in(spec, 2.5, data_set) == 300
     assert fit.iterations_in(spec, 2.5, data_set) == 300 and measured == [1 + fit.MEASURED]
     assert fit.iterations_in(spec, 0.01, data_set) == fit.LEAST
+    for known in paths.SNAPSHOTS.glob("*minutes.json"):
+        known.write_text("half a fi")
+    assert fit.iterations_in(spec, 2.5, data_set) == 300 and len(measured) == 3
 
 
 @pytest.mark.parametrize("same", ["both", "weights", "bits"])

@@ -487,6 +487,12 @@ def test_changed_codes_say_so(tmp_path, monkeypatch, capsys):
         assert (codes.bit_weights is None) == (ranked is None)
         expected = bits[:6] if ranked is None else bits[:6, ranked]
         assert (packed_codes.unpack(codes.query_codes, codes.bits) == expected).all()
+    (tmp_path / "whole.h5").rename(tmp_path / "result/codes.h5")
+    command = command.replace("whole.h5", "result/codes.h5")
+    monkeypatch.setattr("sys.argv", f"{command} --keep-bits 5".split())
+    with pytest.raises(UserError, match="codes.h5 would be written over what is read"):
+        evaluate.main()
+    assert codes_files.load(tmp_path / "result/codes.h5").bits == 12
 
 
 @pytest.mark.parametrize("split_name", ["test", "validation"])
@@ -548,6 +554,8 @@ def test_baselines_are_fitted_once(home, monkeypatch, capsys):
     path.write_text(path.read_text().replace(lsh["source"], "another copy"))
     assert "fitted and encoded" in said("--method", "lsh", "--bits", "16")
     assert "done before" in said("--method", "lsh", "--bits", "16")
+    os.utime(home / "data/digits.h5")  # prepared again
+    assert "fitted and encoded" in said("--method", "lsh", "--bits", "16")
     # Another file under the same name is another result.
     vectors = datasets.load("digits").images.reshape(-1, 64).astype(np.float32)
     of_file = ("--method", "lsh", "--bits", "8", "--features", str(home / "f.npy"))

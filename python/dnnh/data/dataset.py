@@ -163,6 +163,8 @@ class Dataset(Generic[AnyImages]):
     classes : tuple of str
     source : str
         What the images were read from. Printed beside every result.
+    origin : str
+        The path of that, of a user's own images; "" for others.
     train : int
         The first ``train`` images are the official training set, 0 if there is none.
     features : dict of name to array of shape (n, d)
@@ -176,3 +178,4 @@ class Dataset(Generic[AnyImages]):
     source: str
     train: int = 0
     features: dict[str, NDArray] = dataclasses.field(default_factory=dict)
+    origin: str = ""

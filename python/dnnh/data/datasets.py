@@ -26,7 +26,7 @@ from dnnh.data.digits import prepare_digits
 from dnnh.data.mnist import prepare_mnist
 from dnnh.data.nuswide import prepare_nuswide
 from dnnh.data.svhn import prepare_svhn
-from dnnh.errors import UserError
+from dnnh.errors import UserError, printable
 
 # Each makes a Dataset of an archive or a folder.
 PREPARERS: dict[str, Callable[..., Dataset]] = {
@@ -115,6 +115,8 @@ def save(dataset: Dataset, check: Callable[[Dataset, list[str]], None] | None = 
         file.attrs["classes"] = json.dumps(dataset.classes)
         file.attrs["source"] = dataset.source
         file.attrs["train"] = dataset.train
+        if dataset.origin:
+            file.attrs["origin"] = dataset.origin
         if check:
             stored = file["files" if "files" in file else "images"]
             check(dataclasses.replace(dataset, images=stored), skipped)
@@ -181,6 +183,7 @@ def load(name: str) -> Dataset[Images]:
             source=str(file.attrs["source"]),
             train=hdf5_files.whole_number("train", file.attrs["train"]),
             features=features,
+            origin=str(file.attrs.get("origin", "")),
         )
         _check(dataset)
     return dataset
@@ -211,8 +214,9 @@ def _check(dataset: Dataset[Images]) -> None:
             f"labels is {dataset.labels.dtype} of shape {dataset.labels.shape} for "
             f"{len(images)} images of {len(dataset.classes)} classes"
         )
-    if not all(isinstance(name, str) for name in dataset.classes):
-        raise ValueError(f"classes is {dataset.classes}, not names")
+    for name in dataset.classes:
+        if not isinstance(name, str) or printable(name) != name:
+            raise ValueError(f"a class is {name!r:.60}, no name that can be written")
     for name, values in dataset.features.items():
         if values.ndim != 2 or len(values) != len(images) or values.dtype.kind not in "iuf":
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnnh import files, limits
-from dnnh.data import image_files, image_folders, tables
+from dnnh.data import image_files, image_folders, sources, tables
 from dnnh.data.dataset import Dataset, ImageFiles
 from dnnh.errors import UserError, printable
 
@@ -51,7 +51,7 @@ def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[Image
         tuple(unicodedata.normalize("NFC", label) for label in labels) for labels in image_labels
     ]
     classes = tuple(sorted({label for labels in image_labels for label in labels}))
-    if classes == ("0", "1") and all(len(labels) > 1 for labels in image_labels):
+    if classes == ("0", "1") and any(len(labels) > 1 for labels in image_labels):
         raise UserError(
             f"{source} has columns of 0 and 1; write the names of an image's labels in its row"
         )
@@ -71,6 +71,7 @@ def prepare_folder(source: files.StrPath, name: str, side: int) -> Dataset[Image
         labels=_label_array(image_labels, classes),
         classes=classes,
         source=f"{source.name}, resized to {side}x{side}",
+        origin=sources.as_text(str(files.resolved(source))),
     )
 
 

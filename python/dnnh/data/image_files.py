@@ -43,6 +43,7 @@ def _silence_libtiff() -> None:
 
 _silence_libtiff()
 
+JPEG_SCAN = b"\xff\xda"  # the marker that begins one
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # chunks that make the pixels
 
@@ -82,8 +83,11 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(_without_metadata(data)), formats=FORMATS) as image:
-            if image.format in ("JPEG", "MPO") and _is_truncated_jpeg(data):
-                raise ValueError("it is a truncated JPEG")
+            if image.format in ("JPEG", "MPO"):
+                if _is_truncated_jpeg(data):
+                    raise ValueError("it is a truncated JPEG")
+                if (scans := data.count(JPEG_SCAN)) > limits.JPEG_SCANS:
+                    raise UserError(f"{where} has {scans:,} scans; at most {limits.JPEG_SCANS}")
             _reduce(image)
             if image.width * image.height > limits.IMAGE_PIXELS:
                 raise UserError(

@@ -54,6 +54,22 @@ class Split:
     validation_training: NDArray[np.int64]
     validation_queries: NDArray[np.int64]
 
+    def trained_on(self, split: str) -> tuple[str, NDArray[np.int64]]:
+        """The training images of a net's split, ``test`` or ``validation``: their name and rows."""
+        if split == "validation":
+            return "validation_train", self.validation_training
+        return "train", self.training
+
+    def about(self, dataset: Dataset, part: str) -> dict[str, object]:
+        """What a database of a part of the split says of its images."""
+        return {
+            "dataset": dataset.name,
+            "source": dataset.source,
+            "part": part,
+            "protocol": self.protocol,
+            "split_seed": self.seed,
+        }
+
 
 # What a split file holds, in the order of Split's fields.
 ARRAYS = ("queries", "training", "database", "validation_training", "validation_queries")

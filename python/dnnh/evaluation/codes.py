@@ -114,6 +114,9 @@ def load(path: files.StrPath) -> Codes:
                 parts[name] = hdf5_files.whole_number(name, file.attrs[name])
         codes = Codes(**parts)
     _check(path, codes)
+    for name, array in parts.items():
+        if getattr(array, "dtype", None) == np.uint64:  # with int64, NumPy compares as floats
+            setattr(codes, name, array.astype(np.int64))
     return codes
 
 

@@ -11,6 +11,8 @@ from dnnh.evaluation.codes import Codes
 from dnnh.evaluation.gallery import gallery
 from dnnh.evaluation.results import Result, read_result, write_result
 
+CODES = "codes.h5"
+
 
 def default_folder(dataset: str, method: str, bits: int, protocol: str, seed: int) -> pathlib.Path:
     """``results/<dataset>_<method>_<protocol>[_seed<split seed>]_<bits>bit``."""
@@ -64,15 +66,11 @@ def write(
     obsolete = []
     if (folder / "result.json").exists():
         obsolete = [f"{name}{suffix}" for name in report.PLOTS for suffix in (".png", ".pdf")]
-    if (
-        obsolete
-        and codes_file
-        and files.resolved(codes_file) != files.resolved(folder / "codes.h5")
-    ):
-        obsolete.append("codes.h5")
+    if obsolete and codes_file and files.resolved(codes_file) != files.resolved(folder / CODES):
+        obsolete.append(CODES)
     with atomic_files.write_files_atomically(folder, obsolete) as partial:
         if codes_file is None:
-            codes_files.save(partial / "codes.h5", codes)
+            codes_files.save(partial / CODES, codes)
         write_result(partial / "result.json", result)
         report.write_csv(partial / "curves.csv", result)
         for name, plot in plots.items():

@@ -29,6 +29,7 @@ from dnnh.nets.net_config import (
     TripletsAmongImages,
     linear_decay,
 )
+from dnnh.nets.net_info import NetInfo
 
 # Long enough for epsilon to decay three times, at 20,000, 40,000 and 60,000; and an 80-minute
 # training of the same net, in which it decays four times, to 0.2.
@@ -236,6 +237,14 @@ def materialized_pad(dataset: str) -> int:
     configs = CONFIGS.get(dataset, {}).values()
     pads = [config.augmentation.pad for config in configs if isinstance(config.batch, Triplets)]
     return pads[0] if pads else net_config(dataset, "dnnh").augmentation.pad
+
+
+def has_two_towers(net: NetInfo) -> bool:
+    """Whether a net encodes queries by another sub-network than the database."""
+    try:
+        return len(net_config(net.dataset, net.method).towers) > 1
+    except UserError:  # a net of features, or of another machine
+        return False
 
 
 def schedule_of(config: NetConfig, schedule: str, method: str) -> Schedule:

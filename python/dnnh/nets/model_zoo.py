@@ -241,6 +241,8 @@ def model(name: str, net: Message, path: pathlib.Path) -> bytes:
             "or damaged; fetch it again"
         )
     stored = _stored(model_files.read(path), path)
+    if MEAN in stored:
+        raise UserError(f"{path} was converted already; name the zoo's file, {network.file}")
     built = caffe_encoder.build(net)
     for layer, blobs in built.params.items():
         if layer == MEAN:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import files, limits
+from dnnh import files, limits, packed_codes
 from dnnh.errors import UserError
 from dnnh.nets.encoder import Encoder
 from dnnh.nets.net_info import NetInfo
@@ -184,12 +184,13 @@ def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
     graph = model.graph
     known = {value.name: _sizes(value) for value in (*graph.value_info, *graph.output)}
     for name in (name for node in graph.node for name in node.output):
-        # Of the batch, the first axis, any number of images.
-        sizes = known.get(name, [0, 0])[1:]
-        if 0 in sizes:
+        # The first axis may be of the batch, 0: any number of images.
+        first, *others = known.get(name, [0, 0]) or [1]
+        if 0 in others:
             raise UserError(f"has a value '{name:.40}' of unknown size")
-        if math.prod(sizes) > limits.ONNX_VALUES:
-            raise UserError(f"computes {math.prod(sizes):,} values of an image in one step")
+        count = max(first, 1) * math.prod(others)
+        if count > limits.ONNX_VALUES:
+            raise UserError(f"computes {count:,} values of an image in one step")
     outputs = {output.name: _sizes(output) for output in graph.output}
     gives_features = FEATURES in outputs
     wanted = {FEATURES} if gives_features else {CODES, UNROUNDED, BITS}
@@ -199,6 +200,8 @@ def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
     sizes, is_uint8 = _sizes(inputs[0]), inputs[0].type.tensor_type.elem_type == _UINT8
     _, height, width, channels = sizes if is_uint8 else [sizes[i] for i in (0, 2, 3, 1)]
     _, bits = outputs[FEATURES if gives_features else CODES]
+    if not gives_features and not 1 <= bits <= packed_codes.MAX_BITS:
+        raise UserError(f"has codes of {bits} bits, not of 1 to {packed_codes.MAX_BITS}")
     stored_size = int(about["stored_size"])
     if channels not in (1, 3) or not max(height, width) <= stored_size <= limits.NET_SIDE:
         raise UserError(f"takes images of {height}x{width}x{channels}, resized to {stored_size}")

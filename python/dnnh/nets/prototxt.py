@@ -223,7 +223,8 @@ def _deploy_comment(spec: NetSpec, tower: str) -> str:
     return _comment(
         f"{spec.name}: encodes {images.size}x{images.size} images, bytes 0..255{order}.",
         f"Bit i of an image is 1 where `{tower}{spec.head_prefix}codes` i is above 0.5.",
-        "Tools encode with this file as it is here. tools/make_prototxt.py writes it anew.",
+        "Tools encode with this file as it is here, but for evaluate.py --all-lengths.",
+        "tools/make_prototxt.py writes it anew.",
     )
 
 

@@ -208,12 +208,12 @@ def net_spec(
         raise UserError(f"training seed {train_seed}: seeds are 0 to {2**31 - 1}")
     if schedule is None:
         schedule = config.default_schedule
-    elif re.fullmatch("-?[0-9]{1,12}", schedule):
-        schedule = str(int(schedule))
-        if not 1 <= int(schedule) <= MAX_ITERATIONS:
+    elif re.fullmatch("-?[0-9]+", schedule):
+        if len(schedule) > 12 or not 1 <= int(schedule) <= MAX_ITERATIONS:
             raise UserError(
-                f"{schedule} iterations: 1 to {MAX_ITERATIONS:,} iterations can be trained"
+                f"{schedule:.12} iterations: 1 to {MAX_ITERATIONS:,} iterations can be trained"
             )
+        schedule = str(int(schedule))
     configs.schedule_of(config, schedule, method)  # raises where there is none
     return NetSpec(dataset, method, bits, schedule, split, sampling, train_seed)
 

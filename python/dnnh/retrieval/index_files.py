@@ -163,7 +163,7 @@ def _labels(text: str, path: StrPath) -> Labels:
         labels = json.loads(text)
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise ValueError("not a list of text")
-        return tuple(labels)
+        return tuple(map(sources.as_text, labels))  # JSON may have halves of surrogate pairs
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} has labels that cannot be read, {text[:40]!r} ({error}); make it again "

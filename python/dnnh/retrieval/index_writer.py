@@ -1,16 +1,12 @@
 """Encoding images into an index, with what is needed to resume after an interruption."""
 
-import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
-import os
 import pathlib
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -21,9 +17,9 @@ from dnnh.data import sources
 from dnnh.errors import UserError, printable
 from dnnh.files import StrPath
 from dnnh.nets.net_info import NetInfo
-from dnnh.retrieval import index_files
+from dnnh.retrieval import index_claim
 from dnnh.retrieval.image_groups import Group, Outputs
-from dnnh.retrieval.image_index import PRESENT, Entry, ImageIndex
+from dnnh.retrieval.image_index import PRESENT, Entry
 from dnnh.retrieval.index_update import Update
 
 ROWS = 100_000  # that are copied at a time
@@ -34,8 +30,6 @@ TEXTS = ("names", "labels", "stamps")
 # What an index is made from, in the folder beside it: codes; names, labels and stamps (a JSON list
 # a line); and why images were skipped (a sentence a line).
 FILES = ("codes", "entries", "skipped")
-CLAIM = "claim"  # a file there that is locked, with MARK
-MARK = "what dnnh makes an index from\n"
 
 
 @dataclass
@@ -119,84 +113,11 @@ class SourceChanged(UserError):
     """What was begun cannot go on: the source has other images or labels now."""
 
 
-def folder_of(path: StrPath) -> pathlib.Path:
-    """Where lies what an index is made from."""
-    path = files.resolved(path)
-    return path.with_name(f"{path.name}.partial")
-
-
-@contextlib.contextmanager
-def claimed(path: StrPath) -> Iterator[None]:
-    """Let no other process write an index meanwhile.
-
-    Raises
-    ------
-    UserError
-        If another one does, or the folder there is not of a writer.
-    """
-    folder = folder_of(path)
-    with _naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not _is_of_a_writer(folder / CLAIM):
-            raise UserError(
-                f"{folder} would be written to, and has other files; move it away, or name another "
-                "--output"
-            )
-        claim = (folder / CLAIM).open("ab", buffering=0)
-    with claim:
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"another process is writing to {folder}; wait for it, or name another --output"
-            ) from error
-        if not _is_there(folder / CLAIM, claim):
-            raise UserError(f"another process has just written to {folder}; run this again")
-        try:
-            with _naming(folder):
-                claim.truncate(0)
-                claim.write(MARK.encode())
-            yield
-        finally:
-            if [entry.name for entry in folder.glob("*")] == [CLAIM]:
-                shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def claimed_index(path: StrPath) -> Iterator[ImageIndex]:
-    """An index that exists, opened, which no other process writes meanwhile."""
-    index_files.check_exists(path)  # before a folder is made beside it
-    with claimed(path), contextlib.closing(index_files.load(path)) as index:
-        yield index
-
-
-def _is_there(path: pathlib.Path, file: IO[bytes]) -> bool:
-    """Whether an open file still has that path."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
-
-
-def _is_of_a_writer(claim: pathlib.Path) -> bool:
-    try:
-        # It is empty where a process was killed before it wrote there.
-        return files.read_regular_file(claim, len(MARK)).decode() in ("", MARK)
-    except (OSError, UserError, UnicodeDecodeError):
-        return False
-
-
-def _naming(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
-    """What is done stays, where writing fails."""
-    remedy = "make room on the disk, and run the same command again to resume"
-    return atomic_files.naming(folder, folder, remedy)
-
-
 class IndexWriter:
     """Encodes images into an index, group by group; resumes where it was interrupted.
 
     What is done so far lies in a folder beside the index, ``<name>.partial``: codes, names and
-    labels as they come, and up to where all of them are complete. Use it within :func:`claimed`.
+    labels as they come, and up to where all of them are complete. Use it within :func:`.index_claim.claimed`.
 
     Parameters
     ----------
@@ -231,13 +152,13 @@ class IndexWriter:
         self.kept = kept or PackedCodes(net.bits)
         self.stamp, self.update = stamp, update
         check_is_text(source)
-        self.folder = folder_of(path)
-        with _naming(self.folder):
+        self.folder = index_claim.folder_of(path)
+        with index_claim.naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.state = self._read_state()
         self._files = {}
         for name in FILES:
-            with _naming(self.folder):
+            with index_claim.naming(self.folder):
                 # Unbuffered: a buffer that a full disk does not take is written again at exit.
                 file = (self.folder / name).open("ab", buffering=0)
                 # Behind what is complete there may be a part of a group.
@@ -346,7 +267,7 @@ class IndexWriter:
 
     def _append(self, name: str, data: bytes) -> None:
         file = self._files[name]
-        with _naming(self.folder):
+        with index_claim.naming(self.folder):
             while data:
                 data = data[file.write(data) :]
         setattr(self.state, f"{name}_bytes", file.tell())
@@ -501,7 +422,7 @@ def remove(path: pathlib.Path, names: Sequence[str]) -> int:
     UserError
         If the index has no such image, none is left, or it cannot be updated; then none is removed.
     """
-    with claimed_index(path) as index:
+    with index_claim.claimed_index(path) as index:
         update = Update(index, path)
         left = update.remove(names)
         if index.states is not None and np.array_equal(update.states, index.states):

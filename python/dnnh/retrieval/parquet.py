@@ -228,7 +228,7 @@ def read(folder: StrPath) -> Images:
     about, folder = read_about(folder), pathlib.Path(folder)
     try:
         return _read(folder, about)
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, UserError) as error:
         if read_about(folder) != about:  # updated meanwhile
             return read(folder)
         raise UserError(
@@ -265,10 +265,13 @@ def _read(folder: pathlib.Path, about: About) -> Images:
     code_words = np.column_stack([table[name].to_numpy() for name in columns])
     if code_words.dtype != np.int64:
         raise ValueError(f"its codes are {code_words.dtype}, not int64")
+    codes = packed_codes.check(packed(code_words, about.bits), about.bits)
+    if (words(codes) != code_words).any():
+        raise ValueError(f"its codes have ones beyond bit {about.bits}")
     return Images(
         about=about,
         rows=rows[order],
-        codes=packed(code_words, about.bits),
+        codes=codes,
         states=states[order],
         changed=order >= unchanged,
         texts=table.select(about.texts).combine_chunks(),

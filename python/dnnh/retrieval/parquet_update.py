@@ -21,7 +21,7 @@ from dnnh.data import sources
 from dnnh.data.sources import Item
 from dnnh.errors import UserError
 from dnnh.nets.specs import NetSpec
-from dnnh.retrieval import index_writer, parquet, spark_encoding
+from dnnh.retrieval import index_claim, index_writer, parquet, spark_encoding
 from dnnh.retrieval.image_index import PRESENT
 from dnnh.retrieval.index_update import Update
 from dnnh.retrieval.parquet import About, Images
@@ -122,7 +122,7 @@ def remove(folder: pathlib.Path, names: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _claimed(folder: pathlib.Path) -> Iterator[None]:
-    with index_writer.claimed(folder):
+    with index_claim.claimed(folder):
         _clear(folder)  # of what a killed update has left
         try:
             yield
@@ -135,7 +135,7 @@ def _clear(folder: pathlib.Path) -> None:
 
 
 def _work_folder(folder: pathlib.Path) -> pathlib.Path:
-    return index_writer.folder_of(folder) / "encoded"
+    return index_claim.folder_of(folder) / "encoded"
 
 
 def _nothing_encoded(images: Images) -> Encoded:

@@ -33,6 +33,7 @@ from starlette.routing import Route
 from dnnh import limits, packed_codes, pages
 from dnnh.data import image_files
 from dnnh.errors import UserError
+from dnnh.nets import configs
 from dnnh.retrieval import responses
 from dnnh.retrieval.image_index import IndexChanged
 from dnnh.retrieval.responses import FoundImage, Health, IndexedImage, Milliseconds, SearchResponse
@@ -314,7 +315,7 @@ async def search(
 @router.get(
     "/search",
     summary="The images nearest to an image of the index",
-    responses=responses.problems(404),
+    responses=responses.problems(400, 404),
 )
 def search_by_row(
     row: Annotated[int, Depends(_row_in_query)],
@@ -326,8 +327,14 @@ def search_by_row(
         Literal["hamming"], Query(description="an image of the index has a binary code alone")
     ] = "hamming",
 ) -> SearchResponse:
-    codes = retriever.index.codes
+    codes, net = retriever.index.codes, retriever.index.net
     assert codes is not None  # no server searches with Spark
+    if configs.has_two_towers(net):
+        raise HTTPException(
+            400,
+            f"'{net.method}' has a sub-network of its own for queries, and the index has codes of "
+            "the other one; send an image",
+        )
     places = slice(offset, offset + top)
     return _results(retriever, codes[row : row + 1], None, places, radius, encode_seconds=0)
 

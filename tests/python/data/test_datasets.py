@@ -59,6 +59,7 @@ def test_load_refuses_what_does_not_fit(home):
         {"labels": labels + 1},
         {"labels": labels.astype(float)},
         {"images": images[0]},
+        {"classes": ("\ud800", *cifar10.CLASSES[1:])},
         {"images": images.astype(float)},
     ):
         datasets.save(dataclasses.replace(good, **change))

@@ -167,6 +167,7 @@ def test_images_in_no_class_folder_are_counted(tmp_path, capsys):
     ("text", "message"),
     [
         ("path,cat,dog\ndogs/00a.jpg,1,0\ndogs/01b.png,0,1\n", "has columns of 0 and 1; write"),
+        ("dogs/00a.jpg,1,0,1\ndogs/01b.png,0,0,0\n", "has columns of 0 and 1"),  # no label
         ('dogs/00a.jpg,"cat\ndogs/01b.png,cat"\n', "row 1 has a cell of several lines"),
         ("dogs/00a.jpg 0 1 0\ndogs/01b.png 1 0 0\n", "line 1 has several numbers"),
         ("dogs/00a.jpg 0\ndogs/01b.png\n", "line 2 is 'dogs/01b.png', not a path and a number"),

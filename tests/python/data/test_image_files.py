@@ -158,6 +158,17 @@ def test_a_jpeg_whose_end_is_missing(tail):
         decode_image(whole[: len(whole) // 2] + tail, "x.jpg")
 
 
+def test_a_jpeg_of_many_scans(monkeypatch):
+    """Each passes over all pixels, however few bytes it has."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    assert decode_image(whole[:-2] + 3 * last + whole[-2:], "x.jpg").shape == (64, 64, 3)
+    with pytest.raises(UserError, match=r"^x.jpg has 2\d\d scans; at most 100"):
+        decode_image(whole[:-2] + 200 * last + whole[-2:], "x.jpg")
+
+
 def test_a_large_jpeg_with_a_second_picture(monkeypatch):
     """As phones make them (MPO)."""
     monkeypatch.setattr(limits, "IMAGE_PIXELS", 1_000)

@@ -8,7 +8,7 @@ import pytest
 
 from dnnh import packed_codes
 from dnnh.errors import UserError
-from dnnh.evaluation import codes
+from dnnh.evaluation import codes, metrics
 
 RNG = np.random.default_rng(0)
 GOOD = codes.Codes(
@@ -83,6 +83,19 @@ def test_what_does_not_fit_is_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         codes.save(tmp_path / "c.h5", dataclasses.replace(GOOD, **change))
     assert not list(tmp_path.iterdir())
+
+
+def test_unsigned_labels_are_compared_exactly(tmp_path):
+    """Beside int64 NumPy takes them for floats, in which 2**53 is 2**53 + 1."""
+    large = {
+        "query_labels": np.full(5, 2**53, np.uint64),
+        "database_labels": np.full(9, 2**53 + 1),
+    }
+    codes.save(tmp_path / "c.h5", dataclasses.replace(GOOD, **large))
+    again = codes.load(tmp_path / "c.h5")
+    assert again.query_labels.dtype == np.int64
+    relevant = metrics.relevance(again.query_labels, again.database_labels)
+    assert not relevant(0, 5).any()
 
 
 def test_the_heaviest_bits_are_kept_in_their_order():

@@ -134,6 +134,8 @@ def test_names_of_resnets_normalizations(any_sha1, tmp_path):
         for stored, values in zip(net.params[name], blobs):
             assert (stored.data == (values[:, ::-1] if values.shape[1:2] == (3,) else values)).all()
     assert net.params[model_zoo.MEAN][0].data.tolist() == [-123, -117, -104]
+    with pytest.raises(UserError, match="converted already; name the zoo's file, ResNet-50-model"):
+        pretrained.NETWORKS["resnet50"].model(converted)
 
 
 def test_files_of_something_else(tmp_path, monkeypatch, capsys):
@@ -167,3 +169,7 @@ def test_files_of_something_else(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError):
         command.main()
     assert not pretrained.path_of("resnet50").exists()
+    words = ["get_model.py", "resnet50", "--from", str(pretrained.path_of("resnet50"))]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(UserError, match="would be written over what is read"):
+        command.main()

@@ -126,6 +126,14 @@ def huge(model):
     )
 
 
+def many_rows(model):
+    """Pads a constant to a billion rows: its first axis is not of the batch."""
+    one = onnx.numpy_helper.from_array(np.zeros((1, 1), np.float32), "one")
+    ends = onnx.numpy_helper.from_array(np.array([0, 0, 1 << 30, 0]), "ends")
+    model.graph.initializer.extend([one, ends])
+    model.graph.node.insert(0, helper.make_node("Pad", ["one", "ends"], ["rows"]))
+
+
 def of_unknown_size(model):
     """Pads by a sum that nobody knows beforehand."""
     ends = onnx.numpy_helper.from_array(np.array([0] * 6 + [1 << 15] * 2), "ends")
@@ -157,6 +165,7 @@ HOSTILE = {
     "operator": (operator("Loop"), "has operators that no net here has: Loop"),
     "domain": (operator("Relu", "evil"), "evil.Relu"),
     "huge": (huge, r"computes 4,\d+,\d+,\d+ values of an image in one step"),
+    "rows": (many_rows, "computes 1,073,741,825 values of an image in one step"),
     "unknown": (of_unknown_size, "has a value '.*' of unknown size"),
     "double": (output_of_another_kind, "is not an ONNX model of a net"),
     "outputs": (constant_output, "has the outputs"),

@@ -85,6 +85,7 @@ def test_databases():
         ({"train_seed": 2**31}, "seed 2147483648"),
         ({"schedule": "-1"}, "-1 iterations: 1 to 10,000,000"),
         ({"schedule": "0"}, "0 iterations"),
+        ({"schedule": "9" * 5000}, "^999999999999 iterations: 1 to 10,000,000"),
         ({"schedule": "long"}, "unknown schedule 'long' of dnnh: give 'paper', 'short' or"),
         ({"schedule": "short", "method": "dnnh_plus"}, "unknown schedule 'short' of dnnh_plus"),
         (

@@ -18,6 +18,15 @@ def test_labels_that_cannot_be_read(photos, tmp_path, run):
             index_files.load(tmp_path / "c.h5").labels(3)
 
 
+def test_labels_that_are_no_text(photos, tmp_path, run):
+    """JSON may have halves of surrogate pairs, which no answer and no page can have."""
+    run.encode(photos, tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file["labels"][3] = r'["\ud800cat"]'
+    (labels,) = index_files.load(tmp_path / "c.h5").labels(3)
+    assert labels == (r"\ud800cat",)
+
+
 def test_text_that_is_damaged(photos, tmp_path, run, monkeypatch):
     run.encode(photos, tmp_path / "c.h5")
     data = (tmp_path / "c.h5").read_bytes()

@@ -13,7 +13,7 @@ from PIL import Image
 from dnnh.data import datasets, image_database, sources
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, encoder, prototxt, specs
-from dnnh.retrieval import index_files, index_writer, retriever
+from dnnh.retrieval import index_claim, index_files, index_writer, retriever
 from dnnh.retrieval.image_index import GONE, PRESENT, REMOVED
 
 SPEC = specs.net_spec("digits", bits=12)
@@ -322,7 +322,7 @@ def test_one_process_at_a_time(photos, tmp_path, run, update, monkeypatch):
     """An update and a removal at once would each undo the other's."""
     path = tmp_path / "c.h5"
     run.encode(photos, path)
-    with index_writer.claimed(path):
+    with index_claim.claimed(path):
         for words in (["--update"], ["--remove", "class0/00.png"]):
             with pytest.raises(UserError, match="another process is writing to .*c.h5.partial"):
                 run.plain("encode", "--output", path, *words)

@@ -14,7 +14,7 @@ from dnnh.data import datasets, image_database, sources
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, encoder, prototxt, specs
 from dnnh.nets.net_info import NetInfo
-from dnnh.retrieval import image_groups, index_files, index_writer
+from dnnh.retrieval import image_groups, index_claim, index_files, index_writer
 
 SPEC = specs.net_spec("digits", bits=12)
 DIGITS = datasets.load("digits").images
@@ -76,7 +76,7 @@ def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
 
     def begun(**changes):
         state.parent.mkdir(exist_ok=True)
-        (state.parent / index_writer.CLAIM).write_text(index_writer.MARK)
+        (state.parent / index_claim.CLAIM).write_text(index_claim.MARK)
         for name in index_writer.FILES:
             (state.parent / name).touch()
         empty = dataclasses.asdict(index_writer.State(about={}))

@@ -59,6 +59,8 @@ def test_images_in_the_order_of_their_rows(tmp_path):
         ({"labels": [["x"], None, [], []]}, "it has images without a name, stamp or labels"),
         ({"labels": [["x"], [None], [], []]}, "it has labels without text"),
         ({"word_0": [5, None, 0, 1]}, "its codes are float64, not int64"),
+        ({"word_0": [0x7005, 6, 0, 0]}, "codes has ones beyond bit 12"),
+        ({"word_0": [1 << 60, 6, 0, 0]}, "its codes have ones beyond bit 12"),
         ({"encoded": 4}, "it has 4 images, about.json 5"),
         ({"encoded": 2, "skipped_images": 2}, "it has 3 codes and should have 2"),
     ],

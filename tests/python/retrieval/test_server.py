@@ -194,6 +194,14 @@ def test_bad_requests(client, monkeypatch, path, content, status, message):
     assert response.status_code == status and message in response.text
 
 
+def test_codes_of_the_database_are_no_queries(client, monkeypatch):
+    """Of a net with two sub-networks, as tools/search.py has it."""
+    monkeypatch.setattr(server.configs, "has_two_towers", lambda net: True)
+    response = client.get("/search?row=7")
+    assert response.status_code == 400 and "has codes of the other one" in response.text
+    assert client.post("/search", content=png(7)).status_code == 200
+
+
 def test_a_radius_beyond_the_bits_is_refused_as_fastapi_does(client):
     detail = client.get("/search?row=7&radius=13").json()["detail"]
     expected = {

@@ -79,15 +79,11 @@ class MilvusEngine:
 
     def _count(self) -> int:
         """How many codes are there; 0 where the collection does not exist or is incomplete."""
-        if not self._client.has_collection(self._name):
-            return 0
-        try:
-            self._client.load_collection(self._name)
-        except self._milvus.MilvusException:
-            return 0  # it has no index: the process was killed before that
-        rows = self._client.query(
-            self._name, output_fields=["count(*)"], consistency_level="Strong"
-        )
+        client = self._client
+        if not client.has_collection(self._name) or not client.list_indexes(self._name):
+            return 0  # without an index: the process was killed before that
+        client.load_collection(self._name)
+        rows = client.query(self._name, output_fields=["count(*)"], consistency_level="Strong")
         return rows[0]["count(*)"]
 
     def _insert(self, codes: Codes) -> None:
@@ -170,6 +166,11 @@ class MilvusEngine:
             )
         except (self._milvus.MilvusException, grpc.RpcError) as error:
             raise ConnectionError(f"Milvus at {self._address}: {error}") from error
+        if [len(hits) for hits in results] != [limit] * len(queries):
+            raise ConnectionError(
+                f"Milvus at {self._address} returned fewer codes than '{self._name}' has; is it "
+                "being written? Try again"
+            )
         return np.array(
             [sorted((int(hit["distance"]), hit["id"]) for hit in hits) for hits in results],
             np.int64,

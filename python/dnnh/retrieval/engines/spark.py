@@ -169,6 +169,13 @@ def load(spark: Any, folder: StrPath) -> tuple[ImageIndex, SparkEngine]:
         changed_rows = functions.broadcast(changed.select("row"))
         table = table.join(changed_rows, "row", "left_anti").unionByName(present)
         size = table.count()
+    last, unused = parquet.word_names(about.bits)[-1], -about.bits % 64
+    beyond = f"shiftrightunsigned({last}, {64 - unused}) <> 0"
+    if unused and table.where(beyond).limit(1).count():
+        raise UserError(
+            f"{folder} has codes with ones beyond bit {about.bits}; make it again with "
+            f"{parquet.REMEDY}"
+        )
     skipped = [row["row"] for row in images.where("skipped IS NOT NULL").select("row").collect()]
     skipped_rows = np.array(sorted(skipped), np.int64)
     row_numbers = RowNumbers(skipped_rows)

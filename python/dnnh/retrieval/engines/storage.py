@@ -17,7 +17,7 @@ from dnnh.files import StrPath
 from dnnh.retrieval.engines import code_blocks, faiss_knn
 from dnnh.retrieval.engines.faiss_flat import FaissFlatEngine
 from dnnh.retrieval.engines.inverted_lists import InvertedLists
-from dnnh.retrieval.engines.ivf import IvfEngine
+from dnnh.retrieval.engines.ivf import MAX_NLIST, IvfEngine
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 
 LocalEngine = NumpyEngine | FaissFlatEngine | IvfEngine
@@ -103,6 +103,8 @@ def _read_lists(file: Any, codes: NDArray[np.uint8]) -> InvertedLists:
     stored_bytes = faiss_knn.stored_bytes(_number(file, "bits"))
     if centroids.dtype != np.uint8 or centroids.ndim != 2 or centroids.shape[1] != stored_bytes:
         raise ValueError(f"its centroids are {centroids.dtype} of shape {centroids.shape}")
+    if len(centroids) > MAX_NLIST:
+        raise ValueError(f"it has {len(centroids):,} lists, more than {MAX_NLIST:,}")
     if (
         list_of.dtype.kind not in "iu"
         or list_of.ndim != 1

@@ -11,7 +11,7 @@ from dnnh import packed_codes
 from dnnh.errors import UserError
 from dnnh.retrieval.engines import code_blocks, storage
 from dnnh.retrieval.engines.faiss_flat import FaissFlatEngine
-from dnnh.retrieval.engines.ivf import IvfEngine
+from dnnh.retrieval.engines.ivf import MAX_NLIST, IvfEngine
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 
 RNG = np.random.default_rng(0)
@@ -150,6 +150,13 @@ def test_lists_are_saved_too(tmp_path):
             file["list_of"] = wrong
         with pytest.raises(UserError, match="searchable codes .its lists are int64 of shape"):
             storage.load(tmp_path / "index.h5")
+    with h5py.File(tmp_path / "index.h5", "a") as file:
+        width = file["centroids"].shape[1]
+        del file["list_of"], file["centroids"]
+        file["list_of"] = np.zeros(3000, int)
+        file["centroids"] = np.zeros((MAX_NLIST + 1, width), np.uint8)
+    with pytest.raises(UserError, match="it has 65,537 lists, more than 65,536"):
+        storage.load(tmp_path / "index.h5")
     with h5py.File(tmp_path / "index.h5", "a") as file:
         del file["centroids"]
         file["centroids"] = np.zeros((30, 9), np.uint8)

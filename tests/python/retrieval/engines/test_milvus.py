@@ -111,6 +111,30 @@ def test_codes_are_inserted_once_and_completely(address, monkeypatch):
     assert other.search(codes[450:451], 100)[0].shape == (1, 10)
 
 
+def test_a_collection_that_cannot_be_loaded_stays(tmp_path, monkeypatch):
+    """Others may search in it."""
+    codes = some_codes(40, 24)
+    index = MilvusEngine(codes, 24, str(tmp_path / "codes.db"))
+    client = index._client
+
+    def busy(name):
+        raise index._milvus.MilvusException(message="busy")
+
+    monkeypatch.setattr(client, "load_collection", busy)
+    with pytest.raises(index._milvus.MilvusException, match="busy"):
+        index._insert_if_absent(codes)
+    assert client.has_collection(index._name)
+
+
+def test_fewer_hits_than_codes(tmp_path):
+    """Somebody inserts the codes again at this moment."""
+    codes = some_codes(40, 24)
+    index = MilvusEngine(codes, 24, str(tmp_path / "codes.db"))
+    index._client.delete(index._name, filter="id >= 8")
+    with pytest.raises(ConnectionError, match="returned fewer codes than 'dnnh_24_"):
+        index.search(codes[:2], 10)
+
+
 def test_bad_requests(tmp_path, monkeypatch):
     codes = some_codes(40, 24)
     with pytest.raises(UserError, match="Milvus at http://localhost:1: .*http://host:19530"):

@@ -18,6 +18,7 @@ from dnnh.data import datasets
 from dnnh.errors import UserError
 from dnnh.nets import prototxt, specs
 from dnnh.retrieval import index_files, parquet, spark_encoding, spark_session
+from dnnh.retrieval.engines import spark
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 from dnnh.retrieval.engines.spark import RowNumbers, SparkEngine
 from dnnh.retrieval.spark_encoding import Counts
@@ -152,6 +153,16 @@ def test_search_is_that_of_one_machine(tmp_path, session, bits):
     assert [array.shape for array in index.within(far, 0, 9)] == [
         array.shape for array in exact.within(far, 0, 9)
     ]
+
+
+@pytest.mark.parametrize("word", [1 << 12, -1, 1 << 60])
+def test_ones_beyond_the_codes(tmp_path, session, word):
+    rows = [(0, "a", [], None, word), (1, "b", [], None, 4095)]
+    columns = "row long, name string, labels array<string>, skipped string, word_0 long"
+    session.createDataFrame(rows, columns).write.parquet(str(tmp_path / parquet.IMAGES))
+    parquet.write_about(tmp_path, parquet.About(12, "digits", "dnnh", "500", "", "photos", 2, 0))
+    with pytest.raises(UserError, match="has codes with ones beyond bit 12; make it again"):
+        spark.load(session, tmp_path)
 
 
 def test_ids_count_the_rows_that_were_not_skipped():
