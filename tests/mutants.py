@@ -30,7 +30,7 @@ INCLUDED_BY = {
     "iteration_count.hpp": "piecewise_threshold_layer",
     "onednn/convolution.hpp": "onednn/convolution_layer",
     "clipped.hpp": "onednn/clip_layer",
-    "onednn/elementwise_layer.hpp": "onednn/relu_layer",
+    "onednn/onednn.hpp": "onednn/relu_layer",
     "onednn/planes.hpp": "onednn/normalization",
     "onednn/vectors.hpp": "onednn/normalization",
 }
@@ -590,8 +590,8 @@ _EDITS = {
     },
     "onednn/eltwise_layer.cpp": {
         "eltwise: all operations are sums": (
-            'if (op_ != EltwiseParameter_EltwiseOp_SUM) { return "it is not a sum"; }',
-            "",
+            'op_ == EltwiseParameter_EltwiseOp_SUM ? "" : "it is not a sum"',
+            '""',
         ),
         "eltwise: gradients without factors": (
             "onednn::Add({top_diff}, {coeffs_[i]},",
@@ -610,8 +610,8 @@ _EDITS = {
     },
     "onednn/pooling_layer.cpp": {
         "pooling: always Caffe's": (
-            "if (rows_.all_have_pixels() && columns_.all_have_pixels())",
-            "if (is_max())",
+            'return all_have_pixels ? "" :',
+            'return is_max() ? "" :',
         ),
         "pooling: more positions than a byte has": ("> kMostPositions", "> 1000"),
         "pooling: padding not counted": (
@@ -645,15 +645,12 @@ _EDITS = {
         "relu: hides NaN": ("value < 0 ? below : value", "value > 0 ? value : slope * 0"),
         "relu: gradient below 0": ("value <= 0 ? slope : 0.f", "1.f"),
     },
-    "onednn/elementwise_layer.hpp": {
+    "onednn/onednn.hpp": {
         "elements: only the first range": (
-            "function_.Apply(x + begin, length, y + begin);",
-            "if (begin == 0) function_.Apply(x, length, y);",
+            "(memories.get_data_handle()) + begin...",
+            "(memories.get_data_handle())...",
         ),
-        "elements: gradient of the first range": (
-            "function_.Derive(x + begin, dy + begin, length, dx + begin);",
-            "if (begin == 0) function_.Derive(x, dy, length, dx);",
-        ),
+        "elements: without the last": ("loop(length,", "loop(length - 1,"),
     },
     "clipped.hpp": {
         "clip: no lower bound": ("value < min ? min : value;", "value;"),

@@ -85,8 +85,7 @@ class GpuBatchNormLayer : public BatchNormLayer<Dtype> {
 
  private:
   gpu::ChannelShape Shape(const Blob<Dtype>& blob) const {
-    const int num = blob.shape(0);
-    return {num, this->channels_, num ? blob.count(1) / this->channels_ : 0};
+    return {blob.shape(0), this->channels_, blob.count(1) / this->channels_};
   }
 
   Blob<Dtype> sums_;          // (2 x channels parts)

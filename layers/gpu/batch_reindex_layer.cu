@@ -30,6 +30,7 @@ class GpuBatchReindexLayer : public BatchReindexLayer<Dtype> {
   void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
                    const vector<Blob<Dtype>*>& top) override {
     const int count = top[0]->count();
+    if (count == 0) { return; }
     gpu::ForEach(gpu::GatherRows<Dtype>, count, count, bottom[0]->shape(0),
                  bottom[0]->count(1), bottom[0]->gpu_data(),
                  bottom[1]->gpu_data(), top[0]->mutable_gpu_data());

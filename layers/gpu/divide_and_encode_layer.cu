@@ -11,6 +11,7 @@ template <typename Dtype>
 void DivideAndEncodeLayer<Dtype>::Forward_gpu(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   const int count = top[0]->count();
+  if (count == 0) { return; }
   gpu::ForEach(gpu::EncodeSlices<Dtype>, count, count, bits_, features_,
                slices(), bottom[0]->gpu_data(), this->blobs_[0]->gpu_data(),
                bias_term_ ? this->blobs_[1]->gpu_data() : NULL,

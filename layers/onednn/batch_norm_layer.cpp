@@ -32,11 +32,8 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
                                       : "its bottom is not a batch of images";
   }
 
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    if (!uses_onednn()) {
-      return BatchNormLayer<float>::Forward_cpu(bottom, top);
-    }
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
     const memory input = onednn::ReadBlocked(*bottom[0], &source_);
     const memory::desc layout = input.get_desc();
     if (use_global_stats_) {
@@ -58,12 +55,9 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
         std::make_shared<onednn::DeferredValues>(normalized_, output_));
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
-    if (!uses_onednn()) {
-      return BatchNormLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    }
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     CHECK(normalized_.source) << "BatchNorm layer '" << layer_param_.name()
                               << "': call Forward before Backward";
     if (!propagate_down[0]) { return onednn::Resolve(top[0]->diff().get()); }

@@ -26,11 +26,8 @@ class OnednnConvolutionLayer
         : ConvolutionOfImages::UnsupportedReason(bottom, top);
   }
 
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    if (!uses_onednn()) {
-      return ConvolutionLayer<float>::Forward_cpu(bottom, top);
-    }
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
     // Weights change in every iteration.
     convolution()->Forward(
         bottom[0]->data().get(),
@@ -38,12 +35,9 @@ class OnednnConvolutionLayer
         top[0]->data().get());
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
-    if (!uses_onednn()) {
-      return ConvolutionLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    }
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     Blob<float>* weights = param_propagate_down_[0] ? blobs_[0].get() : nullptr;
     Blob<float>* bias =
         bias_term_ && param_propagate_down_[1] ? blobs_[1].get() : nullptr;

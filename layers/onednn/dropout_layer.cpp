@@ -37,17 +37,13 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                 const vector<Blob<float>*>& top) override {
-    return bottom[0]->num_axes() < 1 ? "its bottom has no axes"
-        : phase_ != TRAIN && bottom[0] != top[0]
+    return phase_ != TRAIN && bottom[0] != top[0]
         ? "in TEST it is a copy, unless in place"
         : "";
   }
 
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    if (!uses_onednn()) {
-      return DropoutLayer<float>::Forward_cpu(bottom, top);
-    }
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
     if (phase_ != TRAIN) { return; }
     const memory source = onednn::Values(*bottom[0]);
     layout_ = source.get_desc();
@@ -57,12 +53,9 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
     ApplyMask(source, output);
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
-    if (!uses_onednn()) {
-      return DropoutLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    }
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     if (phase_ != TRAIN || !propagate_down[0]) { return; }
     CHECK(mask_) << "Dropout layer '" << layer_param_.name()
                  << "': call Forward before Backward";
@@ -91,17 +84,10 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
   }
 
   void ApplyMask(const memory& from, const memory& to) const {
-    onednn::WithElements(layout_, [&](auto element) {
-      using Element = decltype(element);
-      const Element* x = static_cast<const Element*>(from.get_data_handle());
-      Element* y = static_cast<Element*>(to.get_data_handle());
-      const Element* mask =
-          static_cast<const Element*>(mask_.get_data_handle());
-      const int64_t count = layout_.get_size() / sizeof(Element);
-      ForRanges(count, [&](int64_t begin, int64_t length) {
-        Mask(x + begin, mask + begin, scale_, length, y + begin);
-      });
-    });
+    const auto apply = [&](int64_t count, auto* x, auto* mask, auto* y) {
+      Mask(x, mask, scale_, count, y);
+    };
+    onednn::ForElements(layout_, apply, from, mask_, to);
   }
 
   memory::desc layout_;       // of the values in the last Forward

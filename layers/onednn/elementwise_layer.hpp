@@ -28,33 +28,23 @@ class ElementwiseLayer : public OnednnLayer<Stock> {
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                 const vector<Blob<float>*>& top) override {
-    return bottom[0]->num_axes() < 1 ? "its bottom has no axes"
-                                     : function_.UnsupportedReason();
+    return function_.UnsupportedReason();
   }
 
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    if (!this->uses_onednn()) { return Stock::Forward_cpu(bottom, top); }
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
     const memory source = Values(*bottom[0]);
     const memory output =
         WriteAs(source, bottom[0] == top[0], top[0]->data().get(), &output_);
-    WithElements(source.get_desc(), [&](auto element) {
-      using Element = decltype(element);
-      const Element* x = static_cast<const Element*>(source.get_data_handle());
-      Element* y = static_cast<Element*>(output.get_data_handle());
-      const int64_t count = source.get_desc().get_size() / sizeof(Element);
-      ForRanges(count, [&](int64_t begin, int64_t length) {
-        function_.Apply(x + begin, length, y + begin);
-      });
-    });
+    const auto apply = [&](int64_t count, auto* x, auto* y) {
+      function_.Apply(x, count, y);
+    };
+    ForElements(source.get_desc(), apply, source, output);
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
-    if (!this->uses_onednn()) {
-      return Stock::Backward_cpu(top, propagate_down, bottom);
-    }
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     if (!propagate_down[0]) { return; }
     // Has the layout of Forward.
     const memory source = Values(*bottom[0]);
@@ -62,17 +52,10 @@ class ElementwiseLayer : public OnednnLayer<Stock> {
                                  source.get_desc(), &top_diff_);
     const memory diff =
         WriteAs(top_diff, bottom[0] == top[0], bottom[0]->diff().get(), &diff_);
-    WithElements(source.get_desc(), [&](auto element) {
-      using Element = decltype(element);
-      const Element* x = static_cast<const Element*>(source.get_data_handle());
-      const Element* dy =
-          static_cast<const Element*>(top_diff.get_data_handle());
-      Element* dx = static_cast<Element*>(diff.get_data_handle());
-      const int64_t count = source.get_desc().get_size() / sizeof(Element);
-      ForRanges(count, [&](int64_t begin, int64_t length) {
-        function_.Derive(x + begin, dy + begin, length, dx + begin);
-      });
-    });
+    const auto derive = [&](int64_t count, auto* x, auto* dy, auto* dx) {
+      function_.Derive(x, dy, count, dx);
+    };
+    ForElements(source.get_desc(), derive, source, top_diff, diff);
   }
 
  private:

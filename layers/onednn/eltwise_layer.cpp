@@ -20,15 +20,11 @@ class OnednnEltwiseLayer : public onednn::OnednnLayer<EltwiseLayer<float>> {
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                 const vector<Blob<float>*>& top) override {
-    if (op_ != EltwiseParameter_EltwiseOp_SUM) { return "it is not a sum"; }
-    return bottom[0]->num_axes() < 1 ? "its bottom has no axes" : "";
+    return op_ == EltwiseParameter_EltwiseOp_SUM ? "" : "it is not a sum";
   }
 
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    if (!uses_onednn()) {
-      return EltwiseLayer<float>::Forward_cpu(bottom, top);
-    }
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
     sources_.resize(bottom.size());
     vector<memory> sources = {onednn::Values(*bottom[0])};
     const memory::desc layout = sources[0].get_desc();
@@ -42,12 +38,9 @@ class OnednnEltwiseLayer : public onednn::OnednnLayer<EltwiseLayer<float>> {
                                 top[0]->data().get(), &output_));
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
-    if (!uses_onednn()) {
-      return EltwiseLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    }
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     diffs_.resize(bottom.size());
     const memory top_diff =
         onednn::Read(top[0]->diff().get(), onednn::Dims(*top[0]),

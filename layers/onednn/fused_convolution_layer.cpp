@@ -10,9 +10,9 @@ namespace caffe {
 /**
  * A convolution and clipping in one pass; see onednn.hpp.
  *
- * The weights are prepared once, and again where they have changed. oneDNN,
- * unlike our own convolutions, clips a NaN to a number: dnnh.nets.fusion checks
- * the weights.
+ * The weights are prepared once, and again where mutable_cpu_data() has been
+ * called since. oneDNN, unlike our own convolutions, clips a NaN to a number:
+ * dnnh.nets.fusion checks the weights.
  */
 class OnednnFusedConvolutionLayer
     : public onednn::ConvolutionOfImages<FusedConvolutionLayer<float>> {
@@ -33,11 +33,8 @@ class OnednnFusedConvolutionLayer
     return ConvolutionOfImages::UnsupportedReason(bottom, top);
   }
 
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    if (!uses_onednn()) {
-      return FusedConvolutionLayer<float>::Forward_cpu(bottom, top);
-    }
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
     const SyncedMemory& weights = *blobs_[0]->data();
     if (!weights_ || prepared_ != &weights || writes_ != weights.writes()) {
       weights_ = onednn::memory();

@@ -14,17 +14,18 @@ namespace onednn {
  * Batch normalization, scale and ReLU with fewer passes over memory, and less
  * of it, though they are three layers. In place, they store in the blob not
  * values but a factor and a shift for each channel (DeferredValues).
- * Convolutions and poolings compute the values as they read them, in Forward
- * and again in Backward, and do not store them. Any other reader of the blob
- * makes it compute and store them. Backward, the ReLU and the scale store how
+ * Convolutions of more than one pixel and poolings compute the values as they
+ * read them, and do not store them. Any other reader of the blob makes it
+ * compute and store them. Backward, the ReLU and the scale store how
  * the gradient follows from that of the outputs (DeferredGradient), and the
  * batch normalization computes it.
  *
  * Deferred values depend on memory of an earlier layer. Its next Forward
  * overwrites that memory, and also replaces what the blob holds.
  *
- * A gradient that is stored so depends on the values of the last Forward; the
- * next one computes it if it still waits.
+ * A gradient that is stored so depends on the values of the last Forward. Where
+ * Backward ends between these layers, read it before the next Forward, which
+ * computes it in time for a Scale of a net's input alone.
  *
  * All values are images in blocks of 8 or 16 channels, or with the channels
  * last.

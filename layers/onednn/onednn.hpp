@@ -28,14 +28,16 @@ namespace caffe {
  * known.
  *
  * Call cpu_data() again after each pass: in blobs between these layers, an
- * older pointer may see stale values.
+ * older pointer may see stale values. Call mutable_cpu_data() for each change
+ * of a FusedConvolution's weights: it prepares them once, and does not see what
+ * is written through an older pointer.
  *
  * With DNNH_ONEDNN=0 in the environment all layers are Caffe's own. `engine:
  * CAFFE` selects Caffe's own for one layer, if its parameters have an engine.
  * With DNNH_BFLOAT16=1, convolutions multiply in bfloat16 if the processor has
  * instructions for it, and values between these layers have that type too;
  * weights, their gradients and all plain values stay float. Winograd's
- * algorithm, which AMX makes unnecessary, multiplies in float, and so do
+ * algorithm, which AMX makes unnecessary, multiplies in float, and so do 1x1
  * convolutions of 1x1 images, whose outputs are float.
  */
 namespace onednn {
@@ -59,6 +61,21 @@ memory::desc Any(const memory::dims& dims,
 template <typename Use>
 void WithElements(const memory::desc& layout, const Use& use) {
   TypeOf(layout) == memory::data_type::bf16 ? use(Bfloat16()) : use(float());
+}
+
+/// Calls `loop` with a number of elements and a pointer to the first in each
+/// memory, all of one layout, for ranges of elements in several threads.
+template <typename Loop, typename... Memories>
+void ForElements(const memory::desc& layout, const Loop& loop,
+                 const Memories&... memories) {
+  WithElements(layout, [&](auto element) {
+    using Element = decltype(element);
+    const int64_t count = layout.get_size() / sizeof(Element);
+    ForRanges(count, [&](int64_t begin, int64_t length) {
+      loop(length,
+           static_cast<Element*>(memories.get_data_handle()) + begin...);
+    });
+  });
 }
 
 /// Whether a processor has an instruction set. The values of cpu_isa are sets
@@ -219,8 +236,10 @@ class OnednnLayer : public Stock {
     if (is_shape_known_ && bottom[0]->shape() == shape_) { return; }
     is_shape_known_ = true;
     shape_ = bottom[0]->shape();
-    const std::string reason = bottom[0]->count() == 0
-        ? "its bottom is empty"
+    const int axes = bottom[0]->num_axes();
+    const std::string reason = bottom[0]->count() == 0 ? "its bottom is empty"
+        : axes < 1 || axes > DNNL_MAX_NDIMS
+        ? "its bottom has no axes, or more than oneDNN has"
         : UnsupportedReason(bottom, top);
     uses_onednn_ = reason.empty();
     if (uses_onednn_ || logged_) { return; }
@@ -233,7 +252,27 @@ class OnednnLayer : public Stock {
   virtual std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                         const vector<Blob<float>*>& top) = 0;
 
-  bool uses_onednn() const { return uses_onednn_; }
+  /// The passes with oneDNN; Caffe's own if a layer has none.
+  virtual void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                             const vector<Blob<float>*>& top) {
+    Stock::Forward_cpu(bottom, top);
+  }
+  virtual void BackwardOnednn(const vector<Blob<float>*>& top,
+                              const vector<bool>& propagate_down,
+                              const vector<Blob<float>*>& bottom) {
+    Stock::Backward_cpu(top, propagate_down, bottom);
+  }
+
+  void Forward_cpu(const vector<Blob<float>*>& bottom,
+                   const vector<Blob<float>*>& top) final {
+    uses_onednn_ ? ForwardOnednn(bottom, top) : Stock::Forward_cpu(bottom, top);
+  }
+  void Backward_cpu(const vector<Blob<float>*>& top,
+                    const vector<bool>& propagate_down,
+                    const vector<Blob<float>*>& bottom) final {
+    uses_onednn_ ? BackwardOnednn(top, propagate_down, bottom)
+                 : Stock::Backward_cpu(top, propagate_down, bottom);
+  }
 
  private:
   bool uses_onednn_, logged_;

@@ -200,6 +200,15 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                 const vector<Blob<float>*>& top) override {
+    rows_ = Windows(height_, pooled_height_, kernel_h_, stride_h_, pad_h_);
+    columns_ = Windows(width_, pooled_width_, kernel_w_, stride_w_, pad_w_);
+    const bool all_have_pixels =
+        rows_.all_have_pixels() && columns_.all_have_pixels();
+    // Caffe's own Backward would write before the gradient.
+    CHECK(all_have_pixels || !is_max())
+        << "Pooling layer '" << layer_param_.name()
+        << "': some windows are outside of the image and have no maximum; set"
+        << " round_mode: FLOOR, or a smaller stride";
     if (layer_param_.pooling_param().pool()
             == PoolingParameter_PoolMethod_STOCHASTIC
         || top.size() > 1) {
@@ -208,21 +217,11 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
     if (is_max() && kernel_h_ * kernel_w_ > kMostPositions) {
       return "it finds the maximum of windows of more than 256 values";
     }
-    rows_ = Windows(height_, pooled_height_, kernel_h_, stride_h_, pad_h_);
-    columns_ = Windows(width_, pooled_width_, kernel_w_, stride_w_, pad_w_);
-    if (rows_.all_have_pixels() && columns_.all_have_pixels()) { return ""; }
-    // Caffe's own Backward would write before the gradient.
-    CHECK(!is_max()) << "Pooling layer '" << layer_param_.name()
-                     << "': some windows are outside of the image and have no"
-                     << " maximum; set round_mode: FLOOR, or a smaller stride";
-    return "some windows are outside of the image";
+    return all_have_pixels ? "" : "some windows are outside of the image";
   }
 
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    if (!uses_onednn()) {
-      return PoolingLayer<float>::Forward_cpu(bottom, top);
-    }
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
     const onednn::ChannelMap map = onednn::MapOf(*bottom[0], &source_);
     layout_ = map.source.get_desc();
     const memory output =
@@ -256,12 +255,9 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
         });
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
-    if (!uses_onednn()) {
-      return PoolingLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    }
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     if (!propagate_down[0]) { return; }
     CHECK(output_) << "Pooling layer '" << layer_param_.name()
                    << "': call Forward before Backward";

@@ -71,23 +71,22 @@ class OnednnReLULayer
   }
 
  protected:
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    const auto inputs = uses_onednn() && bottom[0] == top[0]
-        ? onednn::LinearValuesOf(*bottom[0])
-        : nullptr;
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
+    const auto inputs =
+        bottom[0] == top[0] ? onednn::LinearValuesOf(*bottom[0]) : nullptr;
     outputs_ = inputs ? inputs->map() : onednn::ChannelMap();
-    if (!inputs) { return ElementwiseLayer::Forward_cpu(bottom, top); }
+    if (!inputs) { return ElementwiseLayer::ForwardOnednn(bottom, top); }
     outputs_.slope = layer_param_.relu_param().negative_slope();
     onednn::Defer(true, top[0]->data().get(),
                   std::make_shared<onednn::DeferredValues>(outputs_, output_));
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     if (!outputs_.source) {
-      return ElementwiseLayer::Backward_cpu(top, propagate_down, bottom);
+      return ElementwiseLayer::BackwardOnednn(top, propagate_down, bottom);
     }
     if (!propagate_down[0]) { return; }
     SyncedMemory* diff = bottom[0]->diff().get();

@@ -32,9 +32,8 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
         : "it has two bottoms, or does not scale the channels of images";
   }
 
-  void Forward_cpu(const vector<Blob<float>*>& bottom,
-                   const vector<Blob<float>*>& top) override {
-    if (!uses_onednn()) { return ScaleLayer<float>::Forward_cpu(bottom, top); }
+  void ForwardOnednn(const vector<Blob<float>*>& bottom,
+                     const vector<Blob<float>*>& top) override {
     // A gradient that waits depends on what is overwritten here.
     onednn::Resolve(bottom[0]->diff().get());
     input_ = InputOf(*bottom[0], bottom[0] == top[0]);
@@ -49,12 +48,9 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
                   std::make_shared<onednn::DeferredValues>(output, output_));
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
-    if (!uses_onednn()) {
-      return ScaleLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    }
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     CHECK(input_.source) << "Scale layer '" << layer_param_.name()
                          << "': call Forward before Backward";
     const auto gradient =

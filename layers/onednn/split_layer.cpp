@@ -22,15 +22,12 @@ class OnednnSplitLayer : public onednn::OnednnLayer<SplitLayer<float>> {
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,
                                 const vector<Blob<float>*>& top) override {
-    return bottom[0]->num_axes() < 1 ? "its bottom has no axes" : "";
+    return "";
   }
 
-  void Backward_cpu(const vector<Blob<float>*>& top,
-                    const vector<bool>& propagate_down,
-                    const vector<Blob<float>*>& bottom) override {
-    if (!uses_onednn()) {
-      return SplitLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    }
+  void BackwardOnednn(const vector<Blob<float>*>& top,
+                      const vector<bool>& propagate_down,
+                      const vector<Blob<float>*>& bottom) override {
     if (!propagate_down[0]) { return; }
     top_diffs_.resize(top.size());
     // Has the layout of Forward.

@@ -264,8 +264,8 @@ float* Workspace(int64_t floats) {
 
 /// Tiles that are shared out among threads, up to kTilesAtOnce at once.
 struct Chunks {
-  explicit Chunks(int64_t tiles) : tiles(tiles) {
-    const int64_t most = omp_get_max_threads();
+  explicit Chunks(int64_t tiles, int64_t most = omp_get_max_threads())
+      : tiles(tiles) {
     const int64_t share = (tiles - 1) / most / 8 * 8 + 8;  // whole rows
     size = std::min<int64_t>(kTilesAtOnce, share);
     threads = std::min(most, (tiles + size - 1) / size);
@@ -342,10 +342,12 @@ class WinogradConvolution : public Convolution {
     const TiledImages sources =
         Tiled(in.images, shape_.pads[0], outputs.rows, outputs.columns);
     const int64_t floats = int64_t(kPoints) * kTilesAtOnce;
-    const winograd::Chunks chunks(outputs.Tiles(shape_.output[0]));
     // Of each thread: the gradients of the factors, then of the biases.
     const int64_t size = kPoints * outputs_ * channels_;
     const int64_t part = size + outputs_;
+    const int64_t threads = std::min<int64_t>(
+        omp_get_max_threads(), std::max<int64_t>(1, kMostSums / part));
+    const winograd::Chunks chunks(outputs.Tiles(shape_.output[0]), threads);
     const memory sums = Scratch(Plain({chunks.threads, part}));
     float* parts = static_cast<float*>(sums.get_data_handle());
 #pragma omp parallel for schedule(static) num_threads(chunks.threads)
@@ -396,6 +398,7 @@ class WinogradConvolution : public Convolution {
  private:
   static constexpr int kStep = kSide + 1 - kKernel;
   static constexpr int kTaps = kKernel * kKernel;
+  static constexpr int64_t kMostSums = 1 << 26;  // floats, of all threads
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
   template <typename Element, int kLanes>

@@ -89,11 +89,37 @@ TEST_F(OnednnLayersTest, ValuesToBeOverwrittenAreNotComputed) {
   EXPECT_EQ(static_cast<const float*>(values.cpu_data())[3], 7);
 }
 
+// Also where Caffe's own code would run: its Backward would write elsewhere.
 TEST_F(OnednnLayersTest, BadWindowsWithoutAMaximum) {
-  EXPECT_DEATH(
-      Make(Pooling("pool: MAX kernel_size: 1 stride: 2"), true, {1, 8, 3, 2},
-           TRAIN),
-      "layer 'p': some windows are outside of the image .* round_mode: FLOOR");
+  const std::string message =
+      "layer 'p': some windows are outside of the image .* round_mode: FLOOR";
+  const std::string options = "pool: MAX kernel_size: 1 stride: 2";
+  EXPECT_DEATH(Make(Pooling(options), true, {1, 8, 3, 2}, TRAIN), message);
+  const std::string with_mask =
+      "layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'y' top: 'mask'"
+      " pooling_param { "
+      + options + " } }";
+  EXPECT_DEATH(Make(with_mask, true, {1, 8, 3, 2}, TRAIN), message);
+  EXPECT_DEATH(Make(Pooling("pool: MAX kernel_size: 17 stride: 40"), true,
+                    {1, 8, 18, 18}, TRAIN),
+               message);
+}
+
+TEST_F(OnednnLayersTest, MoreAxesThanOnednnHas) {
+  const std::string layers =
+      "layer { name: 'r' type: 'ReLU' bottom: 'x' top: 'r' } "
+      "layer { name: 'e' type: 'Eltwise' bottom: 'x' bottom: 'r' top: 'y' }";
+  vector<int> shape(13, 1);
+  shape[12] = 5;
+  const auto onednn_net = Make(layers, true, shape, TRAIN);
+  const auto stock = Make(layers, false, shape, TRAIN);
+  for (Net<float>* net : {onednn_net.get(), stock.get()}) {
+    Pass(net, true, 1);
+  }
+  ExpectNear(*onednn_net->blob_by_name("y"), *stock->blob_by_name("y"), false,
+             "y");
+  ExpectNear(*onednn_net->blob_by_name("x"), *stock->blob_by_name("x"), true,
+             "x");
 }
 
 // Changes of plain values from outside take effect.
