@@ -119,8 +119,11 @@ def prepare(arguments: argparse.Namespace) -> pathlib.Path:
         pipeline.run_tool("get_data.py", *words, "--size", arguments.size)
         return path
     dataset = datasets.load(arguments.name)
-    origin, side = dataset.origin or dataset.source, dataset.images.shape[1]
-    if (origin, side) != (sources.as_text(str(arguments.images)), arguments.size):
+    origin, side = dataset.origin, dataset.images.shape[1]
+    wanted = sources.as_text(str(arguments.images))
+    if not origin:  # of an earlier version, which kept the folder's name alone
+        origin, wanted = dataset.source.rpartition(",")[0], arguments.images.name
+    if (origin, side) != (wanted, arguments.size):
         raise UserError(
             f"{path} is there already and was made from {origin} at {side}x{side}, not from "
             f"{arguments.images} at {arguments.size}x{arguments.size}; give another --name, or "

@@ -103,18 +103,19 @@ def naming(
 def _remove_leftovers(folder: pathlib.Path) -> None:
     """Remove what killed processes left in a folder."""
     for leftover in _ours(folder, PARTIAL):
-        with _claimed(leftover) as is_free, contextlib.suppress(OSError):
-            if is_free:  # else it is no leftover; or others remove it, too
-                _discard(leftover)
+        with _claimed(leftover) as is_free, contextlib.suppress(OSError):  # others remove it, too
+            if is_free is not False:
+                _restore_old(leftover)
+            if is_free:
+                _remove_claimed(leftover)
 
 
-def _discard(partial: pathlib.Path) -> None:
-    """Remove a folder that was being filled, but for what it should have replaced."""
+def _restore_old(partial: pathlib.Path) -> None:
+    """Bring back what was to be replaced, if its writer was killed between the two renames below."""
     for old in partial.glob(f"*{OLD}"):
         path = partial.with_name(old.name.removesuffix(OLD))
         if not path.exists():
-            os.replace(old, path)  # killed between the two renames below
-    _remove_claimed(partial)
+            os.replace(old, path)
 
 
 def _remove_claimed(folder: pathlib.Path) -> None:
@@ -122,7 +123,7 @@ def _remove_claimed(folder: pathlib.Path) -> None:
     for path in _files_in(folder):
         remove(path)
     (folder / CLAIM).unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):  # a cleaner was quicker
+    with contextlib.suppress(OSError):  # others remove it, too; NFS keeps an open file in it
         folder.rmdir()
 
 
@@ -174,7 +175,10 @@ def _replace_in_two_steps(partial: pathlib.Path, path: pathlib.Path) -> None:
     try:
         os.replace(partial, path)
     except OSError:
-        os.replace(old, path)
+        if path.exists():  # another writer came between
+            remove(old)
+        else:
+            os.replace(old, path)
         raise
     remove(old)
 
@@ -237,7 +241,6 @@ def write_files_atomically(folder: StrPath, obsolete: Iterable[str] = ()) -> Ite
     folder = resolved(folder)
     with naming(folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        complete(folder)
         _remove_leftovers(folder)
         with _partial_in(folder) as partial:
             yield partial
@@ -248,17 +251,35 @@ def write_files_atomically(folder: StrPath, obsolete: Iterable[str] = ()) -> Ite
             for obsolete_name in obsolete:  # an empty folder stands for a file that goes
                 if not (partial / obsolete_name).exists():
                     (partial / obsolete_name).mkdir()
-            committed = folder / partial.name.replace(PARTIAL, COMMITTED)
-            partial.rename(committed)  # from here on the new files count
-            _move_files(committed, folder)
+            with _moving(folder):
+                _complete(folder)  # older files must not come after these
+                committed = folder / partial.name.replace(PARTIAL, COMMITTED)
+                partial.rename(committed)  # from here on the new files count
+                _move_files(committed, folder)
 
 
 def complete(folder: pathlib.Path) -> None:
     """Complete the moves that a process began here before it was killed."""
+    if any(_ours(folder, COMMITTED)):
+        with _moving(folder):
+            _complete(folder)
+
+
+@contextlib.contextmanager
+def _moving(folder: pathlib.Path) -> Iterator[None]:
+    """Let one process at a time move files into a folder, where the file system has such locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _complete(folder: pathlib.Path) -> None:
     for committed in _ours(folder, COMMITTED):
-        with _claimed(committed) as is_free:
-            if is_free is not False and committed.exists():
-                _move_files(committed, folder)
+        _move_files(committed, folder)
 
 
 def complete_if_possible(folder: pathlib.Path) -> None:
@@ -269,17 +290,18 @@ def complete_if_possible(folder: pathlib.Path) -> None:
 
 def _move_files(committed: pathlib.Path, folder: pathlib.Path) -> None:
     for path in _files_in(committed):
-        if path.is_dir():
-            if not (folder / path.name).is_dir():
-                (folder / path.name).unlink(missing_ok=True)
-            path.rmdir()
-        else:
-            os.replace(path, folder / path.name)
+        with contextlib.suppress(FileNotFoundError):  # without locks others may move them, too
+            if path.is_dir():
+                if not (folder / path.name).is_dir():
+                    (folder / path.name).unlink(missing_ok=True)
+                path.rmdir()
+            else:
+                os.replace(path, folder / path.name)
     _remove_claimed(committed)
 
 
 def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in folder.iterdir() if path.name != CLAIM)
+    return sorted(path for path in folder.glob("*") if path.name != CLAIM)
 
 
 @contextlib.contextmanager
@@ -295,7 +317,8 @@ def _partial_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
                     return
         finally:
             with contextlib.suppress(OSError):  # the next writer tries again
-                _discard(partial)
+                _restore_old(partial)
+                _remove_claimed(partial)
 
 
 @contextlib.contextmanager

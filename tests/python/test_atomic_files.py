@@ -210,6 +210,25 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkey
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "old"]
 
 
+def test_another_writer_comes_between_two_renames(tmp_path, monkeypatch):
+    for place in ("folder", "other"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / place).touch()
+    replace = os.replace
+
+    def interfering(source, target):
+        replace(source, target)
+        if (tmp_path / "other").exists():
+            (tmp_path / "other").rename(tmp_path / "folder")
+
+    monkeypatch.setattr(os, "replace", interfering)
+    monkeypatch.setattr(atomic_files, "_exchange", lambda *paths: False)
+    with atomic_files.write_atomically(tmp_path / "folder") as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "new"]
+
+
 def test_what_is_read_is_not_written_over(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     atomic_files.refuse_overwriting(["a", None], ["b", None])
@@ -238,14 +257,17 @@ def write_often(path, name, times):
         with atomic_files.write_atomically(path) as partial:
             partial.mkdir()
             (partial / name).write_text(name)
+        with atomic_files.write_files_atomically(path.parent) as partial:
+            (partial / "a").write_text(name)
+            (partial / "b").write_text(name)
 
 
-def test_two_writers_in_a_loop(tmp_path):
+def test_writers_in_a_loop(tmp_path):
     """They may create the folder, or find it, at any moment."""
     context = multiprocessing.get_context("fork")
     processes = [
-        context.Process(target=write_often, args=(tmp_path / "db", name, 300))
-        for name in ("first", "second")
+        context.Process(target=write_often, args=(tmp_path / "db", name, 100))
+        for name in ("first", "second", "third", "fourth")
     ]
     for process in processes:
         process.start()
@@ -254,7 +276,8 @@ def test_two_writers_in_a_loop(tmp_path):
         assert process.exitcode == 0
     (only,) = (tmp_path / "db").iterdir()
     assert only.read_text() == only.name
-    assert [path.name for path in tmp_path.iterdir()] == ["db"]
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "db"]
 
 
 def stop_while_moving(folder, moves):
@@ -306,6 +329,24 @@ def test_the_next_writer_completes_the_moves_first(tmp_path):
         "codes": "new",
         "page": "newest",
         "result": "new",
+    }
+
+
+def test_older_files_do_not_come_after_newer_ones(tmp_path):
+    """Of a writer that is killed while it moves them and another one is writing."""
+    process = multiprocessing.get_context("fork").Process(
+        target=stop_while_moving, args=(tmp_path, 1)
+    )
+    with atomic_files.write_files_atomically(tmp_path) as partial:
+        process.start()
+        process.join()
+        for name in ("codes", "result"):
+            (partial / name).write_text("newest")
+    atomic_files.complete(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "codes": "newest",
+        "page": "new",
+        "result": "newest",
     }
 
 

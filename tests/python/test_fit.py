@@ -12,6 +12,7 @@ import sys
 import time
 import types
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -92,6 +93,10 @@ def test_from_a_folder_to_an_index_and_again(clone):
     other_index = "--output", clone / "other.index.h5"
     said = run(clone, "--iterations", 3, "--images", other, *other_index, status=1)
     assert f"mine.h5 is there already and was made from {clone}/photos at" in said
+    with h5py.File(clone / "data/mine.h5", "a") as file:  # as earlier versions wrote it
+        del file.attrs["origin"]
+    os.utime(clone / "data/mine.h5", ns=(0, 0))
+    assert "$ caffe train" not in run(clone, "--iterations", 3)
 
 
 def test_a_training_that_was_interrupted_goes_on(clone):

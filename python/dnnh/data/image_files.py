@@ -6,6 +6,7 @@ Pixels count. Metadata that is broken or very large is ignored.
 import ctypes
 import io
 import logging
+import re
 import struct
 import warnings
 import zlib
@@ -43,7 +44,10 @@ def _silence_libtiff() -> None:
 
 _silence_libtiff()
 
-JPEG_SCAN = b"\xff\xda"  # the marker that begins one
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+JPEG_SEGMENT = re.compile(
+    rb"\xff[\x02-\xcf\xd9-\xfe]"
+)  # a marker with a length behind it, or the end
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # chunks that make the pixels
 
@@ -86,7 +90,7 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
             if image.format in ("JPEG", "MPO"):
                 if _is_truncated_jpeg(data):
                     raise ValueError("it is a truncated JPEG")
-                if (scans := data.count(JPEG_SCAN)) > limits.JPEG_SCANS:
+                if (scans := _jpeg_scans(data)) > limits.JPEG_SCANS:
                     raise UserError(f"{where} has {scans:,} scans; at most {limits.JPEG_SCANS}")
             _reduce(image)
             if image.width * image.height > limits.IMAGE_PIXELS:
@@ -146,6 +150,16 @@ def _is_truncated_jpeg(data: bytes) -> bool:
         is_fill = data[at + 1] == 0xFF
         at += 1 if is_fill else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return b"\xff\xd9" not in data[at:]
+
+
+def _jpeg_scans(data: bytes) -> int:
+    """How many scans the picture has. What follows it (a video, a second picture) may have such
+    bytes, too, and so may what segments hold."""
+    count, at = 0, 2
+    while (marker := JPEG_SEGMENT.search(data, at)) and marker[0] != JPEG_END:
+        count += marker[0] == JPEG_SCAN
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return count
 
 
 def _reduce(image: Image.Image) -> None:

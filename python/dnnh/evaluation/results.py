@@ -196,8 +196,8 @@ def trained_on_other_images(model: files.StrPath, dataset: Dataset) -> str | Non
     Returns
     -------
     str, or None
-        A sentence about a released model of another source, such as a copy of the data set in
-        another order; None for that source, and for weights of one's own.
+        A sentence about a released model of another source, which may have another order; None
+        for that source, and for weights of one's own.
     """
     sha256 = files.sha256(model)
     for path in sorted((paths.MODELS / "results").glob("*.json")):

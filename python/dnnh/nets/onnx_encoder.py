@@ -130,6 +130,8 @@ def read(path: pathlib.Path) -> OnnxModel:
         model = onnx.load_model_from_string(content)
         _check_graph(model)
         _check_digest(model)
+        for value in model.graph.input:  # the sizes are those of one image
+            value.type.tensor_type.shape.dim[0].dim_value = 1
         return _read(path, content, onnx.shape_inference.infer_shapes(model, strict_mode=True))
     except UserError as error:
         raise UserError(f"{path} {error}; {REMEDY}") from error
@@ -184,13 +186,11 @@ def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
     graph = model.graph
     known = {value.name: _sizes(value) for value in (*graph.value_info, *graph.output)}
     for name in (name for node in graph.node for name in node.output):
-        # The first axis may be of the batch, 0: any number of images.
-        first, *others = known.get(name, [0, 0]) or [1]
-        if 0 in others:
+        sizes = known.get(name, [0])
+        if 0 in sizes:
             raise UserError(f"has a value '{name:.40}' of unknown size")
-        count = max(first, 1) * math.prod(others)
-        if count > limits.ONNX_VALUES:
-            raise UserError(f"computes {count:,} values of an image in one step")
+        if math.prod(sizes) > limits.ONNX_VALUES:
+            raise UserError(f"computes {math.prod(sizes):,} values of an image in one step")
     outputs = {output.name: _sizes(output) for output in graph.output}
     gives_features = FEATURES in outputs
     wanted = {FEATURES} if gives_features else {CODES, UNROUNDED, BITS}

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 from dnnh import atomic_files, files
@@ -58,7 +57,9 @@ def claimed(path: StrPath) -> Iterator[None]:
             yield
         finally:
             if [entry.name for entry in folder.glob("*")] == [CLAIM]:
-                shutil.rmtree(folder)
+                (folder / CLAIM).unlink()
+                with contextlib.suppress(OSError):  # another one is about to claim it
+                    folder.rmdir()
 
 
 @contextlib.contextmanager

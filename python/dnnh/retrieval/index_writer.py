@@ -117,7 +117,8 @@ class IndexWriter:
     """Encodes images into an index, group by group; resumes where it was interrupted.
 
     What is done so far lies in a folder beside the index, ``<name>.partial``: codes, names and
-    labels as they come, and up to where all of them are complete. Use it within :func:`.index_claim.claimed`.
+    labels as they come, and up to where all of them are complete. Use it within
+    :func:`.index_claim.claimed`.
 
     Parameters
     ----------

@@ -158,7 +158,7 @@ def test_a_jpeg_whose_end_is_missing(tail):
         decode_image(whole[: len(whole) // 2] + tail, "x.jpg")
 
 
-def test_a_jpeg_of_many_scans(monkeypatch):
+def test_a_jpeg_of_many_scans():
     """Each passes over all pixels, however few bytes it has."""
     file = io.BytesIO()
     Image.new("RGB", (64, 64)).save(file, "JPEG", progressive=True)
@@ -167,6 +167,10 @@ def test_a_jpeg_of_many_scans(monkeypatch):
     assert decode_image(whole[:-2] + 3 * last + whole[-2:], "x.jpg").shape == (64, 64, 3)
     with pytest.raises(UserError, match=r"^x.jpg has 2\d\d scans; at most 100"):
         decode_image(whole[:-2] + 200 * last + whole[-2:], "x.jpg")
+    # Behind the picture, as phones append a video, and in a comment they are none.
+    comment = b"\xff\xfe" + (402).to_bytes(2, "big") + 200 * b"\xff\xda"
+    for photo in (whole + 200 * last, whole[:2] + comment + whole[2:]):
+        assert decode_image(photo, "x.jpg").shape == (64, 64, 3)
 
 
 def test_a_large_jpeg_with_a_second_picture(monkeypatch):

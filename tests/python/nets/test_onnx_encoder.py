@@ -134,6 +134,14 @@ def many_rows(model):
     model.graph.node.insert(0, helper.make_node("Pad", ["one", "ends"], ["rows"]))
 
 
+def many_images(model):
+    """Pads the batch to a billion images."""
+    ends = onnx.numpy_helper.from_array(np.array([0] * 4 + [1 << 30] + [0] * 3), "ends")
+    model.graph.initializer.append(ends)
+    node = model.graph.node[1]
+    model.graph.node.insert(2, helper.make_node("Pad", [node.output[0], "ends"], ["images+"]))
+
+
 def of_unknown_size(model):
     """Pads by a sum that nobody knows beforehand."""
     ends = onnx.numpy_helper.from_array(np.array([0] * 6 + [1 << 15] * 2), "ends")
@@ -166,6 +174,7 @@ HOSTILE = {
     "domain": (operator("Relu", "evil"), "evil.Relu"),
     "huge": (huge, r"computes 4,\d+,\d+,\d+ values of an image in one step"),
     "rows": (many_rows, "computes 1,073,741,825 values of an image in one step"),
+    "images": (many_images, r"computes 68,719,476,800 values of an image in one step"),
     "unknown": (of_unknown_size, "has a value '.*' of unknown size"),
     "double": (output_of_another_kind, "is not an ONNX model of a net"),
     "outputs": (constant_output, "has the outputs"),
