@@ -24,8 +24,8 @@ namespace onednn {
  * overwrites that memory, and also replaces what the blob holds.
  *
  * A gradient that is stored so depends on the values of the last Forward. Where
- * Backward ends between these layers, read it before the next Forward, which
- * computes it in time for a Scale of a net's input alone.
+ * Backward ends between these layers, read it before the next Forward: that
+ * computes it in time only if the Scale is in place at the input of the net.
  *
  * All values are images in blocks of 8 or 16 channels, or with the channels
  * last.

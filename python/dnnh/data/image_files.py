@@ -45,9 +45,8 @@ def _silence_libtiff() -> None:
 _silence_libtiff()
 
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
-JPEG_SEGMENT = re.compile(
-    rb"\xff[\x02-\xcf\xd9-\xfe]"
-)  # a marker with a length behind it, or the end
+# A marker with a length behind it, or the end.
+JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # chunks that make the pixels
 

@@ -57,6 +57,12 @@ def test_it_encodes_as_caffe_does(weights, exported):
         ours.outputs(IMAGES[:, :7])
 
 
+def test_codes_longer_than_an_index_takes(exported, monkeypatch):
+    monkeypatch.setattr(onnx_encoder.packed_codes, "MAX_BITS", 11)
+    with pytest.raises(UserError, match="net.onnx has codes of 12 bits, not of 1 to 11"):
+        onnx_encoder.read(exported)
+
+
 def test_float_images_channels_first(weights, exported):
     path = weights.with_name("nchw.onnx")
     path.write_bytes(onnx_export.export(DEPLOY, weights, METADATA, "nchw"))

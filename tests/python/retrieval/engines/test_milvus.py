@@ -117,13 +117,15 @@ def test_a_collection_that_cannot_be_loaded_stays(tmp_path, monkeypatch):
     index = MilvusEngine(codes, 24, str(tmp_path / "codes.db"))
     client = index._client
 
-    def busy(name):
+    def busy(name, **options):
         raise index._milvus.MilvusException(message="busy")
 
+    dropped = []
     monkeypatch.setattr(client, "load_collection", busy)
+    monkeypatch.setattr(client, "drop_collection", dropped.append)
     with pytest.raises(index._milvus.MilvusException, match="busy"):
         index._insert_if_absent(codes)
-    assert client.has_collection(index._name)
+    assert client.has_collection(index._name) and not dropped
 
 
 def test_fewer_hits_than_codes(tmp_path):
