@@ -6,7 +6,7 @@
 
 Ours are the results that models/README.md describes (models/results/*.json) and your own
 (results/*/result.json), all by tools/evaluate.py and tools/baselines.py. Of two with the
-same data, method and length your own counts, and the newest of them. Nets that were also
+same data, method, schedule and length your own counts, and the newest of them. Nets that were also
 trained with other seeds (models/results/seeds/*.json) have their mean and range below.
 Prints the tables and writes results/comparison_<dataset>.html, one page with all of it,
 and the same as .md, .csv and a folder of figures. The README's picture is one of them:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dnnh import files, pages
 from dnnh.errors import UserError
 from dnnh.evaluation import plots, published, report
-from dnnh.evaluation.comparison_table import CURVES_AT, MEASURES, ComparisonTable
+from dnnh.evaluation.comparison_table import CURVES_AT, MEASURES, ComparisonTable, method_of
 from dnnh.evaluation.plots import Plot
 from dnnh.evaluation.results import Result, default_map_at, read_result
 
@@ -17,12 +17,12 @@ class Key(NamedTuple):
 
     dataset: str
     source: str
-    method: str
+    label: str
     bits: int
 
     @staticmethod
     def of(result: Result) -> "Key":
-        return Key(result.dataset, result.source, result.method, result.bits)
+        return Key(result.dataset, result.source, result.label, result.bits)
 
 
 Results = dict[Key, Result]
@@ -97,12 +97,12 @@ def tables(
                 takes = printed.takes_all and result.method not in published.ABLATIONS
                 if not takes and result.method not in printed.rows:
                     continue
-                row = ours.setdefault(result.method, {})
+                row = ours.setdefault(result.label, {})
                 row[result.bits] = float(getattr(result.metrics, printed.measure))
                 of_net = (trainings or {}).get(Key.of(result), [])
                 if of_net and of_net[0] is result:
                     values = [float(getattr(one.metrics, printed.measure)) for one in of_net]
-                    of_method = ranges.setdefault(result.method, {})
+                    of_method = ranges.setdefault(result.label, {})
                     of_method[result.bits] = min(values), max(values)
             compared.append(ComparisonTable(printed, source, ours, ranges))
     return compared
@@ -138,7 +138,7 @@ def spreads(dataset: str, results: Results, seeds: Sequence[Results]) -> list[st
                 f"{name} {statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
             )
         sentences.append(
-            f"{key.method}, {key.bits} bits, {key.source}; mean (and range) of "
+            f"{key.label}, {key.bits} bits, {key.source}; mean (and range) of "
             f"{len(trainings)} training seeds: {', '.join(parts)}."
         )
     return sentences
@@ -170,7 +170,7 @@ def figures(dataset: str, source: str, results: Results) -> dict[str, Plot]:
     empty ones."""
     ours = [result for result in of_source(dataset, source, results) if result.bits == CURVES_AT]
     compared = [result for result in ours if result.method not in published.ABLATIONS]
-    encodings = [result for result in ours if result.method in ("dnnh", "dnnh_fc")]
+    encodings = [result for result in ours if result.label in ("dnnh", "dnnh_fc")]
     title = f"{source}, {CURVES_AT} bits"
     recall = [plots.precision_recall_series(result) for result in compared]
     at = [plots.precision_at_series(result) for result in compared]
@@ -199,7 +199,9 @@ def summary(compared: Iterable[ComparisonTable]) -> list[str]:
     for table in compared:
         if not table.printed.takes_all or not table.ours:
             continue
-        ours = table.ours.get("dnnh") or {}
+        of_dnnh = [name for name in table.methods if method_of(name) == "dnnh"]
+        label = next((name for name in of_dnnh if name in table.ours), "dnnh")
+        ours = table.ours.get(label, {})
         lengths = ours or {bits for row in table.ours.values() for bits in row}
         bits = CURVES_AT if CURVES_AT in lengths else max(lengths)
         measure = MEASURES[table.printed.measure]
@@ -212,7 +214,7 @@ def summary(compared: Iterable[ComparisonTable]) -> list[str]:
                 f"{of_bits[best]:.3f} ({table.source})."
             )
             continue
-        sentence += f"dnnh {ours[bits]:.3f}"
+        sentence += f"{label} {ours[bits]:.3f}"
         paper = table.printed.rows.get("dnnh", {})
         differences = {b: ours[b] - paper[b] for b in ours if b in paper}
         if bits in differences:
@@ -222,7 +224,7 @@ def summary(compared: Iterable[ComparisonTable]) -> list[str]:
         if len(differences) > 1:
             low, high = min(differences.values()), max(differences.values())
             sentence += (
-                f". At {min(differences)} to {max(differences)} bits, dnnh differs from the paper "
+                f". At {min(differences)} to {max(differences)} bits, {label} differs from the paper "
                 f"by {low:+.3f} to {high:+.3f}"
             )
         above = {m: row[bits] for m, row in table.ours.items() if row.get(bits, 0) > ours[bits]}
@@ -230,7 +232,7 @@ def summary(compared: Iterable[ComparisonTable]) -> list[str]:
         if above:
             ranked = sorted(above, key=lambda method: above[method], reverse=True)
             names = ", ".join(f"{method} {above[method]:.3f}" for method in ranked)
-            sentence += f". Other methods above dnnh at {bits} bits: {names}"
+            sentence += f". Above {label} at {bits} bits: {names}"
         sentences.append(f"{sentence} ({table.source}).")
     return sentences
 

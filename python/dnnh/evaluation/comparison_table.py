@@ -12,6 +12,11 @@ MEASURES = {"map": "MAP", "precision_radius2": "precision within Hamming radius 
 CURVES_AT = 48  # bits, in the paper's figures 5b to 8
 
 
+def method_of(label: str) -> str:
+    """The method of a result's label, without the schedule in parentheses."""
+    return label.partition(" (")[0]
+
+
 @dataclasses.dataclass(frozen=True)
 class Line:
     """One line of a table: a method's values on paper, ours, or their difference.
@@ -33,8 +38,8 @@ class ComparisonTable:
     printed : PrintedTable
     source : str, or None
         What ours were measured on; None if there are no results of ours.
-    ours : dict of method to dict of bits to value, like ``printed.rows``
-    ranges : dict of method to dict of bits to (lowest, highest)
+    ours : dict of a result's label to dict of bits to value, like ``printed.rows``
+    ranges : dict of label to dict of bits to (lowest, highest)
         Over training seeds, where there are several.
     """
 
@@ -63,8 +68,10 @@ class ComparisonTable:
 
     @property
     def methods(self) -> list[str]:
-        """The printed ones, then ours that are not printed."""
-        return [*self.printed.rows, *(name for name in self.ours if name not in self.printed.rows)]
+        """The printed ones, then ours that are not printed; other schedules of a method after it."""
+        names = list(dict.fromkeys([*self.printed.rows, *self.ours]))
+        methods = list(dict.fromkeys(map(method_of, names)))
+        return sorted(names, key=lambda name: methods.index(method_of(name)))
 
     @property
     def header(self) -> list[str]:
@@ -76,7 +83,8 @@ class ComparisonTable:
     def lines_of(self, method: str) -> list[Line]:
         """The method's lines; ours is there even if it is empty."""
         paper, ours = self.printed.rows.get(method, {}), self.ours.get(method, {})
-        difference = {bits: ours[bits] - paper[bits] for bits in ours if bits in paper}
+        compared = self.printed.rows.get(method_of(method), {})
+        difference = {bits: ours[bits] - compared[bits] for bits in ours if bits in compared}
         lines = [Line(method, "ours", self._texts(ours, "{:.3f}"))]
         if paper:
             lines.insert(0, Line(method, "paper", self._texts(paper, "{:.3f}")))

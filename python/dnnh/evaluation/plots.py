@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dnnh.evaluation.comparison_table import MEASURES, ComparisonTable
+from dnnh.evaluation.comparison_table import MEASURES, ComparisonTable, method_of
 from dnnh.evaluation.published import ABLATIONS
 from dnnh.evaluation.results import Result
 
@@ -85,12 +85,12 @@ class Series:
 
 def precision_recall_series(result: Result) -> Series:
     curve = result.metrics.pr_curve.above_zero_recall()
-    return Series(result.method, curve.recall, curve.precision)
+    return Series(result.label, curve.recall, curve.precision)
 
 
 def precision_at_series(result: Result) -> Series:
     precision_at = result.metrics.precision_at
-    return Series(result.method, list(precision_at), list(precision_at.values()))
+    return Series(result.label, list(precision_at), list(precision_at.values()))
 
 
 def has_curve(series: Iterable[Series]) -> bool:
@@ -266,7 +266,7 @@ def _set_title(axes: Axes, title: str, subtitle: str) -> None:
 
 def _color(line: Series, count: int) -> str | None:
     """The color of one of ``count`` curves; None: grey."""
-    return BLUE if count == 1 else COLORS.get(line.name)
+    return BLUE if count == 1 else COLORS.get(method_of(line.name))
 
 
 def _label_style(line: Series, count: int) -> dict[str, Any]:
@@ -353,7 +353,7 @@ def _is_beside_ours(line: Series, series: Sequence[Series]) -> bool:
     """Whether a grey curve of the paper is not to be told from ours of the same method."""
     return (
         line.whose == "paper"
-        and line.name not in COLORS
+        and method_of(line.name) not in COLORS
         and any(
             other.whose == "ours"
             and other.name == line.name

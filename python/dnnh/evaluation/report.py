@@ -39,7 +39,7 @@ def describe(result: Result) -> str:
     cut = f" cut from {result.cut_from}" if result.cut_from else ""
     ranked = f", ranked by {result.distance}" if result.distance else ""
     return (
-        f"{result.method}, {result.bits} bits{cut}, {result.dataset}"
+        f"{result.label}, {result.bits} bits{cut}, {result.dataset}"
         f" ({result.source}), protocol {result.protocol}: "
         f"{metrics.queries:,} queries, {metrics.database:,} in the database{top}{ranked}"
     )
@@ -114,11 +114,11 @@ def draw(result: Result, others: Sequence[Result] = ()) -> dict[str, Plot]:
     precision_of_length = {r.bits: r.metrics.precision_radius2 for r in (*others, result)}
     lengths = sorted(precision_of_length)
     precisions = [precision_of_length[bits] for bits in lengths]
-    by_length = [Series(result.method, [*lengths], precisions)]
+    by_length = [Series(result.label, [*lengths], precisions)]
     recall = [plots.precision_recall_series(result)]
     at = [plots.precision_at_series(result)]
-    source = f"{result.method}, {result.source}"
-    source_and_bits = f"{result.method}, {result.bits} bits, {result.source}"
+    source = f"{result.label}, {result.source}"
+    source_and_bits = f"{result.label}, {result.bits} bits, {result.source}"
     drawn = {}
     if plots.has_curve(by_length):
         drawn["precision_radius2"] = plots.precision_radius2(by_length, source)

@@ -94,9 +94,9 @@ def _other_lengths(result: Result) -> list[Result]:
             continue
         if result.note or other.note:
             continue
-        if (other.dataset, other.method, other.protocol, other.source, other.seed) == (
+        if (other.dataset, other.label, other.protocol, other.source, other.seed) == (
             result.dataset,
-            result.method,
+            result.label,
             result.protocol,
             result.source,
             result.seed,

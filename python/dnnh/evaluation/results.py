@@ -15,6 +15,7 @@ from dnnh.errors import UserError
 from dnnh.evaluation import metrics
 from dnnh.evaluation.codes import Codes, is_text
 from dnnh.evaluation.metrics import Metrics, PrecisionRecall
+from dnnh.nets import configs, weights
 
 WEIGHTED = "weighted Hamming distance"
 
@@ -68,6 +69,20 @@ class Result:
     cut_from: int | None = None
     metrics: Metrics
     seconds: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The method; and the schedule, where the model was trained with another one than the
+        nets of all lengths and ablations that are compared here."""
+        config = configs.CONFIGS.get(self.dataset, {}).get(self.method)
+        if config is None:  # no net, or of a user's own data set
+            return self.method
+        schedule = weights.schedule_in_name(self.model or "", self.dataset, config, self.method)
+        if schedule in (None, config.short_schedule):
+            return self.method
+        if schedule in config.schedules:
+            return f"{self.method} (schedule {schedule})"
+        return f"{self.method} ({int(schedule):,} iterations)"
 
 
 def default_map_at(dataset: str) -> int | None:

@@ -250,8 +250,8 @@ def has_two_towers(net: NetInfo) -> bool:
 def schedule_of(config: NetConfig, schedule: str, method: str) -> Schedule:
     """A schedule by its name, or stretched to a number of iterations.
 
-    ``schedule`` is one of ``config.schedules`` or a number as text. A number stretches the
-    last of them: ``short`` where there is one.
+    ``schedule`` is one of ``config.schedules`` or a number as text. A number stretches
+    ``config.short_schedule``.
 
     Raises
     ------
@@ -266,5 +266,4 @@ def schedule_of(config: NetConfig, schedule: str, method: str) -> Schedule:
             + ", ".join(f"'{name}'" for name in config.schedules)
             + " or a number of iterations"
         )
-    last = list(config.schedules.values())[-1]
-    return last.stretched(int(schedule), method)
+    return config.schedules[config.short_schedule].stretched(int(schedule), method)

@@ -235,6 +235,11 @@ class NetConfig:
         return next(iter(self.schedules))
 
     @property
+    def short_schedule(self) -> str:
+        """``short`` where there is one."""
+        return list(self.schedules)[-1]
+
+    @property
     def learns_target_codes(self) -> bool:
         """Whether the net is the second stage of CNNH."""
         return isinstance(self.batch, ImagesWithTargetCodes)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from dnnh import paths
 from dnnh.errors import UserError
 from dnnh.nets import model_files
-from dnnh.nets.specs import DEFAULT_TRAIN_SEED, NetSpec
+from dnnh.nets.net_config import NetConfig
+from dnnh.nets.specs import DEFAULT_TRAIN_SEED, TRIPLET_SAMPLINGS, NetSpec
 
 # What tools say of their --model, as find_weights chooses.
 DEFAULT_CHOICE = (
@@ -70,6 +71,24 @@ def _snapshots(spec: NetSpec) -> list[_Snapshot]:
             age = path.stat().st_mtime, int(match[2])
             snapshots.append(_Snapshot(path, match[1], age))
     return sorted(snapshots, key=lambda snapshot: snapshot.age, reverse=True)
+
+
+def schedule_in_name(name: str, dataset: str, config: NetConfig, method: str) -> str | None:
+    """The schedule that the file name of a snapshot or released model tells; None if it is the
+    name of something else.
+
+    It is a name in ``config.schedules``, or the number of iterations as text.
+    """
+    schedules = "|".join(map(re.escape, config.schedules))
+    samplings = "|".join(TRIPLET_SAMPLINGS)
+    match = re.fullmatch(
+        rf"{re.escape(f'{dataset}_{method}')}(?:_({schedules}|\d{{1,8}}iterations))?(?:_(?:{samplings}))?"
+        r"(?:_validation)?(?:_seed\d+)?(?:_\d+bit)?(?:_iter_\d+)?\.caffemodel(?:\.h5)?",
+        name,
+    )
+    if not match:
+        return None
+    return (match[1] or config.default_schedule).removesuffix("iterations")
 
 
 def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:

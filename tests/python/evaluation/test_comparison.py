@@ -99,6 +99,37 @@ def test_differences_are_ours_less_the_papers(tmp_path):
     assert "a copy: ours (solid), paper (dashed)" in [text.get_text() for text in axes.texts]
 
 
+def test_each_schedule_has_a_row(tmp_path):
+    maps = {
+        "_short_48bit": 0.6,
+        "_48bit": 0.7,
+        "_300iterations_48bit": 0.2,
+        "_short_seed2_48bit": 0.5,
+    }
+    files = [
+        write(tmp_path / name, map=value, model=f"cifar10_dnnh{name}.caffemodel.h5")
+        for name, value in maps.items()
+    ]
+    results, _ = comparison.read_results(files[:-1])
+    others = [comparison.read_results(files[-1:])[0]]
+    tables = comparison.tables("cifar10", results, comparison.of_seeds(results, others))
+    table, ablation = tables[0], tables[1]
+    # The schedule that all lengths have goes by the method's name alone.
+    assert table.ours["dnnh"] == {48: 0.6} and table.ranges == {"dnnh": {48: (0.5, 0.6)}}
+    assert table.methods[:3] == ["dnnh", "dnnh (300 iterations)", "dnnh (schedule paper)"]
+    lines = {(line.method, line.whose): line.values[-1] for line in table.lines()}
+    assert lines["dnnh (schedule paper)", "difference"] == "+0.119"
+    assert ("dnnh (schedule paper)", "paper") not in lines
+    assert "dnnh (schedule paper)" in ablation.ours
+    (sentence,) = comparison.summary([table])
+    assert sentence.startswith("MAP at 48 bits: dnnh 0.600 (paper 0.581")
+    assert "Above dnnh at 48 bits: dnnh (schedule paper) 0.700" in sentence
+    (sentence,) = comparison.summary(
+        comparison.tables("cifar10", comparison.read_results(files[1:2])[0])[:1]
+    )
+    assert sentence.startswith("MAP at 48 bits: dnnh (schedule paper) 0.700 (paper 0.581")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"map": 1}'])
 def test_what_is_no_result_is_said_and_left_out(tmp_path, text):
     (tmp_path / "result.json").write_text(text)

@@ -6,7 +6,7 @@ import pytest
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import weights
+from dnnh.nets import configs, weights
 from dnnh.nets.specs import net_spec
 
 SPEC = net_spec("digits", bits=12)
@@ -99,3 +99,17 @@ def test_lengths_trained_together_have_their_weights_in_one_file(repository):
         assert weights.find_weights(net_spec("cifar10", "dnnh_plus", bits)).path == together
     with pytest.raises(UserError, match="no trained net 'cifar10_dnnh_plus_16bit'"):
         weights.find_weights(net_spec("cifar10", "dnnh_plus", 16))
+
+
+def test_the_schedule_is_in_the_name():
+    config = configs.net_config("cifar10", "dnnh")
+
+    def schedule(name):
+        return weights.schedule_in_name(name, "cifar10", config, "dnnh")
+
+    assert schedule("cifar10_dnnh_48bit.caffemodel.h5") == "paper"
+    assert schedule("cifar10_dnnh_short_12bit.caffemodel.h5") == "short"
+    assert schedule("cifar10_dnnh_seed3_48bit_iter_70000.caffemodel") == "paper"
+    assert schedule("cifar10_dnnh_200iterations_listed_validation_48bit_iter_9.caffemodel") == "200"
+    for other in ("cifar10_dnnh_fc_48bit.caffemodel", "mine.caffemodel", "cifar10_dnnh.txt", ""):
+        assert schedule(other) is None
