@@ -23,7 +23,7 @@ import tempfile
 from dnnh import atomic_files, cli, errors, files, paths, pipeline
 from dnnh.data import datasets, folder, sources
 from dnnh.errors import UserError
-from dnnh.nets import pretrained, prototxt, pycaffe, specs
+from dnnh.nets import configs, pretrained, prototxt, pycaffe, specs
 from dnnh.nets.specs import NetSpec
 from dnnh.retrieval import index_files
 
@@ -88,6 +88,12 @@ def parse_arguments() -> argparse.Namespace:
         raise UserError(f"--iterations {arguments.iterations}: 1 or more")
     output = pathlib.Path.cwd() / f"{arguments.name}.index.h5"
     cli.fill_in(arguments, bits=specs.DEFAULT_BITS, method=METHOD, size=256, output=output)
+    specs.check_bits(arguments.bits)
+    methods = (*configs.OWN_METHODS, METHOD)
+    if arguments.method not in methods:
+        raise UserError(
+            f"--method {arguments.method}: images of your own take {', '.join(methods)}"
+        )
     arguments.output, arguments.images = map(files.resolved, (arguments.output, arguments.images))
     check_places(arguments)
     pycaffe.load()  # raises where Caffe is not built
@@ -99,6 +105,10 @@ def check_places(arguments: argparse.Namespace) -> None:
     output = arguments.output
     if output.is_relative_to(arguments.images):
         raise UserError(f"--output {output} lies in --images; name a place outside")
+    if output.is_dir():
+        raise UserError(
+            f"{output} is a folder, and the index becomes a file; name another --output"
+        )
     if output.exists():
         index = index_files.load(output)
         index.close()
@@ -202,8 +212,9 @@ def encode(arguments: argparse.Namespace, net: list[object], model: pathlib.Path
         # One model may have several lengths.
         wanted = (files.sha256(model), arguments.bits)
         has_these_codes = (index.net.weights, index.net.bits) == wanted
+        can_be_updated = has_these_codes and index.stamps is not None
         index.close()
-        if has_these_codes:
+        if can_be_updated:
             words = ["--update", "--images", arguments.images, "--output", output]
             pipeline.run_tool("encode.py", *words, "--model", model)
             return

@@ -83,8 +83,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=cli.path, help="write the hits here; - prints them")
     parser.add_argument("--html", type=cli.path, help="write a page with the hits of an image here")
     arguments = parser.parse_args()
-    if arguments.gpu is not None and not arguments.image:
-        raise UserError("--gpu is for encoding an image; --queries has codes already")
+    if arguments.queries:
+        options = ("model", "runtime", "gpu")
+        cli.refuse(arguments, options, "is for encoding an image; --queries has codes already")
     if arguments.rank == "asymmetric" and not arguments.image:
         raise UserError("--rank asymmetric is for an image; --queries has binary codes alone")
     if arguments.html and not arguments.image:

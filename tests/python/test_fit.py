@@ -138,6 +138,9 @@ def test_a_training_that_was_interrupted_goes_on(clone):
         (["--minutes", "nan"], "--minutes nan"),
         (["--iterations", "0"], "--iterations 0: 1 or more"),
         (["--name", "No Name"], "small letters"),
+        (["--bits", "7"], "7 bits: codes have 8 to 64 bits"),
+        (["--method", "dnnh_plus"], "dnnh_plus: images of your own take dnnh, dnnh_fc"),
+        (["--output", "."], "is a folder, and the index becomes a file; name another"),
     ],
 )
 def test_options_out_of_range(monkeypatch, words, message):
@@ -182,7 +185,7 @@ def test_minutes_become_iterations(own, monkeypatch):
     assert fit.iterations_in(spec, 2.5, data_set) == 300 and len(measured) == 3
 
 
-@pytest.mark.parametrize("same", ["both", "weights", "bits"])
+@pytest.mark.parametrize("same", ["both", "weights", "bits", "both, but without stamps"])
 def test_an_index_of_other_codes_is_replaced(tmp_path, monkeypatch, same):
     """One model file may have several lengths: the same weights are not the same codes."""
     fit = importlib.import_module("fit")
@@ -190,7 +193,8 @@ def test_an_index_of_other_codes_is_replaced(tmp_path, monkeypatch, same):
     (output := tmp_path / "mine.index.h5").write_bytes(b"")
     weights = files.sha256(model) if same != "bits" else "others"
     net = types.SimpleNamespace(weights=weights, bits=24 if same != "weights" else 48)
-    index = types.SimpleNamespace(net=net, close=lambda: None)
+    stamps = None if "without" in same else []
+    index = types.SimpleNamespace(net=net, stamps=stamps, close=lambda: None)
     monkeypatch.setattr(index_files, "load", lambda path: index)
     commands = []
     monkeypatch.setattr(pipeline, "run_tool", lambda *words: commands.append(words))

@@ -209,6 +209,11 @@ def _check_size(path: pathlib.Path, member: tarfile.TarInfo) -> None:
         raise files.too_large(f"{path}: {member.name}", limits.FILE_BYTES)
 
 
+def _check_total(size: int) -> None:
+    if size > limits.ARCHIVE_BYTES:
+        raise tarfile.ReadError(f"it has more than {limits.ARCHIVE_BYTES:,} bytes")
+
+
 def _open_decompressed(path: pathlib.Path) -> io.BufferedIOBase:
     with path.open("rb") as file:
         start = file.read(6)
@@ -246,9 +251,14 @@ class _TarStream(io.RawIOBase):
         return self._stream.read(size)
 
     def check_end(self) -> None:
-        """Refuse an archive whose listing ended at something else than zeros or its end."""
+        """Refuse an archive whose listing ended at something else than zeros or its end.
+
+        What follows is read, too: gzip's checksum stands behind it.
+        """
         if self._last.strip(b"\0"):
             raise tarfile.ReadError("a header is damaged, or has a negative size")
+        while self._stream.read(1 << 20):
+            _check_total(self.tell())
 
     def _count(self, size: int) -> None:
         if size < 0:
@@ -267,8 +277,7 @@ class _TarStream(io.RawIOBase):
         if self.is_listing:
             if not 0 <= offset - self.tell() <= limits.FILE_BYTES + tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("a header has an impossible size")
-            if offset > limits.ARCHIVE_BYTES:
-                raise tarfile.ReadError(f"it has more than {limits.ARCHIVE_BYTES:,} bytes")
+            _check_total(offset)
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:

@@ -8,10 +8,17 @@ from numpy.typing import NDArray
 from dnnh.data import image_files
 from dnnh.errors import UserError
 
+NO_CAFFE = (
+    "LMDBs are read with Caffe, which is not here: build it with make, or name a folder of images"
+)
+
 
 def datum(**fields: Any) -> Any:
-    """A new Datum with these fields. Loads pycaffe."""
-    from caffe.proto import caffe_pb2
+    """A new Datum with these fields. Loads pycaffe; UserError where there is none."""
+    try:
+        from caffe.proto import caffe_pb2
+    except ImportError as error:
+        raise UserError(NO_CAFFE) from error
 
     messages: Any = caffe_pb2  # its classes are made when it is loaded
     return messages.Datum(**fields)
@@ -54,7 +61,8 @@ def pixels(parsed: Any, where: str) -> NDArray[np.uint8]:
         return image_files.decode_image(parsed.data, where)
     channels, height, width = parsed.channels, parsed.height, parsed.width
     size = len(parsed.data)
-    if channels not in (1, 3) or size != channels * height * width or not size:
+    is_possible = channels in (1, 3) and min(height, width) > 0
+    if not is_possible or size != channels * height * width:
         raise UserError(
             f"{where} is not a readable image: {size} bytes for "
             f"{channels} x {height} x {width} values"

@@ -9,6 +9,7 @@ import pathlib
 
 import lmdb
 
+from dnnh.data.datums import NO_CAFFE
 from dnnh.errors import UserError
 
 LONGEST_TEXT = 1000  # bytes
@@ -24,12 +25,15 @@ def open_checked(folder: pathlib.Path) -> lmdb.Environment:
     Raises
     ------
     UserError
-        If it is damaged, truncated or no LMDB; reading it could end the process.
+        If it is damaged, truncated or no LMDB; reading it could end the process. Or if there is
+        no Caffe.
     lmdb.Error
         If LMDB cannot open it.
     """
-    import caffe
-
+    try:
+        import caffe
+    except ImportError as error:
+        raise UserError(NO_CAFFE) from error
     library = ctypes.CDLL(caffe._caffe.__file__)
     library.dnnh_lmdb_damage.argtypes = ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t
     library.dnnh_lmdb_damage.restype = ctypes.c_size_t

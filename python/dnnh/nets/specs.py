@@ -189,8 +189,7 @@ def net_spec(
     UserError
         If there is no such net, or a value is out of range.
     """
-    if not SHORTEST <= bits <= LONGEST:
-        raise UserError(f"{bits} bits: codes have {SHORTEST} to {LONGEST} bits")
+    check_bits(bits)
     for value, known, name in (
         (split, SPLITS, "split"),
         (sampling, TRIPLET_SAMPLINGS, "triplet sampling"),
@@ -216,6 +215,12 @@ def net_spec(
         schedule = str(int(schedule))
     configs.schedule_of(config, schedule, method)  # raises where there is none
     return NetSpec(dataset, method, bits, schedule, split, sampling, train_seed)
+
+
+def check_bits(bits: int) -> None:
+    """Raise UserError if no net has codes of this length."""
+    if not SHORTEST <= bits <= LONGEST:
+        raise UserError(f"{bits} bits: codes have {SHORTEST} to {LONGEST} bits")
 
 
 def committed() -> list[NetSpec]:

@@ -24,6 +24,7 @@ from dnnh import hdf5_files, packed_codes
 from dnnh.data import sources
 from dnnh.errors import UserError
 from dnnh.files import StrPath
+from dnnh.nets import pretrained
 from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval import feature_hash, parquet
 from dnnh.retrieval.image_index import STATES, ImageIndex, IndexChanged, Labels, Rows
@@ -86,6 +87,9 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
     if not str(file.attrs["source"]):
         raise ValueError("its source is empty")
     texts = {name: str(file.attrs[name]) for name in NET_TEXTS}
+    hasher = feature_hash.read(file, bits, texts["method"])
+    if hasher is None and texts["dataset"] == pretrained.DATASET:
+        raise ValueError("it is of a network's features, without their hashing method")
     return ImageIndex(
         net=NetInfo(bits=bits, **texts),
         source=str(file.attrs["source"]),
@@ -96,7 +100,7 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
         states=_states(file, len(codes)),
         stamps=text.stamps if "stamps" in file else None,
         stamp_kind=_stamp_kind(file),
-        hasher=feature_hash.read(file, bits, texts["method"]),
+        hasher=hasher,
     )
 
 
@@ -165,7 +169,7 @@ def _labels(text: str, path: StrPath) -> Labels:
             raise ValueError("not a list of text")
         return tuple(map(sources.as_text, labels))  # JSON may have halves of surrogate pairs
     except (ValueError, RecursionError) as error:
-        raise UserError(
+        raise IndexChanged(
             f"{path} has labels that cannot be read, {text[:40]!r} ({error}); make it again "
             "with 'python tools/encode.py'"
         ) from error

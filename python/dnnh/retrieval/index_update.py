@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnnh.data.sources import Item
-from dnnh.errors import UserError
+from dnnh.errors import UserError, printable
 from dnnh.retrieval.image_index import GONE, PRESENT, REMOVED, Entry, ImageIndex
 
 ROWS = 100_000  # that are read at a time
@@ -69,6 +69,11 @@ class Update:
             return []
         return [self._first[name], *self._further.get(name, [])]
 
+    def _rows_as_shown(self, shown: str) -> list[int]:
+        """The rows of the one name that is printed like this, with escapes."""
+        names = [name for name in self._first if printable(name) == shown]
+        return self.rows(names[0]) if len(names) == 1 else []
+
     def to_encode(self, items: Iterable[Item], stamp: str) -> Iterator[Item]:
         """Yield the images that are new or changed.
 
@@ -120,7 +125,7 @@ class Update:
             If the index has no such image, or none is left.
         """
         for name in names:
-            rows = self.rows(name)
+            rows = self.rows(name) or self._rows_as_shown(name)
             if not rows:
                 raise UserError(
                     f"{self._path} has no image '{name}'; names are paths in "

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import atomic_files, files, packed_codes
+from dnnh import atomic_files, files, limits, packed_codes
 from dnnh.data import sources
 from dnnh.errors import UserError, printable
 from dnnh.files import StrPath
@@ -164,6 +165,7 @@ class IndexWriter:
                 file = (self.folder / name).open("ab", buffering=0)
                 # Behind what is complete there may be a part of a group.
                 file.truncate(self.state.complete_bytes(name))
+                file.seek(0, os.SEEK_END)  # tell() would give the old end
             self._files[name] = file
 
     @property
@@ -320,7 +322,10 @@ class IndexWriter:
                     f"no image of {self.path} is left in {self.source}; if that is so, delete the "
                     "index"
                 )
-        size = self.state.codes_bytes + self.state.entries_bytes + STRING_BYTES * count
+        row_bytes = packed_codes.code_bytes(self.net.bits) + STRING_BYTES
+        size = self.state.entries_bytes + row_bytes * count
+        if not isinstance(self.kept, PackedCodes):
+            size += limits.HASH_BYTES
         if self.update is not None:
             size += self.path.stat().st_size
         with atomic_files.write_hdf5_atomically(self.path, size) as file:

@@ -169,7 +169,9 @@ class Images:
 
     def take(self, name: str, positions: Rows) -> list[Any]:
         """Values of a column of ``texts``."""
-        chosen = np.atleast_1d(np.arange(len(self.rows))[positions])
+        if isinstance(positions, slice):
+            positions = np.arange(*positions.indices(len(self.rows)))
+        chosen = np.atleast_1d(positions)
         return self.texts[name].take(chosen).to_pylist()
 
 
@@ -227,13 +229,15 @@ def read(folder: StrPath) -> Images:
         ) from error
     about, folder = read_about(folder), pathlib.Path(folder)
     try:
-        return _read(folder, about)
+        images = _read(folder, about)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, UserError) as error:
         if read_about(folder) != about:  # updated meanwhile
             return read(folder)
         raise UserError(
             f"{folder} is a damaged index of encoded images ({error}); make it again with {REMEDY}"
         ) from error
+    # Of an index that was replaced meanwhile, the images may be those of another net.
+    return images if read_about(folder) == about else read(folder)
 
 
 def _read(folder: pathlib.Path, about: About) -> Images:
@@ -306,10 +310,22 @@ def _texts_and_words(stored: Any, about: About, more: list[str], where: Any = No
 
 def _check_size(stored: Any, expected: int, bits: int) -> None:
     """Raise ValueError if the files have other rows, or declare more than they can hold."""
-    rows = sum(fragment.metadata.num_rows for fragment in stored.get_fragments())
+    groups = [
+        fragment.metadata.row_group(number)
+        for fragment in stored.get_fragments()
+        for number in range(fragment.metadata.num_row_groups)
+    ]
+    rows = sum(group.num_rows for group in groups)
+    decompressed = sum(
+        group.column(number).total_uncompressed_size
+        for group in groups
+        for number in range(group.num_columns)
+    )
     size = _bytes_of(stored)
     if rows != expected:
         raise ValueError(f"it has {rows:,} images, {ABOUT} {expected:,}")
+    if decompressed > limits.may_expand_to(size):
+        raise ValueError(f"its files have {size:,} bytes, {decompressed:,} decompressed")
     if 8 * rows * (1 + len(word_names(bits))) > limits.may_expand_to(size):
         raise ValueError(f"its files have {size:,} bytes and say that they have {rows:,} rows")
 

@@ -230,7 +230,10 @@ class QueryEncoder:
             values = self._hasher.project(self._encoder.outputs(images))
         else:
             values = 2 * self._encoder.unrounded_outputs(images) - 1
-        return EncodedQuery(packed_codes.pack(values > 0), np.abs(values).astype(np.float64))
+        weights = np.abs(values)
+        if self._encoder.bit_weights is not None:  # the distance that the net was trained for
+            weights = self._encoder.bit_weights[np.newaxis]
+        return EncodedQuery(packed_codes.pack(values > 0), weights.astype(np.float64))
 
 
 @contextlib.contextmanager
@@ -279,4 +282,5 @@ def open_index(
             return
         local = storage.make_engine(engine, index.net.bits)
         local.add(codes)
+        local.search(codes[:1], 1)  # what an engine builds at its first search is built now
         yield Retriever(index, local, present)

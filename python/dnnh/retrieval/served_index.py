@@ -63,19 +63,25 @@ class ServedIndex:
         return self._opened is not None and version in (None, self._version)
 
     def opened(self) -> OpenedIndex:
-        """The index that is at the path now.
+        """The index that is at the path now; while another request opens it, the one before.
 
         Raises
         ------
         IndexChanged
             If there is none that can be opened.
         """
-        with self._opening:
+        before = self._opened
+        if not self._opening.acquire(blocking=before is None):
+            assert before is not None
+            return before
+        try:
             if not self.is_current():
                 self._open(self._version_on_disk())
             if self._opened is None:
                 raise IndexChanged(f"the index is being replaced, try again: {self._problem}")
             return self._opened
+        finally:
+            self._opening.release()
 
     def _open(self, version: tuple[int, ...] | None) -> None:
         if version and self._version and version[:2] == self._version[:2]:

@@ -321,6 +321,9 @@ def search_by_row(
     row: Annotated[int, Depends(_row_in_query)],
     retriever: TheRetriever,
     radius: Radius,
+    name: Annotated[
+        str | None, Query(description="of that image: 404 if it has another name by now")
+    ] = None,
     top: Top = 20,
     offset: Offset = 0,
     rank: Annotated[
@@ -329,6 +332,8 @@ def search_by_row(
 ) -> SearchResponse:
     codes, net = retriever.index.codes, retriever.index.net
     assert codes is not None  # no server searches with Spark
+    if name is not None and retriever.index.names(row)[0] != name:
+        raise HTTPException(404, f"image {row} is no longer {name}: the index was replaced")
     if configs.has_two_towers(net):
         raise HTTPException(
             400,

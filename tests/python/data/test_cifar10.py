@@ -261,16 +261,8 @@ def test_flipped_bytes(tmp_path, name, mode, share):
     place = int(len(data) * share)
     data[place : place + 8] = bytes(byte ^ 0x55 for byte in data[place : place + 8])
     archive.write_bytes(data)
-    try:
-        source = cifar10.prepare_cifar10(archive).source
-    except UserError as error:
-        sentence = str(error)
-    else:
-        # gzip's checksum stands behind the last file, where nobody reads it.
-        assert name == "a.tar.gz"
-        assert "not verified" in source
-        return
-    assert name in sentence
+    with pytest.raises(UserError, match=name):
+        cifar10.prepare_cifar10(archive)
 
 
 def test_published_archives_are_known(tmp_path, monkeypatch):

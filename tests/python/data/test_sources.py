@@ -3,6 +3,7 @@
 import os
 import pathlib
 import subprocess
+import sys
 import types
 
 import lmdb
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnnh.data import folder, image_database, sources
+from dnnh.data import datums, folder, image_database, lmdb_pages, sources
 from dnnh.errors import UserError
 
 
@@ -245,3 +246,17 @@ def test_folders_that_are_nested_deeply(tmp_path, monkeypatch):
         assert item.read()[0, 0, 0] == 1
     finally:  # Python cannot remove them
         subprocess.run(["rm", "-rf", tmp_path / "photos"], check=True)
+
+
+def test_a_datum_of_negative_sizes():
+    record = datums.datum(channels=1, height=-1, width=-12, data=bytes(12))
+    with pytest.raises(UserError, match="x is not a readable image: 12 bytes for 1 x -1 x -12"):
+        datums.pixels(record, "x")
+
+
+def test_lmdbs_need_caffe(tmp_path, monkeypatch):
+    for module in ("caffe", "caffe.proto"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for read in (lambda: datums.datum(), lambda: lmdb_pages.open_checked(tmp_path)):
+        with pytest.raises(UserError, match="LMDBs are read with Caffe, which is not here"):
+            read()

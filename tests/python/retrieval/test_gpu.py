@@ -60,7 +60,7 @@ def test_each_tool_asks_for_the_gpu(photos, tmp_path, run):
 
 def test_codes_that_exist_need_no_gpu(tmp_path, run):
     with pytest.raises(UserError, match="--gpu is for encoding an image"):
-        run("search", "--index", tmp_path, "--queries", tmp_path, "--gpu", 0)
+        run.plain("search", "--index", tmp_path, "--queries", tmp_path, "--gpu", 0)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from dnnh import hdf5_files
 from dnnh.errors import UserError
+from dnnh.nets import pretrained
 from dnnh.retrieval import index_files, parquet
 
 
@@ -112,3 +113,11 @@ def test_parquet_text_that_is_not_utf8(tmp_path):
             assert index_files.load(tmp_path).names(slice(0, 2)) == names
     with pytest.raises(UserError, match="is a damaged index of encoded images .*UTF8"):
         index_files.load(tmp_path)
+
+
+def test_features_without_their_hashing_method(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "a") as file:
+        file.attrs["dataset"] = pretrained.DATASET
+    with pytest.raises(UserError, match="a network's features, without their hashing method"):
+        index_files.load(tmp_path / "c.h5")

@@ -101,7 +101,7 @@ def test_queries_of_an_index_that_was_updated(photos, tmp_path, run, update):
     (photos / "class0/00.png").unlink()
     update(path)
     words = ["search", "--index", path, "--queries", path, "-k", 1, "--json", "-"]
-    results = json.loads(run(*words))
+    results = json.loads(run.plain(*words))
     assert len(results) == 36 and results[0]["image"] == "class0/03.png"
     assert results[0]["hits"][0]["distance"] == 0
 
@@ -138,6 +138,14 @@ def test_an_image_that_is_gone_can_be_removed(photos, tmp_path, run, update):
     (tmp_path / "away.png").rename(image)
     assert "nothing is new" in update(path)[0]
     assert contents(path)["class0/00.png"][1] == REMOVED
+
+
+def test_a_name_as_a_search_shows_it(photos, tmp_path, run):
+    path = tmp_path / "c.h5"
+    write(photos / "class1/at 1\u202fPM.png", 1)
+    run.encode(photos, path)
+    run.plain("encode", "--output", path, "--remove", r"class1/at 1\u202fPM.png")
+    assert contents(path)["class1/at 1\u202fPM.png"][1] == REMOVED
 
 
 @pytest.mark.parametrize("stop", [0, 1])

@@ -71,6 +71,27 @@ def test_an_index_that_was_resumed_is_the_same_to_the_byte(
     assert (tmp_path / "c.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
+def test_an_index_that_was_interrupted_twice(photos, tmp_path, run, monkeypatch):
+    """What was cut off behind the complete part is forgotten, where the next group adds nothing."""
+    run.encode(photos, tmp_path / "whole.h5")
+    outputs = encoder.Encoder.outputs
+    for cut_off in ("a part of a sentence\n", ""):
+        calls = iter(range(2))
+
+        def stopping(net, images, calls=calls):
+            if next(calls):
+                raise KeyboardInterrupt
+            return outputs(net, images)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(encoder.Encoder, "outputs", stopping)
+            run.encode(photos, tmp_path / "c.h5")
+        with (tmp_path / "c.h5.partial/skipped").open("a") as file:
+            file.write(cut_off)
+    assert "resuming after 20 images" in run.encode(photos, tmp_path / "c.h5")
+    assert (tmp_path / "c.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
 def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
     state = tmp_path / "c.h5.partial/state.json"
 

@@ -134,3 +134,29 @@ def test_descriptions_that_are_none(tmp_path, text):
     (tmp_path / parquet.ABOUT).write_text(text)
     with pytest.raises(UserError, match="is not an index of encoded images as Parquet"):
         parquet.load(tmp_path)
+
+
+def test_text_that_is_decompressed(tmp_path):
+    folder = tmp_path / parquet.IMAGES
+    folder.mkdir()
+    table = pyarrow.table({**ROWS, "name": ["x" * 150_000_000, "b", "c", "d"]}, schema=SCHEMA)
+    options = {"compression": "zstd", "use_dictionary": False}
+    files.write_table(table, folder / "part-0.parquet", **options)
+    parquet.write_about(tmp_path, parquet.About(BITS, "digits", "dnnh", "500", "", "photos", 3, 1))
+    with pytest.raises(UserError, match=r"its files have [0-9,]+ bytes, 150,0[0-9,]+ decompressed"):
+        parquet.load(tmp_path)
+
+
+def test_an_index_that_is_replaced_while_it_is_read(tmp_path, monkeypatch):
+    """The names of one index never come with the codes of another."""
+    write(tmp_path)
+    read = parquet._read
+
+    def replacing(folder, about):
+        images = read(folder, about)
+        if not about.weights:
+            parquet.write_about(folder, dataclasses.replace(about, weights="others"))
+        return images
+
+    monkeypatch.setattr(parquet, "_read", replacing)
+    assert parquet.load(tmp_path).net.weights == "others"

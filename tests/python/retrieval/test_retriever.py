@@ -96,9 +96,18 @@ def test_hits_are_ordered_by_asymmetric_distance(photos, tmp_path, run, weights,
         rows = [hit.row for hit in opened.nearest(code, 3, costs)[0]]
         nearest = np.argsort(hamming, kind="stable")[:4]
         assert np.allclose(expected[rows], np.sort(expected[nearest])[:3], atol=1e-6)
+        learned = np.arange(12, dtype=np.float32)
+        monkeypatch.setattr(net, "bit_weights", learned)
+        costs = query_encoder.encode(digit(photos / "class1/16.png")).weights
+        assert np.array_equal(costs, [learned])  # weighted Hamming distance
     queries = ["search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "c.h5"]
-    with pytest.raises(UserError, match="--rank asymmetric is for an image"):
-        run(*queries, "--rank", "asymmetric")
+    for options, message in (
+        (["--rank", "asymmetric"], "--rank asymmetric is for an image"),
+        (["--model", weights], "--model is for encoding an image; --queries has codes already"),
+        (["--runtime", "onnx"], "--runtime is for encoding an image"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run.plain(*queries, *options)
 
 
 def test_codes_of_two_sub_networks_are_no_queries(photos, tmp_path, run):
@@ -106,7 +115,7 @@ def test_codes_of_two_sub_networks_are_no_queries(photos, tmp_path, run):
     with h5py.File(tmp_path / "c.h5", "a") as file:
         file.attrs["dataset"], file.attrs["method"] = "mnist", "dnnh_two_towers"
     with pytest.raises(UserError, match="'dnnh_two_towers' has another one for queries"):
-        run("search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "c.h5")
+        run.plain("search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "c.h5")
 
 
 def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, weights, monkeypatch):

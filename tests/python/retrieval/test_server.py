@@ -1,7 +1,11 @@
 """The server's requests, as a browser sends them."""
 
+import contextlib
 import io
+import os
 import threading
+import time
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from dnnh.nets.net_info import NetInfo
 from dnnh.retrieval.engines.numpy_engine import NumpyEngine
 from dnnh.retrieval.image_index import ImageIndex
 from dnnh.retrieval.retriever import EncodedQuery, Retriever
-from dnnh.retrieval.served_index import OpenedIndex
+from dnnh.retrieval.served_index import OpenedIndex, ServedIndex
 
 testing = pytest.importorskip("fastapi.testclient")
 server = pytest.importorskip("dnnh.retrieval.server")
@@ -192,6 +196,35 @@ def test_bad_requests(client, monkeypatch, path, content, status, message):
     monkeypatch.setattr(limits, "UPLOAD_BYTES", 1000)
     response = client.get(path) if content is None else client.post(path, content=content)
     assert response.status_code == status and message in response.text
+
+
+def test_a_row_that_has_another_image_by_now(client):
+    assert client.get("/search", params={"row": 7, "name": "<b>7.png"}).status_code == 200
+    response = client.get("/search", params={"row": 7, "name": "old.png"})
+    assert response.status_code == 404 and "image 7 is no longer old.png" in response.text
+
+
+def test_while_an_index_is_opened_requests_get_the_one_before(tmp_path):
+    path, opened, may_open = tmp_path / "c.h5", [], threading.Event()
+
+    @contextlib.contextmanager
+    def open_index():
+        assert may_open.wait(60)
+        opened.append(OpenedIndex(Fake(), Fake()))
+        yield opened[-1]
+
+    path.write_bytes(b"first")
+    may_open.set()
+    with ServedIndex(path, open_index) as served, futures.ThreadPoolExecutor() as pool:
+        may_open.clear()
+        (tmp_path / "new.h5").write_bytes(b"second")
+        os.replace(tmp_path / "new.h5", path)
+        opening = pool.submit(served.opened)
+        while not served._opening.locked():
+            time.sleep(0.001)
+        assert served.opened() is opened[0]
+        may_open.set()
+        assert opening.result() is opened[1] and served.opened() is opened[1]
 
 
 def test_codes_of_the_database_are_no_queries(client, monkeypatch):

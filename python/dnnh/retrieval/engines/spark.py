@@ -176,6 +176,8 @@ def load(spark: Any, folder: StrPath) -> tuple[ImageIndex, SparkEngine]:
             f"{folder} has codes with ones beyond bit {about.bits}; make it again with "
             f"{parquet.REMEDY}"
         )
+    if parquet.read_about(folder) != about:
+        raise UserError(f"{folder} was replaced while it was opened; run the same command again")
     skipped = [row["row"] for row in images.where("skipped IS NOT NULL").select("row").collect()]
     skipped_rows = np.array(sorted(skipped), np.int64)
     row_numbers = RowNumbers(skipped_rows)

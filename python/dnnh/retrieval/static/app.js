@@ -119,6 +119,7 @@ async function query(title, request, more = false) {
   } catch (error) {
     if (number !== queries) return;
     showStatus(error.message, true);
+    if (more) return;
     at("title").textContent = title;
     at("code").hidden = true;
     at("more").hidden = true;
@@ -143,8 +144,9 @@ function searchFile(file) {
 
 function searchLike(image) {
   showQuery(`/image/${image.row}`, image.name);
+  const likeThis = new URLSearchParams({ row: image.row, name: image.name });
   repeatQuery = (more) => query(`Most similar to ${image.name}`, () =>
-    fetch(`/search?row=${image.row}&${settings(more)}`), more);
+    fetch(`/search?${likeThis}&${settings(more)}`), more);
   repeatQuery();
   window.scrollTo({ top: 0 });
 }

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import sys
+import threading
 
 import h5py
 import numpy as np
@@ -196,8 +197,12 @@ def test_searches_while_codes_are_added(name):
     index = IvfEngine(16, nlist=10, nprobe=10) if name == "ivf" else storage.make_engine(name, 16)
     index.add(codes[:500])
 
+    searched = threading.Event()
+
     def add():
         for start in range(500, 4000, 50):
+            if start == 1000:
+                assert searched.wait(60)
             index.add(codes[start : start + 50])
 
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
@@ -207,6 +212,7 @@ def test_searches_while_codes_are_added(name):
                 matching = codes[neighbors.ids] ^ queries[:, np.newaxis]
                 assert (np.bitwise_count(matching).sum(axis=2) == neighbors.distances).all()
                 assert (np.diff(neighbors.distances) >= 0).all()
+            searched.set()
         adding.result()
     for actual, expected in zip(index.search(queries, 5), bit_by_bit(codes, queries, 16, 5)):
         assert np.array_equal(actual, expected)
