@@ -67,7 +67,7 @@ $(BUILD)/settings: always
 	@old=$$(cat $@ 2>/dev/null || echo "$(CURDIR)"); \
 	if [ "$$old" != "$(CURDIR)" ]; then \
 	  echo "This tree was at $$old; building again here"; \
-	  $(SYSTEM_PYTHON) cmake/relocate.py "$$old" "$(CURDIR)" .venv/bin; \
+	  $(SYSTEM_PYTHON) cmake/relocate.py "$$old" "$(CURDIR)" .venv/bin || exit 1; \
 	  rm -f build/CMakeCache.txt build/build.ninja build-cuda/CMakeCache.txt build-cuda/build.ninja; \
 	fi
 	@mkdir -p $(@D)
@@ -112,11 +112,11 @@ endef
 	$(call install,.[docs])
 	@touch $@
 
+ATHERIS := atheris>=3,<4
 .venv/installed-fuzz: .venv/installed
 	@echo "Adding atheris, which guides fuzzing by coverage"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --only-binary :all: atheris || \
-	  echo "atheris is not for this machine; fuzzing goes on with mutation alone"
-	@touch $@
+	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check --only-binary :all: '$(ATHERIS)'; then touch $@; \
+	else echo "$(ATHERIS) could not be installed; fuzzing goes on with mutation alone"; fi
 
 $(BUILD)/build.ninja: CMakeLists.txt cmake/Caffe.cmake cmake/Cuda.cmake cmake/Dependencies.cmake cmake/fetch_caffe.sh .venv/installed .venv/made-in $(BUILD)/settings
 	@cmake -S . -B $(BUILD) -G Ninja --log-level=NOTICE \

@@ -48,7 +48,7 @@ def machine():
 def in_child(script, words, settings, threads):
     """What ``script --child words`` prints as JSON, in a process of its own.
 
-    It has its own settings in the environment, and none of the caller's.
+    It has its own settings of our programs, PyTorch and their libraries, and none of the caller's.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def in_child(script, words, settings, threads):
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("DNNH_", "TORCH_"))
+        if not name.startswith(("DNNH_", "TORCH_", "MALLOC_", "DNNL_", "ONEDNN_", "KMP_", "OMP_"))
     }
     done = subprocess.run(
         [sys.executable, script, "--child", *map(str, words)],

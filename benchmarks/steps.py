@@ -77,6 +77,10 @@ CONTENDERS = {
             "torch",
             {"TORCH_LAYOUT": "channels_last", **harness.KEPT},
         ),
+        "PyTorch, channels_last, compiled, memory kept": (
+            "torch",
+            {"TORCH_LAYOUT": "channels_last", "TORCH_COMPILED": "1", **harness.KEPT},
+        ),
     },
     "bfloat16": {
         OURS: ("caffe", {"DNNH_BFLOAT16": "1"}),
@@ -91,6 +95,15 @@ CONTENDERS = {
         "PyTorch, channels_last, memory kept": (
             "torch",
             {"TORCH_LAYOUT": "channels_last", "TORCH_BFLOAT16": "1", **harness.KEPT},
+        ),
+        "PyTorch, channels_last, compiled, memory kept": (
+            "torch",
+            {
+                "TORCH_LAYOUT": "channels_last",
+                "TORCH_COMPILED": "1",
+                "TORCH_BFLOAT16": "1",
+                **harness.KEPT,
+            },
         ),
     },
 }

@@ -45,7 +45,7 @@ PACKAGES_WITHOUT = re.compile(
 )
 REPOSITORY = (
     *("CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md"),
-    *("data/README.md", "docs", "models", "prototxt", "python", "tools"),
+    *("data/README.md", "docs", "models", "prototxt", "python", "snapshots/.gitignore", "tools"),
 )
 
 

@@ -3,7 +3,7 @@
 #   fetch_caffe.sh WORK_DIR SOURCE_DIR
 # It comes from the first that has it: the machine's Debian archive, or Caffe's
 # public repository. WORK_DIR receives apt's private state and what is downloaded.
-# SOURCE_DIR is created only on success. The machine's own apt sources are read to
+# SOURCE_DIR is created only on success; where it is this version, nothing is done. The machine's own apt sources are read to
 # find its archive, and are not changed. CAFFE_REPOSITORY names a mirror of the
 # repository.
 set -eu
@@ -27,6 +27,9 @@ sha256() { sha256sum "$1" | cut -d' ' -f1; }
 mkdir -p "$1" || fail "the folder $1 cannot be made"
 work=$(cd "$1" && pwd)
 source_dir=$2
+fetched=$work/files_sha256  # of what is in SOURCE_DIR
+[ ! -d "$source_dir" ] || [ "$(cat "$fetched" 2>/dev/null)" != "$files_sha256" ] || exit 0
+echo "Fetching Caffe's source"
 unpacked=$source_dir.unpacking
 clone=$work/git
 trap 'rm -rf "$unpacked" "$clone"' EXIT
@@ -108,5 +111,6 @@ actual=$(cd "$unpacked" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 
   | sha256sum | cut -d' ' -f1)
 [ "$actual" = "$files_sha256" ] || fail \
   "the files of $from have the hash $actual, not $files_sha256; run make again, or $own_checkout"
-rm -rf "$source_dir"
+rm -rf "$source_dir" "$fetched"
 mv "$unpacked" "$source_dir"
+echo "$files_sha256" > "$fetched"

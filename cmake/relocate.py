@@ -15,7 +15,11 @@ def main(old: str, new: str, folder: str) -> None:
             continue
         content = file.read_bytes()
         if b"\0" not in content:
-            file.write_bytes(path.sub(lambda match: new.encode(), content))
+            replaced = path.sub(lambda match: new.encode(), content)
+            partial = file.with_name(f".{file.name}.partial")
+            partial.write_bytes(replaced)
+            partial.chmod(file.stat().st_mode)
+            partial.replace(file)
 
 
 main(*sys.argv[1:])

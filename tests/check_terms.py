@@ -40,7 +40,7 @@ TERMS = {
     r"what seeds differ by": "within seed variance",
 }
 TEXT = {".md", ".py", ".cpp", ".hpp", ".cu", ".cmake", ".txt", ".sh", ".html", ".js", ".css"}
-TEXT |= {".svg", ".yml", ".cff", ".toml", ".ipynb", ".prototxt"}
+TEXT |= {"", ".proto", ".c", ".h", ".svg", ".yml", ".cff", ".toml", ".ipynb", ".prototxt"}
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+CAFFE = ROOT / ".venv/bin/caffe"
 SECONDS = 120  # that a command may take
 State = dict[str, bytes | None]  # content of each file by its path; None for a folder
 
@@ -365,7 +366,7 @@ def run_caffe(
     count = folder.with_name("count")
     count.unlink(missing_ok=True)
     completed = subprocess.run(
-        [ROOT / "build/bin/caffe", *arguments],
+        [CAFFE, *arguments],
         env={
             **os.environ,
             "LD_PRELOAD": str(library),

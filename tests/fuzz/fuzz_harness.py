@@ -46,7 +46,7 @@ WAITING_SECONDS = 60  # on the clock: a reader that waits takes no processor tim
 BYTES = 1 << 30  # more than the process had before
 ADDRESS_BYTES = 4 << 30  # likewise, where the system refuses more
 PROGRAM_BYTES = 3 << 30  # of the address space of caffe
-CAFFE = paths.ROOT / "build/bin/caffe"
+CAFFE = paths.ROOT / ".venv/bin/caffe"
 MEMORY = "/dev/shm"  # a file system in memory: inputs are written and deleted all the time
 FOLDER = MEMORY if os.access(MEMORY, os.W_OK) else None
 

@@ -290,8 +290,10 @@ class Check:
         codes = {}
         for net, weights in nets.items():
             result[net], codes[net] = self._encode(net, weights, gpu, seconds)
-        if not trained or self.rehearse:
-            return  # untrained, bits say nothing
+        if self.rehearse:
+            return  # without an iteration, bits say nothing
+        if not trained:
+            raise Failure("there is no trained net whose codes could be compared")
         _, of_cpu = self._encode("dnnh", trained[-1], -1, "0.1")
         differ = sum(a != b for a, b in zip(codes["dnnh"], of_cpu, strict=True))
         result["bits"], result["bits_that_differ"] = len(of_cpu), differ

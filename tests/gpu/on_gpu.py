@@ -93,6 +93,7 @@ def main():
     for name in names:
         start = time.monotonic()
         if check.end - STOPPING - start < SHORTEST:
+            failed |= name != "paper_schedule"  # which takes what time is left
             break
         check.limit = min(start + PARTS[name], check.end - STOPPING)
         print(f"{name}: {getattr(Check, name).__doc__}", flush=True)

@@ -29,6 +29,7 @@ class SlopeSigmoidLayerTest : public LayerTest<D> {
     double largest = 0;
     for (int i = 0; i < values_.count(); ++i) {
       const double code = 1 / (1 + std::exp(-slope * values_.cpu_data()[i]));
+      EXPECT_TRUE(std::isfinite(codes_.cpu_data()[i]));
       largest = std::max(largest, std::abs(code - codes_.cpu_data()[i]));
     }
     return largest;

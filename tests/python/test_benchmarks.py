@@ -1,4 +1,4 @@
-"""The benchmarks: each program runs, on the nets as they are now."""
+"""The benchmarks run, on the nets as they are now; but for those of CIFAR-10's images."""
 
 import argparse
 import importlib.util
@@ -27,8 +27,8 @@ def benchmark(name):
     return module
 
 
-collages, encoding, harness, search, steps, torch_net = map(
-    benchmark, ("collages", "encoding", "harness", "search", "steps", "torch_net")
+collages, encoding, harness, ranking, search, steps, torch_net = map(
+    benchmark, ("collages", "encoding", "harness", "ranking", "search", "steps", "torch_net")
 )
 
 
@@ -47,18 +47,43 @@ def test_a_step_in_caffe(name):
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
-def test_pytorchs_net_has_the_same_weights(name, monkeypatch):
-    pytest.importorskip("torch")
-    spec = steps.spec_of(name)
+def test_pytorchs_net_computes_the_same(name, monkeypatch):
+    torch = pytest.importorskip("torch")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as harness.in_child does
+    train_net = steps.prototxt.train_net
+
+    def without_dropout(spec):
+        message = train_net(spec)
+        for layer in message.layer:
+            if layer.type == "Dropout":
+                layer.dropout_param.dropout_ratio = 0
+        return message
+
+    monkeypatch.setattr(steps.prototxt, "train_net", without_dropout)
+    spec = steps.spec_of(name)
     ours, theirs = steps.CaffeNet(spec, 2), torch_net.TorchNet(torch_net.describe(spec), 2)
-
-    def sizes(shapes):
-        return sorted(shape for shape in shapes if len(shape) == 4)
-
-    assert sizes(tuple(weights.shape) for weights in theirs.net.parameters()) == sizes(
-        tuple(blob.shape) for blobs in ours.net.params.values() for blob in blobs
+    blobs, kinds = (
+        ours.net.params,
+        {layer: ours.net.layer_dict[layer].type for layer in ours.net.params},
     )
+    (encode,) = [layer for layer in blobs if kinds[layer] == "DivideAndEncode"]
+    convolutions = [layer for layer in blobs if kinds[layer] == "Convolution"]
+    modules = [module for module in theirs.net if isinstance(module, torch.nn.Conv2d)]
+    with torch.no_grad():
+        for layer, module in zip(convolutions, modules, strict=True):
+            weights, bias = blobs[layer]
+            module.weight.copy_(torch.from_numpy(weights.data))
+            module.bias.copy_(torch.from_numpy(bias.data))
+        theirs.weights.copy_(torch.from_numpy(blobs[encode][0].data))
+        theirs.images.copy_(torch.from_numpy(ours.net.blobs["images"].data))
+        for module in theirs.net:
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0
+        ours.net.forward()
+        codes = ours.net.blobs["codes"].data
+        assert codes.std(axis=0).max() > 0.01
+        assert np.abs(theirs.codes(theirs.images).numpy() - codes).max() < 1e-3
+        assert abs(float(theirs.loss()) - float(ours.net.blobs["loss"].data)) < 1e-3
     assert all(seconds > 0 for seconds in theirs.step())
 
 
@@ -132,3 +157,27 @@ def test_collages_replace_nothing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="is there already; name a new folder"):
         collages.main()
     assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    "program, words",
+    [
+        (search, "--size 3000 --queries 40 --nlist 8 --nprobe 8 --engines numpy ivf"),
+        (ranking, "--sizes 500 --bits 12 --rounds 1"),
+    ],
+)
+def test_a_table_is_written(program, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(program.harness.paths, "ROOT", tmp_path)
+    monkeypatch.setattr(program.harness, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmark", *words.split()])
+    program.main()
+    (table,) = tmp_path.glob("*.md")
+    figures = json.loads(table.with_suffix(".json").read_text())
+    if program is search:
+        numpy, ivf = figures["engines"]
+        assert (numpy["recall"], ivf["recall"]) == (1, 1)  # all lists are searched
+        assert ivf["engine"] == "ivf, 8 of 8 lists" and min(ivf["one"], ivf["all"]) > 0
+    else:
+        (row,) = figures["rankings"]
+        assert (row["size"], row["bits"]) == (500, 12) and row["ours, all in order"] > 0
+    assert "Machine: " in table.read_text()

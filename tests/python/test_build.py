@@ -7,16 +7,11 @@ import subprocess
 
 import pytest
 
+import built
 from dnnh.paths import ROOT
 
-CAFFE = ROOT / "build/caffe"
-SETTINGS = ROOT / "build/settings"
+CAFFE = built.caffe_source()
 FOREIGN = ("protoc", "h5cc", "h5c++", "h5pcc", "patch", "pkg-config")
-
-
-needs_caffe = pytest.mark.skipif(
-    not CAFFE.exists(), reason="Caffe's source was not fetched by this build"
-)
 
 
 def configure(build: pathlib.Path, *options: object, **environment: str):
@@ -26,7 +21,7 @@ def configure(build: pathlib.Path, *options: object, **environment: str):
             *("-S", ROOT, "-B", build, "-G", "Ninja", "-DDNNH_TESTS=OFF"),
             f"-DPython3_EXECUTABLE={ROOT / '.venv/bin/python'}",
             f"-DCAFFE_SOURCE_DIR={CAFFE}",
-            f"-DDNNH_ONEDNN={'OFF' if 'ONEDNN=0' in SETTINGS.read_text() else 'ON'}",
+            f"-DDNNH_ONEDNN={'ON' if built.has_onednn() else 'OFF'}",
             *options,
         ],
         env={**os.environ, **environment},
@@ -35,7 +30,6 @@ def configure(build: pathlib.Path, *options: object, **environment: str):
     )
 
 
-@needs_caffe
 def test_other_programs_in_path_are_not_used(tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -66,7 +60,6 @@ OLD = {
 }
 
 
-@needs_caffe
 @pytest.mark.parametrize(
     ("option", "expected"),
     [

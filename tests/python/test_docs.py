@@ -75,7 +75,7 @@ TESTS = {
     r"duplicates.py": ("retrieval/test_duplicates.py", '"duplicates"'),
     r"tools/search.py": ("retrieval/test_retriever.py", '"search"'),
     r"serve.py": ("retrieval/test_retriever.py", "tools/serve.py"),
-    r"benchmarks/search.py": ("test_benchmarks.py", '"search"'),
+    r"benchmarks/search.py": ("test_benchmarks.py::test_a_table_is_written", "program is search"),
     r"caffe train": ("test_end_to_end.py::test_from_files_to_a_report", "bin/caffe"),
     r"curl .*/search": ("retrieval/test_server.py", "/search"),
 }

@@ -14,7 +14,7 @@ from dnnh import paths
 SCRIPT = paths.ROOT / "cmake/fetch_caffe.sh"
 TARBALL = "caffe_1.0.0+git20180821.99bd997.orig.tar.gz"
 NEEDS = (
-    *("awk", "cut", "find", "id", "mkdir", "mv", "rm", "sh", "sha256sum", "sort", "tar"),
+    *("awk", "cat", "cut", "find", "id", "mkdir", "mv", "rm", "sh", "sha256sum", "sort", "tar"),
     *("touch", "xargs", "gzip"),
 )
 FILES = {"LICENSE": b"terms\n", "src/caffe/proto/caffe.proto": b'syntax = "proto2";\r\n'}
@@ -197,6 +197,15 @@ def test_the_repository_where_no_archive_has_it(machine, repository):
     for name, content in FILES.items():
         assert (machine / "caffe" / name).read_bytes() == content
     assert sorted(path.name for path in (machine / "caffe").iterdir()) == ["LICENSE", "src"]
+    # Nothing is fetched again, but where another version is pinned.
+    (machine / "caffe/LICENSE").write_text("touched\n")
+    assert fetch(machine, script).returncode == 0
+    assert (machine / "caffe/LICENSE").read_text() == "touched\n"
+    second = git(repository, "rev-parse", "HEAD")
+    others = {**FILES, "LICENSE": b"other terms\n"}
+    script = pinned(machine, commit=second, files_sha256=files_sha256(others))
+    assert fetch(machine, script, repository.as_uri()).returncode == 0
+    assert (machine / "caffe/LICENSE").read_text() == "other terms\n"
 
 
 def test_a_repository_with_other_files(machine, repository):

@@ -101,7 +101,8 @@ def test_a_part_whose_result_is_wrong_has_failed(bundle, tmp_path):
 
 
 def test_what_was_not_reached_is_reported(bundle, tmp_path):
-    on_gpu(bundle, tmp_path, "--rehearse", "--seconds", "30", "--parts", "encoding")
+    done = on_gpu(bundle, tmp_path, "--rehearse", "--seconds", "30", "--parts", "encoding")
+    assert done.returncode == 1
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert parts["encoding"]["state"] == "not reached"
 

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from dnnh import files, packed_codes
+import built
+from dnnh import files, packed_codes, paths
 from dnnh.baselines import cnnh
 from dnnh.data import datasets, image_database, splits
 from dnnh.errors import UserError
@@ -36,6 +37,13 @@ def run(name, *arguments, status=0):
     )
     assert done.returncode == status, done.stderr
     return done.stdout if status == 0 else done.stderr
+
+
+def call(monkeypatch, name, *arguments):
+    """Run a tool in this process, which has another configuration than the tools themselves."""
+    tool = importlib.import_module(name)
+    monkeypatch.setattr("sys.argv", [f"{name}.py", *map(str, arguments)])
+    tool.main()
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -251,6 +259,7 @@ def test_the_other_samplings_train_too(tmp_path):
     assert np.any(images["materialized"][0] != images["materialized"][1])
 
 
+@pytest.mark.skipif(not built.has_onednn(), reason="this build is without oneDNN")
 def test_onednn_trains_as_caffe_itself_does(tmp_path, monkeypatch):
     """One seed, with the layers on oneDNN and with Caffe's own: a net with batch
     normalization, which learns something in 50 iterations."""
@@ -365,17 +374,58 @@ def test_the_two_stages_of_cnnh(tmp_path, monkeypatch):
         head=net_config.SigmoidHead(),
         batch_norm=True,
     )
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    call(monkeypatch, "make_target_codes", "--dataset", "digits", "--bits", 12)
+    images = tmp_path / "data/digits_train_12bit_codes_lmdb"
     digits = datasets.load("digits")
     rows = splits.load_split(digits).training
     target_codes = cnnh.approximate_codes(digits.labels[rows], 12)
-    image_database.write_images(tmp_path / "images", digits.images[rows], target_codes, {})
-    train(tmp_path, digits_net(tmp_path / "images", "cnnh_star"), 150, rate=0.1)
+    train(tmp_path, digits_net(images, "cnnh_star"), 150, rate=0.1)
     spec = net_spec("digits", "cnnh_star", 12)
     net = caffe_encoder.CaffeEncoder(
         prototxt.deploy_text(spec), tmp_path / "net_iter_150.caffemodel"
     )
     codes = net.encode(digits.images[rows])
     assert (packed_codes.unpack(codes, 12) == target_codes).mean() > 0.95
+
+
+def test_the_demo(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("demo"), "ITERATIONS", {"digits": 20})
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    call(monkeypatch, "demo")
+    folder = tmp_path / "demo_digits"
+    result = results.read_result(folder / "result.json")
+    assert result.note.startswith("A shortened training run: 20 iterations")
+    assert result.metrics.map > 2 * result.metrics.map_random
+    assert {"report.html", "training.png", "training.log"} <= {p.name for p in folder.iterdir()}
+
+
+def test_weights_are_averaged(tmp_path, monkeypatch, capsys):
+    net = caffe_encoder.build(prototxt.deploy_net(net_spec("digits", bits=12)))
+    for value in (1, 2):
+        net.params["encode"][0].data[...] = value
+        net.save(str(tmp_path / f"{value}.caffemodel"))
+    models = [tmp_path / "1.caffemodel", tmp_path / "2.caffemodel"]
+    output = tmp_path / "mean.caffemodel"
+    words = ("--dataset", "digits", "--bits", 12, "--models", *models, "--output", output)
+    call(monkeypatch, "average_weights", *words)
+    (encode,) = [layer for layer in model_files.read(output).layer if layer.name == "encode"]
+    assert set(encode.blobs[0].data) == {1.5}
+    printed = capsys.readouterr().out
+    assert "averaged 1.caffemodel, 2.caffemodel\n" in printed
+    assert f"evaluate.py --dataset digits --method dnnh --bits 12 --model {output}" in printed
+
+
+def test_initial_weights_are_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "PROTOTXT", tmp_path / "prototxt")
+    words = ("--dataset", "mnist", "--method", "dnnh_two_towers", "--bits", 12)
+    call(monkeypatch, "make_initial_weights", *words)
+    written = "snapshots/mnist_dnnh_two_towers_12bit_initial.caffemodel"
+    layers = {layer.name for layer in model_files.read(tmp_path / written).layer}
+    assert {"query_conv1", "database_conv1"} <= layers
+    solver = "prototxt/generated/mnist/dnnh_two_towers_12bit_solver.prototxt"
+    assert f"caffe train -solver {solver} -weights {written}\n" in capsys.readouterr().out
 
 
 def test_lengths_that_are_encoded_together_are_those_encoded_alone(monkeypatch, tmp_path):

@@ -62,7 +62,8 @@ class OnednnLayersTest : public ::testing::Test {
     for (int i = 0; i < a.count(); ++i) {
       scale = std::max(scale, std::abs(double(expected[i])));
       worst = std::max(worst, std::abs(double(values[i]) - expected[i]));
-      ASSERT_TRUE(std::isfinite(values[i])) << what;
+      ASSERT_TRUE(std::isfinite(values[i]) && std::isfinite(expected[i]))
+          << what;
     }
     EXPECT_LE(worst, tolerance * scale) << what << ", greatest value " << scale;
   }

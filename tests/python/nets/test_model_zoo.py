@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from caffe.proto import caffe_pb2
 
+import built
 from dnnh import paths
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, model_files, model_zoo, onnx_export, pretrained, prototxt
@@ -71,7 +72,7 @@ def any_sha1(monkeypatch):
 def test_features_are_those_of_caffes_own_prototxt(name, any_sha1, tmp_path, monkeypatch):
     """BGR images less the mean color there, RGB images here. One file has the old format."""
     folder, blob = PROTOTXTS[name]
-    text = (paths.ROOT / "build/caffe/models" / folder / "deploy.prototxt").read_text()
+    text = (built.caffe_source() / "models" / folder / "deploy.prototxt").read_text()
     theirs = caffe_encoder.build(caffe_encoder.parse(text))
     weights = random_blobs(theirs)
     for layer, blobs in weights.items():
