@@ -74,7 +74,7 @@ def test_pytorchs_net_computes_the_same(name, monkeypatch):
             weights, bias = blobs[layer]
             module.weight.copy_(torch.from_numpy(weights.data))
             module.bias.copy_(torch.from_numpy(bias.data))
-        theirs.weights.copy_(torch.from_numpy(blobs[encode][0].data))
+        theirs.weights.copy_(torch.from_numpy(blobs[encode][0].data).reshape_as(theirs.weights))
         theirs.images.copy_(torch.from_numpy(ours.net.blobs["images"].data))
         for module in theirs.net:
             if isinstance(module, torch.nn.Dropout):
