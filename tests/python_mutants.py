@@ -285,6 +285,11 @@ _EDITS = {
         ),
     },
     "retrieval/index_writer.py": {
+        "index_writer: lengths from the old end": (
+            "file.seek(0, os.SEEK_END)",
+            "pass",
+            "retrieval/test_index_writer.py::test_an_index_that_was_interrupted_twice",
+        ),
         "index: a finished update goes on": (
             'if {"update_of": None, **state.about} == of_index:',
             "if False:",
@@ -439,6 +444,11 @@ _EDITS = {
         ),
     },
     "retrieval/retriever.py": {
+        "retriever: learned bit weights unused": (
+            "weights = self._encoder.bit_weights[np.newaxis]",
+            "pass",
+            "retrieval/test_retriever.py::test_hits_are_ordered_by_asymmetric_distance",
+        ),
         "retriever: ids for rows": (
             "ids if self._present is None else np.where(ids < 0, -1, self._present[ids])",
             "ids",
@@ -463,6 +473,11 @@ _EDITS = {
         ),
     },
     "retrieval/parquet.py": {
+        "parquet: an index replaced meanwhile": (
+            "return images if read_about(folder) == about else read(folder)",
+            "return images",
+            "retrieval/test_parquet.py::test_an_index_that_is_replaced_while_it_is_read",
+        ),
         "parquet: what changed counts twice": (
             'table.filter(~compute.field("row").isin(changed["row"].combine_chunks()))',
             "table",
@@ -660,6 +675,11 @@ _EDITS = {
         ),
     },
     "evaluation/results.py": {
+        "results: all schedules in one row": (
+            "if schedule in (None, config.short_schedule):",
+            "if True:",
+            "evaluation/test_comparison.py::test_each_schedule_has_a_row",
+        ),
         "results: weights ignored": (
             "bit_weights=codes.bit_weights,",
             "bit_weights=None,",
@@ -669,6 +689,113 @@ _EDITS = {
             "or not 0 <= value <= 1:",
             "or False:",
             "evaluation/test_results.py::test_values_that_are_no_shares",
+        ),
+    },
+    "baselines/itq.py": {
+        "itq: the rotation's inverse": (
+            "rotation = left @ right",
+            "rotation = (left @ right).T",
+            "baselines/test_baselines.py::test_itq_turns_and_its_loss_never_rises",
+        ),
+    },
+    "baselines/sh.py": {
+        "sh: the least smooth functions": (
+            "np.argsort(frequencies, axis=None",
+            "np.argsort(-frequencies, axis=None",
+            "baselines/test_baselines.py::test_sh_takes_the_smoothest_functions",
+        ),
+    },
+    "baselines/ksh.py": {
+        "ksh: each bit fitted to all similarities": (
+            "residual.subtract(signs(k @ best))",
+            "residual.subtract(0 * signs(k @ best))",
+            "baselines/test_baselines.py::test_ksh_comes_closer_with_each_bit",
+        ),
+    },
+    "baselines/sdh.py": {
+        "sdh: hash functions without a bias": (
+            "np.ones(len(x))",
+            "np.zeros(len(x))",
+            "baselines/test_baselines.py::test_sdh_never_goes_back",
+        ),
+    },
+    "baselines/bre.py": {
+        "bre: the worst weight": (
+            "best = values.argmax()",
+            "best = values.argmin()",
+            "baselines/test_baselines.py::test_bre_takes_the_best_weight",
+        ),
+    },
+    "baselines/bdnn.py": {
+        "bdnn: the least of the directions": (
+            "all_principal_directions(x)[:, :MAX_FEATURES]",
+            "all_principal_directions(x)[:, -MAX_FEATURES:]",
+            "baselines/test_baselines.py::test_bdnn_projects_many_features",
+        ),
+    },
+    "data/archives.py": {
+        "archives: what follows the last member is not read": (
+            "while self._stream.read(1 << 20):",
+            "while False:",
+            "data/test_cifar10.py::test_flipped_bytes",
+        ),
+    },
+    "data/cifar10.py": {
+        "cifar10: blue first": (
+            ".transpose(0, 2, 3, 1)",
+            ".transpose(0, 2, 3, 1)[..., ::-1]",
+            "data/test_cifar10.py::test_every_form",
+        ),
+    },
+    "data/svhn.py": {
+        "svhn: 0 stays 10": (
+            "labels[rows] = digits % 10",
+            "labels[rows] = digits",
+            "data/test_svhn.py::test_whole",
+        ),
+    },
+    "retrieval/engines/numpy_engine.py": {
+        "numpy engine: the first k in place of the nearest": (
+            "keys = np.partition(keys, k - 1, axis=1)[:, :k]",
+            "keys = keys[:, :k]",
+            "retrieval/engines/test_engines.py::test_exact_with_equal_distances_in_order",
+        ),
+    },
+    "retrieval/engines/ivf.py": {
+        "ivf: codes in lists alone are searched": (
+            "if stored.recent:",
+            "if False:",
+            "retrieval/engines/test_ivf.py::test_codes_that_are_in_no_list_yet_are_found",
+        ),
+    },
+    "nets/loss_layers.py": {
+        "loss_layers: one margin for all lengths": (
+            """"margin": loss.margin * bits / DEFAULT_BITS,
+        "average_active\"""",
+            """"margin": loss.margin,
+        "average_active\"""",
+            "nets/test_prototxt.py::test_the_committed_files_are_what_the_generator_makes",
+        ),
+        "loss_layers: one sub-network for all three images": (
+            "(POSITIVE, database_tower)",
+            "(POSITIVE, query_tower)",
+            "nets/test_prototxt.py::test_triplets_among_the_images_of_a_batch",
+        ),
+    },
+    "nets/weights.py": {
+        "weights: the released model before a snapshot": (
+            """*_described(own, "snapshot"),
+        *_released(spec),""",
+            """*_released(spec),
+        *_described(own, "snapshot"),""",
+            "nets/test_weights.py::test_snapshots_come_before_the_released_model",
+        ),
+    },
+    "evaluation/comparison_table.py": {
+        "comparison_table: paper less ours": (
+            "bits: ours[bits] - compared[bits]",
+            "bits: compared[bits] - ours[bits]",
+            "evaluation/test_comparison.py::test_differences_are_ours_less_the_papers",
         ),
     },
 }

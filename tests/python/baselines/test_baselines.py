@@ -206,6 +206,7 @@ def test_bdnn_projects_many_features(name, monkeypatch):
     monkeypatch.setattr(bdnn, "MAX_FEATURES", 4)
     projected = METHODS[name](4, 1).fit(x, labels)
     assert projected.directions.shape == (6, 4)
+    assert np.abs(projected.directions[4:]).max() < 0.01
     assert projected.layers[0][0].shape[0] == 4
     other = x.copy()
     other[:, 4:] *= -1

@@ -68,6 +68,17 @@ def test_lists_last_until_there_are_twice_as_many_codes():
     assert centroids[0] is centroids[1] and centroids[1] is not centroids[2]
 
 
+def test_codes_that_are_in_no_list_yet_are_found():
+    codes = random_codes(2100, 48)
+    index = IvfEngine(48, nlist=20, nprobe=20)
+    index.add(codes[:2000])
+    index.search(codes[:1])
+    index.add(codes[2000:])
+    distances, ids = index.search(codes[2000:], 1)
+    assert index.stored.recent and index.stored.listed == 2000
+    assert ids[:, 0].tolist() == [*range(2000, 2100)] and not distances.any()
+
+
 def test_more_neighbors_than_lists_have():
     """Distance and id -1 stand for what was not read; memory does not grow with k."""
     codes = random_codes(3000, 16)
