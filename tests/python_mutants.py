@@ -615,8 +615,8 @@ _EDITS = {
     },
     "nets/runtimes.py": {
         "runtimes: weights of another training": (
-            "if is_of_net and texts == wanted and",
-            "if is_of_net and",
+            "if is_of_net and same_size and texts == wanted and",
+            "if is_of_net and same_size and",
             "nets/test_onnx_encoder.py::test_the_net_of_an_index",
         ),
         "runtimes: the database's sub-network for queries": (
@@ -784,10 +784,10 @@ _EDITS = {
     },
     "nets/weights.py": {
         "weights: the released model before a snapshot": (
-            """*_described(own, "snapshot"),
+            """*_described(spec, own, "snapshot"),
         *_released(spec),""",
             """*_released(spec),
-        *_described(own, "snapshot"),""",
+        *_described(spec, own, "snapshot"),""",
             "nets/test_weights.py::test_snapshots_come_before_the_released_model",
         ),
     },

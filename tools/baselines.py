@@ -84,6 +84,12 @@ def parse_arguments() -> argparse.Namespace:
     cli.fill_in(arguments, bits=[cli.DEFAULTS["bits"]])
     cli.fill_in_defaults(arguments)
     cli.fill_in(arguments, features=default_features(arguments.dataset))
+    stem = pathlib.Path(arguments.features).stem
+    if arguments.features not in features.KINDS and stem in features.KINDS:
+        raise UserError(
+            f"--features {arguments.features}: results name features by their file, and '{stem}' are "
+            "others; name the file otherwise"
+        )
     return arguments
 
 
@@ -154,6 +160,7 @@ def run(
         query_ids=split.queries,
         database_ids=split.database,
         source=dataset.source,
+        images_sha256=dataset.images_sha256 or None,
         protocol=split.protocol,
     )
     seconds = time.perf_counter() - start
@@ -165,6 +172,8 @@ def run(
     result.method_seed = arguments.method_seed
     result.fit_seconds = seconds
     print(report.summary(result))
+    if replaced := result_folder.what_is_replaced(result_folder.folder_of(result), result):
+        print(f"replaces the result of {replaced}")
     page = result_folder.write(codes, result, dataset)
     print(f"  fitted and encoded in {seconds:.1f} s: {page}")
 

@@ -16,7 +16,6 @@ the paper's figures 5 to 8 as PNG and PDF, and one self-contained HTML page.
 
 import argparse
 import dataclasses
-import pathlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,10 +29,8 @@ from dnnh.errors import UserError, printable
 from dnnh.evaluation import codes as codes_files
 from dnnh.evaluation import report, result_folder, results
 from dnnh.evaluation.codes import Codes
-from dnnh.evaluation.results import Result
 from dnnh.nets import prototxt, weights
 from dnnh.nets.caffe_encoder import CaffeEncoder
-from dnnh.nets.weights import Weights
 
 UNWEIGHTED = "Ranked by Hamming distance without bit weights."  # before the user's note
 ENCODING_OPTIONS = (
@@ -114,16 +111,11 @@ def main() -> None:
     if arguments.codes:
         evaluate(arguments, codes_files.load(arguments.codes))
         return
-    for codes, dataset, model in encode(arguments):
-        evaluate(arguments, codes, dataset, model)
+    for codes, dataset in encode(arguments):
+        evaluate(arguments, codes, dataset)
 
 
-def evaluate(
-    arguments: argparse.Namespace,
-    codes: Codes,
-    dataset: Dataset | None = None,
-    model: Weights | None = None,
-) -> None:
+def evaluate(arguments: argparse.Namespace, codes: Codes, dataset: Dataset | None = None) -> None:
     """Measure codes, print a table and write the result."""
     if arguments.codes:
         file_name = printable(f"codes file {arguments.codes.name}")
@@ -144,14 +136,11 @@ def evaluate(
         note=" ".join(filter(None, notes)) or None,
         map_at=arguments.map_at,
     )
-    if model:
-        result.model = model.path.name
-        result.model_sha256 = files.sha256(model.path)
     print(report.summary(result))
     folder = arguments.output or result_folder.folder_of(result)
     if changed is not codes:  # they are written there
         atomic_files.refuse_overwriting([folder / result_folder.CODES], [arguments.codes])
-    replaced = what_is_replaced(folder, result)
+    replaced = result_folder.what_is_replaced(folder, result)
     if replaced:
         print(f"replaces the result of {replaced}; use --output to keep both")
     page = result_folder.write(
@@ -165,21 +154,7 @@ def evaluate(
     print(f"codes, tables, plots and report: {page}")
 
 
-def what_is_replaced(folder: pathlib.Path, result: Result) -> str | None:
-    """The model, or else the source, of another result in the folder; None if there is none."""
-    try:
-        earlier = results.read_result(folder / "result.json")
-    except UserError:
-        return None
-    was = earlier.model or earlier.source
-    now = result.model if earlier.model else result.source
-    same_model = was == now and earlier.model_sha256 == result.model_sha256
-    if same_model and (earlier.distance, earlier.cut_from) == (result.distance, result.cut_from):
-        return None
-    return printable(was)
-
-
-def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset, Weights]]:
+def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset]]:
     """Encode the queries and the database of a data set; yield the codes of each length."""
     spec = cli.net_spec(arguments)
     if arguments.model is None and not splits.fits_committed_nets(
@@ -199,16 +174,21 @@ def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset, Weig
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
-    problem = results.trained_on_other_images(model.path, dataset)
+    problem = results.seen_in_training(model.path, dataset, split, arguments.split == "validation")
     if problem and not arguments.note:
         raise UserError(f"{problem}: train the net on these images, or say so with --note")
+    if arguments.queries == "held-out" and spec.config.pseudo_labels:
+        raise UserError(
+            f"--queries held-out: {spec.method} was trained on images of the database without labels, "
+            "too, and which they are is not known here"
+        )
     queries, database, protocol = images_of(arguments, dataset, split)
     # One net for both, or two of which the first encodes queries (section 4.4).
     towers = spec.config.towers
     deploys = [
-        prototxt.as_text(prototxt.joint_deploy_net(spec, tower))
+        prototxt.as_text(prototxt.joint_deploy_net(model.net(spec), tower))
         if arguments.all_lengths
-        else prototxt.deploy_text(spec, tower)
+        else prototxt.deploy_text(model.net(spec), tower)
         for tower in towers
     ]
     encoders = [CaffeEncoder(deploy, model.path, arguments.gpu) for deploy in deploys]
@@ -218,6 +198,7 @@ def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset, Weig
     else:
         database_codes = encoders[-1].encode(dataset.images, "encoding database", database)
     lengths = list(spec.lengths.values()) if arguments.all_lengths else [spec.bits]
+    model_sha256 = files.sha256(model.path)
     for bits, of_queries, of_database in zip(
         lengths, apart(query_codes, lengths), apart(database_codes, lengths)
     ):
@@ -234,9 +215,12 @@ def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset, Weig
             database_ids=database,
             bit_weights=encoders[-1].bit_weights,
             source=dataset.source,
+            images_sha256=dataset.images_sha256 or None,
             protocol=protocol,
+            model=printable(model.path.name)[: limits.TEXT_LETTERS],
+            model_sha256=model_sha256,
         )
-        yield codes, dataset, model
+        yield codes, dataset
 
 
 def apart(joint: NDArray[np.uint8], lengths: list[int]) -> list[NDArray[np.uint8]]:

@@ -108,14 +108,15 @@ def export_codes(arguments: argparse.Namespace) -> None:
     side = tower.removesuffix("_")
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
+    trained = model.net(spec)
     metadata = {
         "dataset": spec.dataset,
         "method": spec.method,
-        "schedule": spec.schedule,
+        "schedule": trained.schedule,
         "tower": side,
         "stored_size": spec.config.input.stored_size,
     }
-    deploy = prototxt.deploy_text(spec, tower)
+    deploy = prototxt.deploy_text(trained, tower)
     output = arguments.output or runtimes.exported_path(spec.name, side)
     write(output, deploy, model.path, metadata, arguments.layout)
     if arguments.compare is not None:

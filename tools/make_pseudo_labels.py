@@ -54,9 +54,10 @@ def main() -> None:
 
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
-    if problem := results.trained_on_other_images(model.path, dataset):
+    validation = spec.split == "validation"
+    if problem := results.seen_in_training(model.path, dataset, split, validation):
         raise UserError(f"{problem}: train the net on these images, and name it with --model")
-    net = CaffeEncoder(prototxt.deploy_text(spec), model.path, arguments.gpu)
+    net = CaffeEncoder(prototxt.deploy_text(model.net(spec)), model.path, arguments.gpu)
     classes, confidence = pseudo_labels.nearest_classes(
         net.relaxed_codes(dataset.images, "encoding unlabelled images", unlabelled),
         net.relaxed_codes(dataset.images, "encoding training images", labelled),
@@ -64,6 +65,11 @@ def main() -> None:
         num_classes,
     )
     kept = pseudo_labels.most_confident(classes, confidence, num_classes, arguments.share)
+    if not len(kept):
+        raise UserError(
+            f"--share {arguments.share} of {len(unlabelled):,} images is less than one of each of "
+            f"{num_classes} classes; give a larger one"
+        )
     rows = np.concatenate([labelled, unlabelled[kept]])
     labels = np.concatenate([dataset.labels[labelled], classes[kept]])
     output = arguments.output or paths.ROOT / specs.image_database_path(

@@ -12,6 +12,7 @@ import numpy as np
 
 from dnnh import atomic_files, cli, errors, files
 from dnnh.data import datasets, splits
+from dnnh.errors import UserError
 from dnnh.nets import model_files, prototxt, weights
 from dnnh.nets.caffe_encoder import CaffeEncoder
 
@@ -25,6 +26,9 @@ def main() -> None:
     spec = cli.net_spec(arguments)
     # Another training run's weights must not be released as this one's.
     snapshot = arguments.model or weights.last_snapshots(spec, 1)[0]
+    schedule = weights.schedule_in_name(snapshot.name, spec.dataset, spec.config, spec.method)
+    if schedule not in (None, spec.schedule):
+        raise UserError(f"{snapshot} is of the schedule {schedule}; name that with --schedule")
     print(f"snapshot: {snapshot}")
     path = arguments.output or weights.release_path(spec)
     atomic_files.refuse_overwriting([path], [snapshot])

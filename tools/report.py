@@ -78,7 +78,8 @@ def write(
         atomic_files.write_text(stem.with_suffix(suffix), text)
     if in_one := comparison.with_curves(tables):
         drawn["comparison"] = plots.comparison(in_one)
-    with atomic_files.write_files_atomically(stem) as partial:
+    obsolete = [path.name for path in stem.glob("*") if path.suffix in (".png", ".pdf")]
+    with atomic_files.write_files_atomically(stem, obsolete) as partial:
         for name, plot in drawn.items():
             for suffix in ("png", "pdf"):
                 path = partial / f"{name}.{suffix}"

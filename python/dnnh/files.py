@@ -16,6 +16,7 @@ from dnnh import limits
 from dnnh.errors import UserError
 
 DIGEST_BYTES = 1 << 20  # that are read at a time
+NAME_BYTES = 150  # of a text in the name of a file, which has at most 255
 
 StrPath = str | os.PathLike[str]
 
@@ -103,6 +104,16 @@ def read_bounded(
 def too_large(where: StrPath, most: int) -> UserError:
     """The error for what has more bytes than ``most``."""
     return UserError(f"{where} is larger than {most:,} bytes, the limit for such files")
+
+
+def as_name(text: str) -> str:
+    """A text as a part of a file's name: other characters than letters and digits are _, and what is
+    too long for a name is cut and has a hash at its end."""
+    name = "".join(c if c.isalnum() else "_" for c in text)
+    if len(name.encode()) <= NAME_BYTES:
+        return name
+    start = name.encode()[: NAME_BYTES - 9].decode(errors="ignore")
+    return f"{start}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def is_newer(path: pathlib.Path, other: pathlib.Path) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from dnnh import files, limits, python_process
 from dnnh.errors import UserError
@@ -82,6 +83,22 @@ def whole_number(name: str, value: Any) -> int:
     if number.ndim or number.dtype.kind not in "iuf" or not float(number).is_integer():
         raise ValueError(f"{name} is {number.tolist()!r:.40}, not a whole number")
     return int(number)
+
+
+def numbers(dataset: Any) -> NDArray[Any]:
+    """All values of a data set that are numbers.
+
+    Others are refused before they are read: all of them may be one value of the file, which takes
+    memory for each.
+
+    Raises
+    ------
+    ValueError
+        If they are text, or of variable length.
+    """
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.hasobject:
+        raise ValueError(f"{dataset.name} has no numbers")
+    return np.asarray(dataset[()])
 
 
 def _check_in_another_process(path: StrPath) -> None:

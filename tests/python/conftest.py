@@ -5,6 +5,7 @@ The exception: tests that run tools write scikit-learn's digits and their splits
 
 import os
 
+import numpy as np
 import pytest
 
 from dnnh import paths
@@ -17,6 +18,12 @@ os.environ.pop("DNNH_FUSE", None)
 # With several processes of pytest, these files begin first, so that none of them ends long
 # after the others.
 LONGEST = ("test_spark.py", "test_tools.py", "test_milvus.py", "test_baselines.py")
+
+
+def pytest_runtest_setup(item):
+    """A test draws the same numbers alone and after others."""
+    if hasattr(item.module, "RNG"):
+        item.module.RNG = np.random.default_rng(1)  # 0: constants of the module
 
 
 def pytest_collection_modifyitems(items):

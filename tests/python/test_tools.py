@@ -444,7 +444,7 @@ def test_lengths_that_are_encoded_together_are_those_encoded_alone(monkeypatch, 
     def encode(*options):
         command = ["evaluate.py", "--dataset", "digits", "--model", str(model), *options]
         monkeypatch.setattr("sys.argv", command)
-        return [codes for codes, _, _ in evaluate.encode(evaluate.parse_arguments())]
+        return [codes for codes, _ in evaluate.encode(evaluate.parse_arguments())]
 
     together = encode("--all-lengths")
     assert [codes.bits for codes in together] == [12, 9, 48]
@@ -476,7 +476,7 @@ def test_queries_are_encoded_by_the_first_tower(monkeypatch):
     monkeypatch.setattr(evaluate, "CaffeEncoder", FakeEncoder)
     command = "evaluate.py --dataset digits --method dnnh_two_towers --bits 12 --model README.md"
     monkeypatch.setattr("sys.argv", command.split())
-    ((codes, _, _),) = evaluate.encode(evaluate.parse_arguments())
+    ((codes, _),) = evaluate.encode(evaluate.parse_arguments())
     assert (codes.query_codes == 1).all() and (codes.database_codes == 2).all()
     assert len(codes.query_codes) == 200
 
@@ -578,6 +578,13 @@ def test_pseudo_labels_are_of_no_query(tmp_path, monkeypatch, capsys, split_name
     assert layout["labelled"] == len(trained)
     assert 0.45 < layout["pseudo_labelled"] / len(unlabelled) <= 0.5
     assert layout["model_sha256"] == files.sha256(ROOT / "README.md")
+    command_line = [*words.split(), "--model", "README.md", "--output", str(output)]
+    monkeypatch.setattr("sys.argv", [*command_line, "--share", "0.0001"])
+    with pytest.raises(
+        UserError, match="--share 0.0001 of .* images is less than one of each of 10"
+    ):
+        command.main()
+    assert image_database.read_layout(output) == layout
 
 
 def test_baselines_are_fitted_once(home, monkeypatch, capsys):
@@ -611,7 +618,11 @@ def test_baselines_are_fitted_once(home, monkeypatch, capsys):
     of_file = ("--method", "lsh", "--bits", "8", "--features", str(home / "f.npy"))
     for scale in (1, 2):
         np.save(home / "f.npy", scale * vectors)
-        assert "fitted and encoded" in said(*of_file) and "done before" in said(*of_file)
+        assert "fitted and encoded" in (printed := said(*of_file))
+        assert (f"replaces the result of {home / 'f.npy'}\n" in printed) == (scale == 2)
+        assert "done before" in said(*of_file)
+    with pytest.raises(UserError, match="gist.npy: .* 'gist' are others; name the file otherwise"):
+        said("--method", "lsh", "--features", str(home / "gist.npy"))
     # Another seed is another result, and what one method cannot do leaves the others.
     assert "fitted and encoded" in said("--method", "lsh", "--bits", "8", "--method-seed", "1")
     assert (home / "results/digits_lsh_pixels_seed1_paper_8bit/result.json").exists()

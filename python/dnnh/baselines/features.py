@@ -115,8 +115,7 @@ def _read(path: pathlib.Path) -> NDArray:
         except Exception as error:  # NumPy evaluates a Python expression, and raises many kinds
             raise UserError(f"{path} {problem} ({error}); {remedy}") from error
     with hdf5_files.read_hdf5(path, problem, remedy) as file:
-        stored: Any = file["features"]
-        return stored[:]
+        return hdf5_files.numbers(file["features"])
 
 
 def _pretrained(name: str, dataset: Dataset) -> NDArray[np.float32]:
@@ -156,8 +155,7 @@ def _cached(path: pathlib.Path, digest: str, model: str) -> NDArray | None:
         ) as file:
             if file.attrs["images"] != digest or model not in ("", file.attrs.get("model")):
                 return None
-            stored: Any = file["features"]
-            return stored[:]
+            return hdf5_files.numbers(file["features"])
     except UserError:
         return None
 

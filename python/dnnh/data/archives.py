@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import os
 import pathlib
 import struct
 import tarfile
@@ -40,6 +41,8 @@ DAMAGED = (
     TypeError,
     ValueError,
 )
+
+ZIP_END_BYTES = 1 << 17  # at the end of a zip archive, which have the size of its directory
 
 # Compressed tars, by their first bytes.
 _DECOMPRESSORS = (
@@ -150,6 +153,8 @@ class _Folder(Archive):
 class _Zip(Archive):
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
+        if _directory_bytes(path) > limits.TAR_HEADERS_BYTES:
+            raise files.too_large(f"{path}: its directory", limits.TAR_HEADERS_BYTES)
         self._zip = zipfile.ZipFile(path)
         names = [
             info.filename
@@ -194,6 +199,21 @@ class _Tar(Archive):
 
     def close(self) -> None:
         self._stream.close()
+
+
+def _directory_bytes(path: pathlib.Path) -> int:
+    """How large the directory of a zip archive says that it is; 0 where it cannot be found."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - ZIP_END_BYTES))
+        end = file.read()
+    at = end.rfind(b"PK\x05\x06")
+    if at < 0 or len(end) < at + 16:
+        return 0
+    (size,) = struct.unpack_from("<L", end, at + 12)
+    if size == 0xFFFFFFFF and (large := end.rfind(b"PK\x06\x06", 0, at)) >= 0:  # ZIP64
+        (size,) = struct.unpack_from("<Q", end.ljust(large + 48), large + 40)
+    return size
 
 
 def _is_shadow(member: str) -> bool:

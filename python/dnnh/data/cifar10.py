@@ -1,5 +1,6 @@
 """CIFAR-10, from any of the forms it comes in."""
 
+import hashlib
 import pathlib
 from collections.abc import Iterator
 
@@ -71,7 +72,7 @@ def _batches(
 
 
 def _cifar10(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], source: str
+    images: NDArray[np.uint8], labels: NDArray[np.int64], source: str, images_sha256: str = ""
 ) -> Dataset[NDArray[np.uint8]]:
     return Dataset(
         name="cifar10",
@@ -80,6 +81,7 @@ def _cifar10(
         classes=CLASSES,
         source=source,
         train=5 * BATCH,
+        images_sha256=images_sha256,
     )
 
 
@@ -167,6 +169,7 @@ def _from_folders(archive: archives.Archive) -> Dataset[NDArray[np.uint8]]:
     labels = np.array([label_of[class_name] for class_name, _, _ in in_order], np.int64)
     # An archive is read in its own order: it cannot seek cheaply.
     rows = {member: row for row, (_, _, member) in enumerate(in_order)}
+    digests = [b""] * len(in_order)
     progress = tqdm(
         archive.read_all(rows),
         total=len(rows),
@@ -181,6 +184,6 @@ def _from_folders(archive: archives.Archive) -> Dataset[NDArray[np.uint8]]:
                 f"{archive.path}: {member} is {image.shape[1]}x{image.shape[0]}, not 32x32"
             )
         images[rows[member]] = image
-    return _cifar10(
-        images, labels, "CIFAR-10, JPEG copy" if has_jpeg else "CIFAR-10, class folders"
-    )
+        digests[rows[member]] = hashlib.sha256(data).digest()
+    source = "CIFAR-10, JPEG copy" if has_jpeg else "CIFAR-10, class folders"
+    return _cifar10(images, labels, source, hashlib.sha256(b"".join(digests)).hexdigest())

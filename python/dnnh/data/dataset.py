@@ -169,6 +169,9 @@ class Dataset(Generic[AnyImages]):
         The first ``train`` images are the official training set, 0 if there is none.
     features : dict of name to array of shape (n, d)
         What the data set publishes besides its images.
+    images_sha256 : str
+        Of the images in their order: of their files where these were decoded, else of their pixels.
+        "" in files of earlier versions.
     """
 
     name: str
@@ -179,3 +182,4 @@ class Dataset(Generic[AnyImages]):
     train: int = 0
     features: dict[str, NDArray] = dataclasses.field(default_factory=dict)
     origin: str = ""
+    images_sha256: str = ""

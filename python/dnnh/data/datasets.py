@@ -3,8 +3,8 @@
 ``data/<name>.h5`` holds ``images`` (uint8, (n, height, width, channels), RGB), or
 ``files`` (the bytes of a JPEG file each) with their ``shape`` as an attribute, and
 ``labels`` (int64, (n,), or uint8, (n, classes), 1 where an image has the label), with the
-attributes ``classes`` (names), ``source`` (a sentence: what the images were read from) and
-``train`` (how many images, the first ones, are the official training set; 0 if there is
+attributes ``classes`` (names), ``source`` (a sentence: what the images were read from),
+``images_sha256`` (of the images in their order) and ``train`` (how many images, the first ones, are the official training set; 0 if there is
 none); and, under ``features``, what is published besides the images. Every later step reads
 this file and nothing else.
 """
@@ -101,11 +101,13 @@ def save(dataset: Dataset, check: Callable[[Dataset, list[str]], None] | None = 
     with atomic_files.write_hdf5_atomically(path_of(dataset.name), dataset.images.nbytes) as file:
         kept = slice(None)
         if isinstance(dataset.images, ImageFiles):
-            kept = _save_files(file, dataset, skipped)
+            kept, sha256 = _save_files(file, dataset, skipped)
         else:
             file["images"] = dataset.images
+            sha256 = dataset.images_sha256 or _sha256_of_pixels(dataset.images)
         dataset = dataclasses.replace(
             dataset,
+            images_sha256=sha256,
             labels=dataset.labels[kept],
             features={name: values[kept] for name, values in dataset.features.items()},
         )
@@ -114,6 +116,7 @@ def save(dataset: Dataset, check: Callable[[Dataset, list[str]], None] | None = 
             file[f"features/{name}"] = values
         file.attrs["classes"] = json.dumps(dataset.classes)
         file.attrs["source"] = dataset.source
+        file.attrs["images_sha256"] = dataset.images_sha256
         file.attrs["train"] = dataset.train
         if dataset.origin:
             file.attrs["origin"] = dataset.origin
@@ -123,8 +126,17 @@ def save(dataset: Dataset, check: Callable[[Dataset, list[str]], None] | None = 
     return skipped
 
 
-def _save_files(file: h5py.File, dataset: Dataset[ImageFiles], skipped: list[str]) -> list[int]:
-    """Write the images that can be read, each once; returns their rows."""
+def _sha256_of_pixels(images: Images) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(images), 1000):
+        digest.update(images[start : start + 1000].tobytes())
+    return digest.hexdigest()
+
+
+def _save_files(
+    file: h5py.File, dataset: Dataset[ImageFiles], skipped: list[str]
+) -> tuple[list[int], str]:
+    """Write the images that can be read, each once; returns their rows and SHA-256."""
     count = len(dataset.images)
     stored = file.create_dataset(
         "files", (count,), h5py.vlen_dtype(np.uint8), maxshape=(count,), chunks=(min(count, 256),)
@@ -148,7 +160,7 @@ def _save_files(file: h5py.File, dataset: Dataset[ImageFiles], skipped: list[str
     if not kept:
         raise UserError(f"none of {count:,} images can be read; the first: {skipped[0]}")
     file.attrs["shape"] = (len(kept), *dataset.images.shape[1:])
-    return kept
+    return kept, hashlib.sha256(b"".join(first_row)).hexdigest()
 
 
 def load(name: str) -> Dataset[Images]:
@@ -174,16 +186,19 @@ def load(name: str) -> Dataset[Images]:
             images = _mapped(path, file["images"])
         features = {}
         if "features" in file:
-            features = {kind: values[:] for kind, values in file["features"].items()}
+            features = {
+                kind: hdf5_files.numbers(values) for kind, values in file["features"].items()
+            }
         dataset = Dataset(
             name=name,
             images=images,
-            labels=file["labels"][:],
+            labels=hdf5_files.numbers(file["labels"]),
             classes=tuple(json.loads(file.attrs["classes"])),
             source=str(file.attrs["source"]),
             train=hdf5_files.whole_number("train", file.attrs["train"]),
             features=features,
             origin=str(file.attrs.get("origin", "")),
+            images_sha256=str(file.attrs.get("images_sha256", "")),
         )
         _check(dataset)
     return dataset
@@ -200,7 +215,7 @@ def _mapped(path: pathlib.Path, stored: h5py.Dataset) -> NDArray[np.uint8]:
     if offset is None:  # chunked, compressed, or never written
         if stored.chunks is None and stored.size:
             raise ValueError("its images were never written")
-        return stored[:]
+        return hdf5_files.numbers(stored)
     return np.memmap(path, stored.dtype, "r", offset, stored.shape)
 
 

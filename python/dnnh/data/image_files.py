@@ -176,6 +176,7 @@ def _reduce(image: Image.Image) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """An image, rotated and flipped as its EXIF data says, if that can be read."""
+    image.load()  # Pillow rotates a TIFF file by itself
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # Pillow's parser raises many kinds

@@ -267,7 +267,9 @@ def load_split(dataset: Dataset, protocol: str = "paper", seed: int = 0) -> Spli
     """
     path = paths.DATA / "splits" / f"{dataset.name}_{protocol}_seed{seed}.h5"
     fingerprint = hashlib.sha256(
-        json.dumps(dataset.source).encode() + dataset.labels.tobytes()
+        json.dumps(dataset.source).encode()
+        + dataset.labels.tobytes()
+        + dataset.images_sha256.encode()
     ).hexdigest()
     if not path.exists():
         split = make_split(dataset, protocol, seed)
@@ -283,7 +285,7 @@ def load_split(dataset: Dataset, protocol: str = "paper", seed: int = 0) -> Spli
                 f"{path} was drawn from other data than {dataset.name} as it is "
                 f"now ({dataset.source}); {again}"
             )
-        split = Split(protocol, seed, *(file[name][:] for name in ARRAYS))
+        split = Split(protocol, seed, *(hdf5_files.numbers(file[name]) for name in ARRAYS))
         _check(split, len(dataset.labels))
     return split
 

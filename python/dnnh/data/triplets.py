@@ -57,8 +57,11 @@ def _multi_hot(labels: ArrayLike) -> NDArray[np.bool_]:
 def _check_possible(multi_hot: NDArray[np.bool_]) -> None:
     """Every image must have a positive and a negative."""
     hot = multi_hot.astype(np.float32)
-    for start in range(0, len(hot), 4096):
-        block = hot[start : start + 4096]
+    at_once = max(
+        1, 50_000_000 // len(hot)
+    )  # rows of the product, which has a number for each image
+    for start in range(0, len(hot), at_once):
+        block = hot[start : start + at_once]
         sharing = (block @ hot.T > 0).sum(1)  # images that share a label, itself included
         unlabelled = block.sum(1) == 0
         for kind, wrong in (

@@ -6,7 +6,8 @@ significant first, unused bits 0), ``query_labels`` and ``database_labels``
 (int64 (n,), or uint8 multi-hot (n, classes)), optionally ``query_ids``,
 ``database_ids`` and ``bit_weights`` (float32 (q,)), and the attributes ``bits``,
 ``dataset``, ``method``, ``seed`` and, optionally, ``source`` (what the images were
-read from) and ``protocol``.
+read from), ``images_sha256``, ``protocol``, ``model`` (file name of the weights) and
+``model_sha256``.
 """
 
 import dataclasses
@@ -40,7 +41,8 @@ class Codes:
         What each bit counts in a weighted Hamming distance, 0 or more.
     cut_from : int, or None
         How many bits the codes had before :func:`keep_heaviest`.
-    source, protocol : str, or None
+    source, images_sha256, protocol, model, model_sha256 : str, or None
+        As of a :class:`dnnh.evaluation.results.Result`.
     """
 
     query_codes: NDArray[np.uint8]
@@ -56,14 +58,18 @@ class Codes:
     bit_weights: NDArray[np.float32] | None = None
     cut_from: int | None = None
     source: str | None = None
+    images_sha256: str | None = None
     protocol: str | None = None
+    model: str | None = None
+    model_sha256: str | None = None
 
 
 ARRAYS = ("query_codes", "database_codes", "query_labels", "database_labels")
 OPTIONAL_ARRAYS = ("query_ids", "database_ids", "bit_weights")
 ATTRIBUTES = ("bits", "dataset", "method", "seed")
-OPTIONAL_ATTRIBUTES = ("cut_from", "source", "protocol")
-TEXTS = ("dataset", "method", "source", "protocol")
+OPTIONAL_TEXTS = ("source", "images_sha256", "protocol", "model", "model_sha256")
+OPTIONAL_ATTRIBUTES = ("cut_from", *OPTIONAL_TEXTS)
+TEXTS = ("dataset", "method", *OPTIONAL_TEXTS)
 NUMBERS = ("bits", "seed", "cut_from")
 
 
@@ -105,7 +111,7 @@ def load(path: files.StrPath) -> Codes:
         parts: dict[str, Any] = {}
         for name in ARRAYS + OPTIONAL_ARRAYS:
             if name in file:
-                parts[name] = file[name][:]
+                parts[name] = hdf5_files.numbers(file[name])
         for name in TEXTS:
             if name in file.attrs:
                 parts[name] = _text(file.attrs[name])

@@ -160,7 +160,7 @@ def figures_by_length(compared: Iterable[ComparisonTable]) -> dict[str, Plot]:
     """The values of each table of :func:`with_curves` against the code length, by name."""
     drawn = {}
     for table in with_curves(compared):
-        suffix = f"_{_identifier(table.source)}" if table.source else ""
+        suffix = f"_{files.as_name(table.source)}" if table.source else ""
         drawn[f"{table.printed.measure}{suffix}"] = plots.comparison([table])
     return drawn
 
@@ -175,7 +175,7 @@ def figures(dataset: str, source: str, results: Results) -> dict[str, Plot]:
     recall = [plots.precision_recall_series(result) for result in compared]
     at = [plots.precision_at_series(result) for result in compared]
     drawn = {}
-    suffix = _identifier(source)
+    suffix = files.as_name(source)
     if plots.has_curve(recall):
         drawn[f"precision_recall_{suffix}"] = plots.precision_recall(recall, title)
     if plots.has_curve(at):
@@ -186,10 +186,6 @@ def figures(dataset: str, source: str, results: Results) -> dict[str, Plot]:
             about = f"{title}: divide-and-encode and a fully connected layer"
             drawn[f"divide_and_encode_{suffix}"] = plots.precision_at(series, about)
     return drawn
-
-
-def _identifier(source: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in source)
 
 
 def summary(compared: Iterable[ComparisonTable]) -> list[str]:

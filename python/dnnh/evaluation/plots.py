@@ -473,7 +473,8 @@ def training(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> Fig
     last = max(iterations[-1] for iterations, _ in curves.values())
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for name, (iterations, values) in curves.items():
-        xs, ys = list(iterations), list(values)
+        # Beyond these a plot has no axis.
+        xs, ys = list(iterations), [y if abs(y) < 1e300 else np.inf for y in values]
         if name == "epsilon" and last > xs[-1]:  # logged when it changes, constant in between
             xs, ys = [*xs, last], [*ys, ys[-1]]
         quantity, label = _quantity_of(name)

@@ -4,7 +4,7 @@ import pathlib
 
 from dnnh import atomic_files, files, pages, paths
 from dnnh.data.dataset import Dataset
-from dnnh.errors import UserError
+from dnnh.errors import UserError, printable
 from dnnh.evaluation import codes as codes_files
 from dnnh.evaluation import report
 from dnnh.evaluation.codes import Codes
@@ -20,13 +20,31 @@ def default_folder(dataset: str, method: str, bits: int, protocol: str, seed: in
     if seed:
         name += f"_seed{seed}"
     # Methods of others' codes files may have any name.
-    name = "".join(c if c.isalnum() else "_" for c in name.replace("*", "star"))
+    name = files.as_name(name.replace("*", "star"))
     return paths.RESULTS / f"{name.replace('__', '_').strip('_')}_{bits}bit"
 
 
 def folder_of(result: Result) -> pathlib.Path:
     """The default folder of a result."""
     return default_folder(result.dataset, result.method, result.bits, result.protocol, result.seed)
+
+
+def what_is_replaced(folder: pathlib.Path, result: Result) -> str | None:
+    """The model, the features or the source of another result in a folder; None without one."""
+    try:
+        earlier = read_result(folder / "result.json")
+    except UserError:
+        return None
+    was, now = (
+        (
+            *(of.model, of.model_sha256, of.features, of.features_sha256),
+            *(of.distance, of.cut_from, None if of.model else of.source),
+        )
+        for of in (earlier, result)
+    )
+    if was == now:
+        return None
+    return printable(earlier.model or earlier.features or earlier.source)
 
 
 def write(

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnnh import atomic_files, files, packed_codes, paths
+from dnnh.data import splits
 from dnnh.data.dataset import Dataset
+from dnnh.data.splits import Split
 from dnnh.errors import UserError
 from dnnh.evaluation import metrics
 from dnnh.evaluation.codes import Codes, is_text
@@ -35,6 +37,8 @@ class Result:
         Of the split.
     source : str
         What the images were read from.
+    images_sha256 : str, or None
+        Of these images in their order.
     protocol : str
     note : str, or None
         One sentence about a result that is not to be compared with others.
@@ -58,6 +62,7 @@ class Result:
     seed: int
     source: str
     protocol: str
+    images_sha256: str | None = None
     note: str | None = None
     model: str | None = None
     model_sha256: str | None = None
@@ -132,6 +137,9 @@ def measure(
         source=source,
         protocol=protocol,
         note=note,
+        images_sha256=codes.images_sha256,
+        model=codes.model,
+        model_sha256=codes.model_sha256,
         distance=None if codes.bit_weights is None else WEIGHTED,
         cut_from=codes.cut_from,
         metrics=measured,
@@ -199,29 +207,47 @@ def read_result(path: files.StrPath) -> Result:
         ) from error
 
 
-def trained_on_other_images(model: files.StrPath, dataset: Dataset) -> str | None:
-    """Why a data set's queries may have been trained on: its split is drawn by position.
+def seen_in_training(
+    model: files.StrPath, dataset: Dataset, split: Split, validation: bool = False
+) -> str | None:
+    """Why queries may be among the images that a released model was trained on.
 
     Parameters
     ----------
     model : path
-        Weights. Of a released model ``models/results/`` has what its images were read from.
+        Weights. Of a released model ``models/results/`` has the images.
     dataset : Dataset
+    split : Split
+        Of which the queries are.
+    validation : bool
+        Whether they are those of its validation split.
 
     Returns
     -------
     str, or None
-        A sentence about a released model of another source, which may have another order; None
-        for that source, and for weights of one's own.
+        A sentence; None for the images and the split of the model, and for weights of one's own.
     """
     sha256 = files.sha256(model)
     for path in sorted((paths.MODELS / "results").glob("*.json")):
         result = read_result(path)
-        is_of_model = (result.dataset, result.model_sha256) == (dataset.name, sha256)
-        if is_of_model and result.source != dataset.source:
+        if (result.dataset, result.model_sha256) != (dataset.name, sha256):
+            continue
+        # A split is drawn by position: images in another order have other queries.
+        same = result.source == dataset.source
+        if result.images_sha256 and dataset.images_sha256:
+            same = result.images_sha256 == dataset.images_sha256
+        what = f"{model} was trained on '{result.source}'"
+        if not same:
+            other = "other images, or in another order" if result.source == dataset.source else ""
+            here = other or f"'{dataset.source}'"
             return (
-                f"{model} was trained on '{result.source}'; {dataset.name} here is "
-                f"'{dataset.source}', and images that it was trained on may be among its queries"
+                f"{what}; {dataset.name} here is {here}, some of which it may have been trained on"
+            )
+        if validation or not splits.fits_committed_nets(split.protocol, split.seed):
+            which = "the validation split" if validation else f"protocol {split.protocol}"
+            return (
+                f"{what}, all training images of split seed 0, which queries of {which}, split seed "
+                f"{split.seed}, are among"
             )
     return None
 
@@ -246,14 +272,14 @@ def _from_json(fields: dict[str, Any]) -> Result:
         precision_radius2=_check_share("precision_radius2", fields["precision_radius2"]),
         precision_at={int(number): value for number, value in precision_at.items()},
         pr_curve=PrecisionRecall(recall=recall, precision=precision),
-        top=_optional(fields, "top", int),
-        queries=_optional(fields, "queries", int),
-        database=_optional(fields, "database", int),
-        map_tie_aware=_optional(fields, "map_tie_aware", int, float),
-        map_random=_optional(fields, "map_random", int, float),
-        relevant_share=_optional(fields, "relevant_share", int, float),
-        queries_without_relevant=_optional(fields, "queries_without_relevant", int),
-        queries_without_radius2=_optional(fields, "queries_without_radius2", int),
+        top=_count_or_none(fields, "top"),
+        queries=_count_or_none(fields, "queries"),
+        database=_count_or_none(fields, "database"),
+        map_tie_aware=_share_or_none(fields, "map_tie_aware"),
+        map_random=_share_or_none(fields, "map_random"),
+        relevant_share=_share_or_none(fields, "relevant_share"),
+        queries_without_relevant=_count_or_none(fields, "queries_without_relevant"),
+        queries_without_radius2=_count_or_none(fields, "queries_without_radius2"),
     )
     return Result(
         dataset=fields["dataset"],
@@ -263,14 +289,15 @@ def _from_json(fields: dict[str, Any]) -> Result:
         source=fields["source"],
         protocol=fields["protocol"],
         note=fields["note"] or None,
-        model=_optional(fields, "model", str),
-        model_sha256=_optional(fields, "model_sha256", str),
+        images_sha256=_text_or_none(fields, "images_sha256"),
+        model=_text_or_none(fields, "model"),
+        model_sha256=_text_or_none(fields, "model_sha256"),
         features=_optional(fields, "features", str),
         features_sha256=_optional(fields, "features_sha256", str),
-        method_seed=_optional(fields, "method_seed", int),
+        method_seed=_count_or_none(fields, "method_seed"),
         fit_seconds=_optional(fields, "fit_seconds", int, float),
         distance=_text_or_none(fields, "distance"),
-        cut_from=_optional(fields, "cut_from", int),
+        cut_from=_count_or_none(fields, "cut_from"),
         metrics=measured,
         seconds=_optional(fields, "seconds", int, float),
     )
@@ -286,6 +313,16 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         raise TypeError(f"{name} is {value!r:.40}, not a whole number from {low} to {high}")
     return value
+
+
+def _share_or_none(fields: dict[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    return None if value is None else _check_share(name, value)
+
+
+def _count_or_none(fields: dict[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    return None if value is None else _check_whole(name, value, 0, 2**53)
 
 
 def _text_or_none(fields: dict[str, Any], name: str) -> str | None:

@@ -48,6 +48,8 @@ class CaffeEncoder(Encoder):
         self._running = threading.Lock()  # a Caffe net has one input and one output
         message = parse(deploy)
         self._net = build(message)
+        if "images" not in self._net.blobs or len(self._net.blobs["images"].shape) != 4:
+            raise UserError("the deploy prototxt has no input 'images' of four dimensions; mend it")
         model = model_files.read(self._weights)
         model_files.load(self._net, model, self._weights)
         switches = os.environ.get("DNNH_FUSE"), os.environ.get("DNNH_ONEDNN")
@@ -94,9 +96,29 @@ def parse(deploy: str) -> Message:
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(deploy, pycaffe.messages().NetParameter())
+        net = text_format.Parse(deploy, pycaffe.messages().NetParameter())
     except (text_format.ParseError, RecursionError) as error:
         raise UserError(f"the deploy prototxt cannot be parsed ({error}); mend it") from error
+    return _with_input_layers(net)
+
+
+def _with_input_layers(net: Message) -> Message:
+    """A net whose inputs are fields of its own, as Caffe once had them, with layers for them."""
+    if not net.input:
+        return net
+    shapes = [list(shape.dim) for shape in net.input_shape]
+    shapes += [list(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
+    if len(shapes) != len(net.input):
+        raise UserError("the deploy prototxt has inputs without a shape; mend it")
+    layers = list(net.layer)
+    del net.layer[:]
+    for name, dims in zip(net.input, shapes):
+        layer = net.layer.add(name=name, type="Input", top=[name])
+        layer.input_param.shape.add(dim=dims)
+    net.layer.extend(layers)
+    for field in ("input", "input_shape", "input_dim"):
+        net.ClearField(field)
+    return net
 
 
 def build(net: Message) -> Any:
@@ -127,13 +149,25 @@ def fuse(message: Message, net: Any, weights: pathlib.Path) -> tuple[Message, fu
     present = pycaffe.messages().NetParameter()
     present.CopyFrom(message)
     del present.layer[:]
-    names = set(net._layer_names)  # without those of the phase TRAIN
-    present.layer.extend(layer for layer in message.layer if layer.name in names)
+    names = set(net._layer_names)
+    present.layer.extend(
+        layer for layer in message.layer if layer.name in names and _is_in_test(layer)
+    )
     params = {name: [blob.data for blob in blobs] for name, blobs in net.params.items()}
     try:
         return fusion.fuse(present, params)
     except UserError as error:
         raise UserError(f"{weights}: {error}") from error
+
+
+def _is_in_test(layer: Message) -> bool:
+    """Whether the phase TEST has a layer: another one may have its name in the phase TRAIN."""
+    test = pycaffe.messages().TEST
+
+    def meets(rule: Message) -> bool:
+        return not rule.HasField("phase") or rule.phase == test
+
+    return any(map(meets, layer.include)) if layer.include else not any(map(meets, layer.exclude))
 
 
 def _fused(message: Message, net: Any, weights: pathlib.Path) -> Any:

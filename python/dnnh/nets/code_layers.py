@@ -118,6 +118,8 @@ def _encode(
             layer(beta, "Power", [normalize], [beta], power_param=power_param),
         ]
         before_sigmoid = beta
+    elif head.beta != 1 or head.bit_bias:
+        raise ValueError("beta and a bit bias are of normalized bits: batch_norm is False")
     threshold = {
         "epsilon": 0.5,
         "gamma": 0.8,

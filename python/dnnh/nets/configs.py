@@ -162,7 +162,7 @@ def _with_ablations(config: NetConfig) -> dict[str, NetConfig]:
 CONFIGS: dict[str, dict[str, NetConfig]] = {
     "cifar10": {
         **_with_ablations(_DNNH),
-        "dnnh_minimal": _MINIMAL,  # nothing that the paper does not state
+        "dnnh_minimal": _MINIMAL,
         "dnnh_lai": replace(_MINIMAL, architecture=towers.lai),
         "dnnh_plus": _PLUS,
         "dnnh_semi": _SEMI,

@@ -94,6 +94,8 @@ class _Convolution:
         self._layer = layer
         self._weights = blobs[0].astype(np.float64)
         self._bias = blobs[1].astype(np.float64) if len(blobs) > 1 else np.zeros(len(blobs[0]))
+        if layer.type != "FusedConvolution":  # Caffe's own ignores it
+            layer.ClearField("clip_param")
         layer.type = "FusedConvolution"
         del layer.param[:]
         layer.convolution_param.bias_term = True

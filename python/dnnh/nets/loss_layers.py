@@ -82,7 +82,9 @@ def _triplet_loss(spec: NetSpec, loss: TripletLoss) -> Message:
 
 def _batch_losses(spec: NetSpec, loss: TripletLoss, head: str, bits: int) -> list[Message]:
     """The losses of one length over all triplets of a batch of labelled images."""
-    codes, classes = f"{head}codes", f"{head}classes"
+    codes = f"{head}codes"
+    # Not "classes": ImageNet's weights have a layer of that name, which does not fit.
+    classes = f"{head}classes" if head else "class_scores"
     batch_triplet_loss_param = {
         "margin": loss.margin * bits / DEFAULT_BITS,
         "average_active": True,

@@ -19,6 +19,7 @@ from dnnh.nets import pycaffe
 from dnnh.nets.towers import Message
 
 HDF5_SUFFIX = ".caffemodel.h5"
+VALUES = 1 << 16  # that are copied at once
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -106,7 +107,9 @@ def add_layer(model: Message, name: str, blobs: Iterable[NDArray]) -> None:
     for blob in blobs:
         stored = layer.blobs.add()
         stored.shape.dim.extend(blob.shape)
-        stored.data.extend(blob.ravel().tolist())
+        values = blob.ravel()
+        for start in range(0, len(values), VALUES):  # numbers of Python take eight times the memory
+            stored.data.extend(values[start : start + VALUES].tolist())
 
 
 def load(net: Any, model: Message, weights: pathlib.Path) -> None:
@@ -130,6 +133,7 @@ def load(net: Any, model: Message, weights: pathlib.Path) -> None:
                 f"{expected}. Is it of another length or method? Try another --bits, --method "
                 "or --model"
             )
+        counts_iterations = net.layer_dict[name].type in ("PiecewiseThreshold", "SlopeSigmoid")
         for blob, stored_blob in zip(blobs, stored[0]):
             values = _float32(stored_blob)
             if values.size != blob.data.size:
@@ -142,6 +146,10 @@ def load(net: Any, model: Message, weights: pathlib.Path) -> None:
                     f"{weights} has weights that are not finite, in its layer '{name}': its "
                     "training diverged; take an earlier snapshot, and train with a lower learning "
                     "rate"
+                )
+            if counts_iterations and (values < 0).any():
+                raise UserError(
+                    f"{weights} is damaged: layer '{name}' has counted {values.min():.0f} iterations"
                 )
             blob.data[...] = values.reshape(blob.data.shape)
 

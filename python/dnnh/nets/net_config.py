@@ -108,7 +108,7 @@ class EncodingHead:
     """
 
     fully_connected: bool = False  # figure 2b; False: divide-and-encode, figure 2a
-    beta: float = 0.5
+    beta: float = 1
     bit_bias: float = 0
 
     def shift(self, bits: int) -> float:

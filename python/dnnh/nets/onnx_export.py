@@ -259,7 +259,7 @@ def _convolution(graph: _Graph, layer: Message, blobs: _Blobs) -> None:
         dilations=pair("dilation", 1),
         group=param.group,
     )
-    if layer.HasField("clip_param"):
+    if layer.type == "FusedConvolution" and layer.HasField("clip_param"):
         value = _clipped(graph, value, layer.clip_param.min, layer.clip_param.max)
     graph.set(layer, value)
 

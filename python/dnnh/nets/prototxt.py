@@ -148,11 +148,22 @@ def deploy_text(spec: NetSpec, tower: str = "") -> str:
     Raises
     ------
     UserError
-        If the net has no such sub-network.
+        If the net has no such sub-network, or the prototxt takes images of another size.
     """
     _check_tower(spec, tower)
     path = spec.files[f"{tower}deploy"]
-    return _read(path) if path.is_file() else as_text(deploy_net(spec, tower))
+    if not path.is_file():
+        return as_text(deploy_net(spec, tower))
+    wanted = spec.config.input
+    size = [wanted.channels, wanted.size, wanted.size]
+    for image_input in (each for each in read_net(path).layer if each.type == "Input"):
+        dims = [list(shape.dim)[1:] for shape in image_input.input_param.shape]
+        if dims != [size]:
+            raise UserError(
+                f"{path} takes images of the shape {dims}, and {spec.dataset} has {size} (channels, "
+                "height, width); write it again with 'python tools/make_prototxt.py'"
+            )
+    return _read(path)
 
 
 def read_net(path: pathlib.Path) -> Message:

@@ -79,6 +79,7 @@ def by_caffe(spec: NetSpec, model: Weights, side: Side, gpu: int | None = None) 
     UserError
         If the weights are not those of the net, or the GPU cannot be used.
     """
+    spec = model.net(spec)
     # The first sub-network encodes queries, the last the database (section 4.4).
     tower = spec.config.towers[0 if side == "query" else -1]
     encoder = CaffeEncoder(prototxt.deploy_text(spec, tower), model.path, gpu)
@@ -141,7 +142,14 @@ def read_exported(spec: NetSpec, side: Side) -> OnnxModel:
             f"{path} does not exist; name a {SUFFIX} file with --model, or write this one with "
             f"'{weights.export_command(spec)}'"
         )
-    return onnx_encoder.read(path)
+    model = onnx_encoder.read(path)
+    present = weights.all_weights(spec)
+    if present and files.sha256(present[0].path) != model.info.weights:
+        raise UserError(
+            f"{path} was exported from other weights than {present[0].description}; write it again "
+            f"with '{weights.export_command(spec)}', or name it with --model"
+        )
+    return model
 
 
 def of_index(
@@ -221,9 +229,11 @@ def _exported_of(info: NetInfo, model: pathlib.Path | None, side: Side) -> OnnxM
                 raise
             continue
         is_of_net = found.gives_features or found.info.bits == info.bits
-        texts = found.info.dataset, found.info.method, found.info.schedule, found.info.weights
-        wanted = info.dataset, info.method, info.schedule, info.weights
-        if is_of_net and texts == wanted and found.tower in ("", side):
+        texts = found.info.dataset, found.info.method, found.info.weights
+        wanted = info.dataset, info.method, info.weights
+        # That of features has their input resolution.
+        same_size = not found.gives_features or found.info.schedule == info.schedule
+        if is_of_net and same_size and texts == wanted and found.tower in ("", side):
             return found
     of_files = "any *.onnx in snapshots/ and models/" if model is None else str(model)
     raise _other_weights(info, of_files, NAME_THEM)

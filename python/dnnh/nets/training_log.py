@@ -2,11 +2,16 @@
 
 import collections
 import io
+import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 from dnnh import files, limits
 from dnnh.errors import UserError
+
+MAX_CURVES = 1000
+LINE_LETTERS = 100_000  # that are read at once
 
 Curve = tuple[list[int], list[float]]  # iterations, values
 
@@ -40,14 +45,15 @@ def read(path: pathlib.Path) -> dict[str, Curve]:
     """
     curves: dict[str, dict[int, float]] = collections.defaultdict(dict)
     iteration = None
-    data = files.read_regular_file(path, limits.LOG_BYTES)
-    for line in io.StringIO(data.decode(errors="replace")):
+    for line in _lines(path):
         if match := _ITERATION.search(line):
             iteration = int(match[1])
         elif match := _EPSILON.search(line):
             _put(curves["epsilon"], int(match[2]), match[1])
         elif (match := _OUTPUT.search(line)) and iteration is not None:
             name = match[2] if match[1] == "Train" else f"test {match[2]}"
+            if name not in curves and len(curves) >= MAX_CURVES:
+                raise UserError(f"{path} has more than {MAX_CURVES:,} outputs, as no net has")
             _put(curves[name], iteration, match[3])
     curves = {name: points for name, points in curves.items() if points}
     if not any(name != "epsilon" for name in curves):
@@ -56,6 +62,20 @@ def read(path: pathlib.Path) -> dict[str, Curve]:
             "example by 'caffe train ... 2>&1 | tee training.log'"
         )
     return {name: _sorted(points) for name, points in curves.items()}
+
+
+def _lines(path: pathlib.Path) -> Iterator[str]:
+    """The lines of a text file, one in memory at a time; long ones come in parts."""
+    try:
+        with files.open_regular_file(path) as stream:
+            if os.fstat(stream.fileno()).st_size > limits.LOG_BYTES:
+                raise files.too_large(path, limits.LOG_BYTES)
+            text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
+            while line := text.readline(LINE_LETTERS):
+                yield line
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read ({reason})") from error
 
 
 def _put(points: dict[int, float], iteration: int, text: str) -> None:

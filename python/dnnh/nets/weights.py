@@ -21,10 +21,16 @@ DEFAULT_CHOICE = (
 
 @dataclass(frozen=True)
 class Weights:
-    """A .caffemodel file, and what it is in words."""
+    """A .caffemodel file of a net, what it is in words, and the schedule that it was trained with
+    where that is known."""
 
     path: pathlib.Path
     description: str
+    schedule: str | None = None
+
+    def net(self, spec: NetSpec) -> NetSpec:
+        """The net that was asked for, with this schedule: it decides the epsilon of the end."""
+        return spec if self.schedule is None else replace(spec, schedule=self.schedule)
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,9 @@ def all_weights(spec: NetSpec) -> list[Weights]:
     own = [snapshot for snapshot in snapshots if snapshot.training == spec.training_name]
     others = [snapshot for snapshot in snapshots if snapshot.training != spec.training_name]
     return [
-        *_described(own, "snapshot"),
+        *_described(spec, own, "snapshot"),
         *_released(spec),
-        *_described(others, "snapshot of another training run of this net"),
+        *_described(spec, others, "snapshot of another training run of this net"),
     ]
 
 
@@ -83,12 +89,16 @@ def schedule_in_name(name: str, dataset: str, config: NetConfig, method: str) ->
     samplings = "|".join(TRIPLET_SAMPLINGS)
     match = re.fullmatch(
         rf"{re.escape(f'{dataset}_{method}')}(?:_({schedules}|\d{{1,8}}iterations))?(?:_(?:{samplings}))?"
-        r"(?:_validation)?(?:_seed\d+)?(?:_\d+bit)?(?:_iter_\d+)?\.caffemodel(?:\.h5)?",
+        r"(?:_validation)?(?:_seed\d+)?(?:_\d+bit)?(?:_iter_\d+|_averaged)?\.caffemodel(?:\.h5)?",
         name,
     )
     if not match:
         return None
     return (match[1] or config.default_schedule).removesuffix("iterations")
+
+
+def _schedule(spec: NetSpec, path: pathlib.Path) -> str | None:
+    return schedule_in_name(path.name, spec.dataset, spec.config, spec.method)
 
 
 def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
@@ -115,12 +125,12 @@ def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
     return [snapshot.path for snapshot in reversed(last)]
 
 
-def _described(snapshots: list[_Snapshot], what: str) -> list[Weights]:
+def _described(spec: NetSpec, snapshots: list[_Snapshot], what: str) -> list[Weights]:
     weights = []
     for i, snapshot in enumerate(snapshots):
         which = "an older" if i else "the newest"
         name = snapshot.path.relative_to(paths.ROOT)
-        weights.append(Weights(snapshot.path, f"{name}, {which} {what}"))
+        weights.append(Weights(snapshot.path, f"{name}, {which} {what}", _schedule(spec, name)))
     return weights
 
 
@@ -142,7 +152,7 @@ def _released(spec: NetSpec) -> list[Weights]:
             description = f"{path.relative_to(paths.ROOT)}, the released model"
             if schedule != spec.schedule:
                 description += f" (schedule {schedule})"
-            weights.append(Weights(path, description))
+            weights.append(Weights(path, description, schedule))
     return weights
 
 
@@ -166,7 +176,7 @@ def find_weights(spec: NetSpec, model: pathlib.Path | None = None) -> Weights:
                 f"{model} does not exist; give a .caffemodel file, or leave --model out for "
                 + DEFAULT_CHOICE
             )
-        return Weights(model, f"{model}, as given")
+        return Weights(model, f"{model}, as given", _schedule(spec, model))
     if weights := all_weights(spec):
         return weights[0]
     raise UserError(

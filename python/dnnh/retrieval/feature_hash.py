@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnh import limits
+from dnnh import hdf5_files, limits
 from dnnh.baselines import METHODS
 from dnnh.baselines.base import Hasher
 from dnnh.errors import UserError
@@ -147,7 +147,7 @@ def read(file: Any, bits: int, network: str) -> Hasher | None:
         raise ValueError(f"its hashing method is {name!r:.40}; known ones: " + ", ".join(HASHES))
     if sum(group[part].nbytes for part in group) > limits.HASH_BYTES:
         raise ValueError(f"its hashing method has more than {limits.HASH_BYTES:,} bytes")
-    parameters = {part: np.asarray(group[part][()]) for part in group}
+    parameters = {part: hdf5_files.numbers(group[part]) for part in group}
     for part, array in parameters.items():
         if array.dtype not in (np.float64, np.int64) or not (np.abs(array) <= LARGEST).all():
             raise ValueError(f"its hashing method has {part} that are not numbers up to {LARGEST}")

@@ -74,7 +74,7 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
     bits = hdf5_files.whole_number("bits", file.attrs["bits"])
     try:
         packed_codes.check_bits(bits)
-        codes = packed_codes.check(file["codes"][:], bits, "codes")
+        codes = packed_codes.check(hdf5_files.numbers(file["codes"]), bits, "codes")
     except UserError as error:  # which does not name the file
         raise ValueError(str(error)) from error
     texts_of_rows = [name for name in ("names", "labels", "stamps") if name in file]

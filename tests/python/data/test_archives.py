@@ -174,3 +174,21 @@ def test_shadows_of_macos_files_are_passed_over(tmp_path):
             file.addfile(tarfile.TarInfo(name))
     with archives.open_archive(tmp_path / "a.tar") as opened:
         assert opened.members == ["./train/cat/a.png"]
+
+
+@pytest.mark.parametrize("is_zip64", [False, True])
+def test_a_zip_with_a_huge_directory(tmp_path, monkeypatch, is_zip64):
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 10 if is_zip64 else 1 << 16)
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for i in range(100):
+            file.writestr(f"{i}.png", b"")
+    if is_zip64:  # as archives of more than 4 GB have it
+        data = path.read_bytes()
+        at = data.rfind(b"PK\x05\x06")
+        path.write_bytes(data[: at + 12] + b"\xff" * 4 + data[at + 16 :])
+    with archives.open_archive(path) as opened:
+        assert len(opened.members) == 100
+    monkeypatch.setattr(limits, "TAR_HEADERS_BYTES", 3000)
+    with pytest.raises(UserError, match="a.zip: its directory is larger than 3,000 bytes"):
+        archives.open_archive(path)

@@ -62,7 +62,7 @@ def exif(orientation, resolution=(72, 1)):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_orientation(kind, orientation):
     data = encoded(kind, exif=exif(orientation))
     with Image.open(io.BytesIO(data)) as image:

@@ -8,7 +8,7 @@ import pytest
 
 from dnnh import packed_codes
 from dnnh.errors import UserError
-from dnnh.evaluation import codes, metrics
+from dnnh.evaluation import codes, metrics, results
 
 RNG = np.random.default_rng(0)
 GOOD = codes.Codes(
@@ -154,3 +154,23 @@ def test_unreadable_files(tmp_path):
         file.attrs["bits"] = "many"
     with pytest.raises(UserError, match="c.h5 is not a readable codes file"):
         codes.load(tmp_path / "c.h5")
+
+
+def test_values_of_variable_length_are_not_read(tmp_path):
+    """All of them may be one value of the file, which takes memory for each."""
+    codes.save(tmp_path / "c.h5", GOOD)
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        del file["query_codes"]
+        stored = file.create_dataset("query_codes", (5,), h5py.vlen_dtype(np.uint8))
+        stored[0] = np.zeros(1000, np.uint8)
+    with pytest.raises(
+        UserError, match="c.h5 is not a readable codes file .*query_codes has no num"
+    ):
+        codes.load(tmp_path / "c.h5")
+
+
+def test_codes_keep_their_model(tmp_path):
+    of_model = dataclasses.replace(GOOD, model="net.caffemodel", model_sha256="0" * 64)
+    codes.save(tmp_path / "c.h5", of_model)
+    result = results.measure(codes.load(tmp_path / "c.h5"), source="a copy", protocol="paper")
+    assert (result.model, result.model_sha256) == ("net.caffemodel", "0" * 64)

@@ -409,8 +409,6 @@ def test_the_newest_of_your_own_comes_first(home, monkeypatch, capsys):
         for kind in ("png", "pdf")
         for name in (
             "comparison",
-            "map",  # of the first run, without a result of ours
-            "precision_radius2",
             "map_a_copy",
             "precision_radius2_a_copy",
             "precision_recall_a_copy",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnnh import files, packed_codes, paths
-from dnnh.data import datasets
+from dnnh.data import datasets, splits
 from dnnh.errors import UserError
 from dnnh.evaluation import codes, report, results
 from dnnh.evaluation.metrics import Metrics, PrecisionRecall
@@ -53,24 +53,35 @@ def test_what_is_written_comes_back(tmp_path):
     assert results.read_result(path) == without_note
 
 
-def test_a_released_model_was_trained_on_one_copy_of_a_data_set(tmp_path, monkeypatch):
+def test_a_released_model_was_trained_on_the_images_of_one_split(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "MODELS", tmp_path)
     model = tmp_path / "released.caffemodel.h5"
     model.write_bytes(b"weights")
-    digits = datasets.load("digits")
-    assert results.trained_on_other_images(model, digits) is None
+    digits = dataclasses.replace(datasets.load("digits"), images_sha256="1" * 64)
+    split = splits.make_split(digits)
+    assert results.seen_in_training(model, digits, split) is None
     (tmp_path / "results").mkdir()
     of_model = dataclasses.replace(RESULT, dataset="digits", model_sha256=files.sha256(model))
-    results.write_result(tmp_path / "results/released.json", of_model)
-    problem = results.trained_on_other_images(model, digits)
-    assert problem and "was trained on 'made up'; digits here is 'scikit-learn's" in problem
+    same_source = dataclasses.replace(of_model, source=digits.source)
+
+    def problem(result, split=split, **options):
+        results.write_result(tmp_path / "results/released.json", result)
+        return results.seen_in_training(model, digits, split, **options)
+
+    assert "trained on 'made up'; digits here is 'scikit-learn's" in problem(of_model)
     for other in (
-        dataclasses.replace(of_model, source=digits.source),
+        same_source,
+        dataclasses.replace(same_source, images_sha256="1" * 64),
         dataclasses.replace(of_model, dataset="cifar10"),
         dataclasses.replace(of_model, model_sha256="0" * 64),
     ):
-        results.write_result(tmp_path / "results/released.json", other)
-        assert results.trained_on_other_images(model, digits) is None
+        assert problem(other) is None
+    # Copies of one data set may have other orders, and a split is drawn by position.
+    other = dataclasses.replace(same_source, images_sha256="2" * 64)
+    assert "digits here is other images, or in another order" in problem(other)
+    another = splits.make_split(digits, seed=1)
+    assert "queries of protocol paper, split seed 1, are among" in problem(same_source, another)
+    assert "queries of the validation split" in problem(same_source, validation=True)
 
 
 @pytest.mark.parametrize("name", ["DNNH (plus)", "CNNH*", "mine"])
@@ -81,13 +92,23 @@ def test_any_method_has_results(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"queries": "many"}, {"top": 0.5}, {"model": 3}, {"seconds": "1"}, {"top": True}]
+    "changes",
+    [
+        {"queries": "many"},
+        {"top": 0.5},
+        {"model": 3},
+        {"seconds": "1"},
+        {"top": True},
+        {"queries": -5},
+    ],
 )
 def test_optional_fields_of_another_type(tmp_path, changes):
     path = tmp_path / "result.json"
     results.write_result(path, RESULT)
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    with pytest.raises(UserError, match=r"result.json is not a result .* not of type"):
+    with pytest.raises(
+        UserError, match="result.json is not a result .* not (of type|text|a whole)"
+    ):
         results.read_result(path)
 
 
@@ -98,6 +119,7 @@ def test_optional_fields_of_another_type(tmp_path, changes):
         {"map": -0.1},
         {"map": float("nan")},
         {"precision_radius2": 2},
+        {"map_tie_aware": float("nan")},
         {"precision_at": {"100": 7}},
         {"pr_curve": {"recall": [0, 3], "precision": [1, 1]}},
     ],

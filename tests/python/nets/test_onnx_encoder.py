@@ -269,7 +269,11 @@ def test_the_net_of_an_index(weights, exported, tmp_path, monkeypatch):
     assert runtimes.of_index(info, "onnx").path == tmp_path / "one.onnx"
     with pytest.raises(UserError, match="--gpu is for Caffe"):
         runtimes.of_index(info, "onnx", gpu=0)
-    other = onnx_export.export(DEPLOY, weights, {**METADATA, "schedule": "77"})
+    # Weights are the same by whatever schedule's name they were exported.
+    renamed = onnx_export.export(DEPLOY, weights, {**METADATA, "schedule": "77"})
+    (tmp_path / "renamed.onnx").write_bytes(renamed)
+    runtimes.of_index(info, model=tmp_path / "renamed.onnx")
+    other = onnx_export.export(DEPLOY, weights, {**METADATA, "method": "dnnh_minimal"})
     (tmp_path / "other.onnx").write_bytes(other)
     with pytest.raises(UserError, match=re.escape(f"other weights than {tmp_path}/other.onnx")):
         runtimes.of_index(info, model=tmp_path / "other.onnx")

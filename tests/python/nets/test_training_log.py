@@ -94,7 +94,9 @@ def test_a_single_value_is_written_out_and_not_plotted():
     assert texts["Loss"][-1] == "training: 0.25\nat iteration 7, the only one in the log"
 
 
-@pytest.mark.parametrize("losses", ([1, float("nan"), float("inf")], [float("nan")] * 3, [0] * 3))
+@pytest.mark.parametrize(
+    "losses", ([1, float("nan"), float("inf")], [float("nan")] * 3, [0] * 3, [1.7e308] * 3)
+)
 def test_a_training_that_diverged_is_plotted(losses, tmp_path):
     plots.training({"loss": ([0, 1, 2], losses)}).savefig(tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000

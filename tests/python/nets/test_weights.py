@@ -109,6 +109,7 @@ def test_the_schedule_is_in_the_name():
 
     assert schedule("cifar10_dnnh_48bit.caffemodel.h5") == "paper"
     assert schedule("cifar10_dnnh_short_12bit.caffemodel.h5") == "short"
+    assert schedule("cifar10_dnnh_48bit_averaged.caffemodel") == "paper"
     assert schedule("cifar10_dnnh_seed3_48bit_iter_70000.caffemodel") == "paper"
     assert schedule("cifar10_dnnh_200iterations_listed_validation_48bit_iter_9.caffemodel") == "200"
     for other in ("cifar10_dnnh_fc_48bit.caffemodel", "mine.caffemodel", "cifar10_dnnh.txt", ""):

@@ -227,7 +227,7 @@ def replace(group, name, array):
             lambda group: replace(group, "projection", np.full((1280, 8), np.nan)),
             "projection that are not numbers up to 1e\\+100",
         ),
-        (lambda group: replace(group, "mean", "text"), "mean that are not numbers"),
+        (lambda group: replace(group, "mean", "text"), "hash/mean has no numbers"),
         (
             lambda group: replace(group, "mean", np.zeros((2, 1280))),
             "i.h5 .*not one of 1,280 features.*make one with",

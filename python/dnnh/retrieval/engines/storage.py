@@ -83,7 +83,7 @@ def load(path: StrPath, engine: str | None = None) -> LocalEngine:
 def _read(file: Any, name: str | None) -> LocalEngine:
     bits = _number(file, "bits")
     engine = make_engine(name or str(file.attrs["engine"]), bits)
-    codes = packed_codes.check(file["codes"][:], bits, "codes")
+    codes = packed_codes.check(hdf5_files.numbers(file["codes"]), bits, "codes")
     if isinstance(engine, IvfEngine) and "nlist" in file.attrs:
         engine = IvfEngine(bits, _number(file, "nlist"), _number(file, "nprobe"))
         if "list_of" in file:
@@ -99,7 +99,7 @@ def _number(file: Any, name: str) -> int:
 
 
 def _read_lists(file: Any, codes: NDArray[np.uint8]) -> InvertedLists:
-    list_of, centroids = file["list_of"][:], file["centroids"][:]
+    list_of, centroids = map(hdf5_files.numbers, (file["list_of"], file["centroids"]))
     stored_bytes = faiss_knn.stored_bytes(_number(file, "bits"))
     if centroids.dtype != np.uint8 or centroids.ndim != 2 or centroids.shape[1] != stored_bytes:
         raise ValueError(f"its centroids are {centroids.dtype} of shape {centroids.shape}")
