@@ -226,6 +226,10 @@ class Walk {
         || pages > meta_.last_page - first) {
       throw BadPage(number, "has a value outside of the file");
     }
+    pages_ += pages + 1;  // each page has one use
+    if (pages_ > meta_.last_page) {
+      throw BadPage(number, "has a value that shares its pages with others");
+    }
   }
 
   void CheckOrder(uint64_t number, const std::string& key) {

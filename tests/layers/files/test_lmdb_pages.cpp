@@ -147,6 +147,37 @@ TEST(LmdbPagesTest, ChecksEachField) {
   }
 }
 
+// All records could be one large value, which is read for each of them.
+TEST(LmdbPagesTest, ValuesDoNotSharePages) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "db", file = path + "/data.mdb";
+  auto values = Values(31, 3000);
+  values.back() = std::string(100000, 'x');
+  WriteLmdb(path, values);
+  std::string damaged = Read(file);
+  size_t leaf = 0;
+  for (size_t page = 2 * kPage; page < damaged.size(); page += kPage) {
+    if (damaged[page + 10] == 0x02 && damaged[page + 12] > 0x20) {
+      leaf = page;
+    }
+  }
+  ASSERT_GT(leaf, 0u);
+  const auto node = [&](int i) {
+    return leaf + uint8_t(damaged[leaf + 16 + 2 * i])
+        + 256 * uint8_t(damaged[leaf + 17 + 2 * i]);
+  };
+  for (int i = 0; i < 30; ++i) {
+    // The size of the value; behind the key, the number of its first page.
+    damaged.replace(node(i), 4, damaged.substr(node(30), 4));
+    damaged.replace(node(i) + 16, 8, damaged.substr(node(30) + 16, 8));
+  }
+  EXPECT_EQ(LmdbDamage(path), "");
+  Write(file, damaged);
+  EXPECT_NE(LmdbDamage(path).find("has a value that shares its pages"),
+            std::string::npos)
+      << LmdbDamage(path);
+}
+
 TEST(LmdbPagesTest, PythonGetsACutText) {
   char text[8] = "unused ";
   EXPECT_EQ(dnnh_lmdb_damage("/none", text, sizeof(text)),
