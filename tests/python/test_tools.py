@@ -317,6 +317,11 @@ def test_a_model_is_released(tmp_path):
     before = released.read_bytes()
     assert "beyond 65504" in run("release_model.py", *names, released, status=1)
     assert released.read_bytes() == before
+    short = snapshot.rename(tmp_path / "digits_dnnh_300iterations_12bit_iter_300.caffemodel")
+    names = ("--dataset", "digits", "--bits", 12, "--model", short, "--output", released)
+    assert "is of the schedule 300; name that with --sch" in run(
+        "release_model.py", *names, status=1
+    )
 
 
 VARIANTS = {  # of the digits' net

@@ -9,7 +9,7 @@ from caffe.proto import caffe_pb2
 
 from dnnh import packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, encoder, prototxt
+from dnnh.nets import caffe_encoder, encoder, model_files, prototxt
 from dnnh.nets.specs import net_spec
 
 SPEC = net_spec("digits", bits=12)
@@ -193,3 +193,27 @@ def test_weights_are_taken_as_caffe_takes_them(weights, deploy_file):
 def test_a_deploy_prototxt_that_cannot_be_parsed(weights):
     with pytest.raises(UserError, match="the deploy prototxt cannot be parsed"):
         caffe_encoder.CaffeEncoder("layer {", weights)
+
+
+def test_inputs_as_caffe_once_had_them(weights):
+    start = DEPLOY.index("layer {")
+    end = DEPLOY.index("layer {", start + 1)
+    shape = "input_shape { dim: 1 dim: 1 dim: 8 dim: 8 }"
+    old = f"{DEPLOY[:start]}input: 'images' {shape}\n{DEPLOY[end:]}"
+    wanted = caffe_encoder.CaffeEncoder(DEPLOY, weights).outputs(IMAGES)
+    assert np.array_equal(caffe_encoder.CaffeEncoder(old, weights).outputs(IMAGES), wanted)
+    for text, message in (
+        (old.replace(shape, ""), "has inputs without a shape; mend it"),
+        (old.replace("'images'", "'data'").replace('"images"', '"data"'), "has no input 'images'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            caffe_encoder.CaffeEncoder(text, weights)
+
+
+def test_iterations_that_cannot_be(weights, tmp_path):
+    model = model_files.read(weights)
+    (threshold,) = [layer for layer in model.layer if layer.name == "codes"]
+    threshold.blobs[0].data[0] = -1
+    (tmp_path / "net.caffemodel").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match="damaged: layer 'codes' has counted -1 iterations"):
+        caffe_encoder.CaffeEncoder(DEPLOY, tmp_path / "net.caffemodel")

@@ -199,3 +199,14 @@ def test_the_net_that_is_given_stays():
     for name, blobs in net.params.items():
         for blob, values in zip(blobs, params[name]):
             assert (blob.data == values).all()
+
+
+def test_a_field_of_another_layer_is_ignored():
+    clip = "clip_param { min: -0.1 max: 0.1 }"
+    assert fused_types(parse(INPUT + convolution(clip))) == ["FusedConvolution"]
+
+
+def test_a_name_in_both_phases():
+    in_test = convolution("include { phase: TEST }")
+    in_training = convolution("include { phase: TRAIN }", "kernel_size: 3 pad: 1 dilation: 1")
+    assert fused_types(parse(INPUT + in_test + in_training + RELU)) == ["FusedConvolution"]

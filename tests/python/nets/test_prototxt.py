@@ -269,6 +269,20 @@ def test_a_pretrained_tower_learns_slowly_and_sees_larger_images():
     assert strides.count([2]) == 4
 
 
+def test_no_new_layer_has_the_name_of_a_pretrained_one():
+    """`caffe train -weights` takes weights by name; ImageNet's have the layer `classes`."""
+    for bits in (16, 48):
+        net = prototxt.train_net(net_spec("cifar10", "dnnh_pretrained", bits))
+        (classes,) = [
+            layer.name
+            for layer in net.layer
+            if layer.type == "InnerProduct"
+            and layer.inner_product_param.num_output == 10
+            and layer.name.startswith("48bit" if bits == 48 else "class")
+        ]
+        assert classes == ("48bit_classes" if bits == 48 else "class_scores")
+
+
 def test_dsrh_hashes_both_fully_connected_layers():
     """Zhao et al., CVPR 2015; the first of them as it is before its dropout."""
     dsrh = train_layers("cifar10", "dsrh", 24)
@@ -523,6 +537,11 @@ def test_an_edited_deploy_prototxt_is_used(monkeypatch, tmp_path):
     path.parent.mkdir()
     path.write_text("# edited\n" + generated)
     assert prototxt.deploy_text(spec) == "# edited\n" + generated
+    path.write_text(generated.replace("dim: 8", "dim: 9", 1))
+    with pytest.raises(
+        UserError, match=r"takes images of the shape \[\[1, 9, 8\]\], and digits has"
+    ):
+        prototxt.deploy_text(spec)
 
 
 def test_files_that_are_no_prototxt(tmp_path):
