@@ -37,6 +37,7 @@ def read(path: pathlib.Path) -> Message:
     try:
         content = files.read_regular_file(path, limits.WEIGHTS_BYTES)
         if not content.startswith(_HDF5_SIGNATURE):
+            _check_messages(memoryview(content))
             message.ParseFromString(content)
             return message
     except (DecodeError, UserError) as error:
@@ -49,6 +50,39 @@ def read(path: pathlib.Path) -> Message:
         for name, of_layer in blobs.items():
             add_layer(message, name, (blob[()] for blob in of_layer))
     return message
+
+
+def _check_messages(content: memoryview) -> None:
+    """Raise UserError where a NetParameter has more messages than any net: each takes memory, and
+    an empty one two bytes of the file."""
+    count, waiting = 0, [(content, 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        at = 0
+        while at < len(part):
+            key, at = _varint(part, at)
+            size, kind = 0, key & 7
+            if kind in (0, 2):
+                size, at = _varint(part, at)
+            at += {0: 0, 1: 8, 2: size, 5: 4}.get(kind, len(part))
+            if kind == 2:
+                count += 1
+                # Layers (in the old format, 2), and their blobs.
+                if (depth, key >> 3) in ((0, 100), (0, 2), (1, 7), (1, 6)):
+                    waiting.append((part[at - size : at], depth + 1))
+                if count > limits.MESSAGES:
+                    raise UserError(f"it has more than {limits.MESSAGES:,} messages")
+
+
+def _varint(part: memoryview, at: int) -> tuple[int, int]:
+    """A number of protobuf's, and where it ends."""
+    value, shift = 0, 0
+    while at < len(part) and shift < 70:
+        value |= (part[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if not part[at - 1] & 0x80:
+            break
+    return value, at
 
 
 def _blobs(name: str, layer: Any) -> list[Any]:

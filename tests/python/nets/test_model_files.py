@@ -103,6 +103,21 @@ def test_models_that_are_not_halved(net, tmp_path, spoil, problem):
         model_files.write_halved(file, model)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_more_messages_than_a_net_has(tmp_path, inside):
+    """An empty layer, or an empty blob of a layer, takes two or three bytes."""
+    layers = b"\xa2\x06\x00" * 400_000
+    if inside:
+        blobs = b"\x3a\x00" * 400_000
+        size = len(blobs)
+        layers = (
+            b"\xa2\x06" + bytes([size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14]) + blobs
+        )
+    (tmp_path / "net.caffemodel").write_bytes(layers)
+    with pytest.raises(UserError, match="is not a .caffemodel file .it has more than 100,000 mess"):
+        model_files.read(tmp_path / "net.caffemodel")
+
+
 def test_more_weights_than_the_file_can_hold(tmp_path):
     path = tmp_path / "net.caffemodel.h5"
     with h5py.File(path, "w") as file:
