@@ -3,9 +3,9 @@
 #   fetch_caffe.sh WORK_DIR SOURCE_DIR
 # It comes from the first that has it: the machine's Debian archive, or Caffe's
 # public repository. WORK_DIR receives apt's private state and what is downloaded.
-# SOURCE_DIR is created only on success; where it is this version, nothing is done. The machine's own apt sources are read to
-# find its archive, and are not changed. CAFFE_REPOSITORY names a mirror of the
-# repository.
+# SOURCE_DIR is created only on success; where it is this version, nothing is
+# done. The machine's own apt sources are read to find its archive, and are not
+# changed. CAFFE_REPOSITORY names a mirror of the repository.
 set -eu
 
 # BVLC Caffe at commit 99bd997 (2018-08-21), upstream's last that changes code. Debian
@@ -27,8 +27,16 @@ sha256() { sha256sum "$1" | cut -d' ' -f1; }
 mkdir -p "$1" || fail "the folder $1 cannot be made"
 work=$(cd "$1" && pwd)
 source_dir=$2
-fetched=$work/files_sha256  # of what is in SOURCE_DIR
-[ ! -d "$source_dir" ] || [ "$(cat "$fetched" 2>/dev/null)" != "$files_sha256" ] || exit 0
+fetched=$source_dir.sha256  # of the files when they were fetched
+# Each file's name and content.
+hash_of() {
+  (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) \
+    | sha256sum | cut -d' ' -f1
+}
+if [ -d "$source_dir" ]; then
+  [ -f "$fetched" ] || hash_of "$source_dir" > "$fetched"
+  [ "$(cat "$fetched")" != "$files_sha256" ] || exit 0
+fi
 echo "Fetching Caffe's source"
 unpacked=$source_dir.unpacking
 clone=$work/git
@@ -87,7 +95,7 @@ unpack_from_git() {
   [ "$actual" = "$commit" ] || return 1
   reason="the files of $repository could not be written to $unpacked; is the disk full?"
   git -C "$clone" -c core.autocrlf=false archive --output="$clone/files.tar" FETCH_HEAD &&
-    tar -xf "$clone/files.tar" -C "$unpacked" || return 1
+    tar -xmf "$clone/files.tar" -C "$unpacked" || return 1
 }
 
 rm -rf "$unpacked"
@@ -97,7 +105,8 @@ if [ -f "$work/$tarball" ] || download_from_debian; then
   actual=$(sha256 "$from")
   [ "$actual" = "$tarball_sha256" ] || fail \
     "$from has sha256 $actual, not $tarball_sha256; delete it and run make again, or $own_checkout"
-  tar -xzf "$from" -C "$unpacked" || fail \
+  # -m: the files are newer than what was compiled of another version.
+  tar -xmzf "$from" -C "$unpacked" || fail \
     "$from could not be unpacked into $unpacked; is the disk full?"
 else
   no_debian=$reason
@@ -106,9 +115,7 @@ else
     "Caffe's source could not be fetched: $no_debian; $reason; check the network, put $tarball into $work, or $own_checkout"
 fi
 
-# Each file's name and content.
-actual=$(cd "$unpacked" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum \
-  | sha256sum | cut -d' ' -f1)
+actual=$(hash_of "$unpacked")
 [ "$actual" = "$files_sha256" ] || fail \
   "the files of $from have the hash $actual, not $files_sha256; run make again, or $own_checkout"
 rm -rf "$source_dir" "$fetched"

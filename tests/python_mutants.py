@@ -113,6 +113,11 @@ _EDITS = {
         ),
     },
     "data/splits.py": {
+        "splits: other images in the same place": (
+            "+ dataset.images_sha256.encode()",
+            "",
+            "data/test_datasets.py::test_images_in_another_order_have_another_split",
+        ),
         "splits: queries stay in the database": (
             "database = np.setdiff1d(rows, queries)",
             "database = rows",
@@ -614,6 +619,11 @@ _EDITS = {
         ),
     },
     "nets/runtimes.py": {
+        "runtimes: the schedule that was asked for": (
+            "spec = model.net(spec)",
+            "pass",
+            "nets/test_weights.py::test_the_schedule_goes_with_the_weights",
+        ),
         "runtimes: weights of another training": (
             "if is_of_net and same_size and texts == wanted and",
             "if is_of_net and same_size and",

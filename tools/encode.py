@@ -128,7 +128,7 @@ def update_on_spark(arguments: argparse.Namespace) -> None:
     check_source(arguments, about.source)
     spec, model = runtimes.weights_of(about.net, arguments.model)
     session = functools.partial(open_spark, arguments)
-    summary = parquet_update.update(session, path, spec, model.path, arguments.gpu)
+    summary = parquet_update.update(session, path, model.net(spec), model.path, arguments.gpu)
     print(f"{path}: {summary}")
     print_skipped(path, parquet.read_about(path).skipped_now)
 
@@ -163,7 +163,7 @@ def encode_on_spark(arguments: argparse.Namespace) -> None:
         counts = spark_encoding.encode(
             session,
             arguments.images,
-            spec,
+            model.net(spec),
             model.path,
             arguments.output,
             arguments.gpu,

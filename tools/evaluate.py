@@ -177,7 +177,8 @@ def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset]]:
     problem = results.seen_in_training(model.path, dataset, split, arguments.split == "validation")
     if problem and not arguments.note:
         raise UserError(f"{problem}: train the net on these images, or say so with --note")
-    if arguments.queries == "held-out" and spec.config.pseudo_labels:
+    is_validation = arguments.split == "validation"
+    if arguments.queries == "held-out" and spec.config.pseudo_labels and not is_validation:
         raise UserError(
             f"--queries held-out: {spec.method} was trained on images of the database without labels, "
             "too, and which they are is not known here"

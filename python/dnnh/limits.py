@@ -16,8 +16,8 @@ JSON_BYTES = 4_000_000
 LOG_BYTES = 1_000_000_000
 # Trained weights; protobuf itself reads no more.
 WEIGHTS_BYTES = 2_147_483_647
-# Messages of a model file: layers and their parts. Nets of hundreds of layers have some thousand.
-MESSAGES = 100_000
+# Of a model file: of layers and their parts. Nets of hundreds of layers have some ten thousand.
+MODEL_FIELDS = 200_000
 # Values of an image that an ONNX model computes in one step; nets here have 12 million at most.
 ONNX_VALUES = 100_000_000
 # Side of the images of a net.

@@ -23,7 +23,7 @@ LONGEST = ("test_spark.py", "test_tools.py", "test_milvus.py", "test_baselines.p
 def pytest_runtest_setup(item):
     """A test draws the same numbers alone and after others."""
     if hasattr(item.module, "RNG"):
-        item.module.RNG = np.random.default_rng(1)  # 0: constants of the module
+        item.module.RNG = np.random.default_rng(1)  # constants of a module are of seed 0
 
 
 def pytest_collection_modifyitems(items):

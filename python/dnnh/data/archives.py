@@ -207,13 +207,14 @@ def _directory_bytes(path: pathlib.Path) -> int:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - ZIP_END_BYTES))
         end = file.read()
-    at = end.rfind(b"PK\x05\x06")
-    if at < 0 or len(end) < at + 16:
+    at = end.rfind(b"PK\x05\x06", 0, max(0, len(end) - 18))  # the record has 22 bytes
+    if at < 0:
         return 0
     (size,) = struct.unpack_from("<L", end, at + 12)
-    if size == 0xFFFFFFFF and (large := end.rfind(b"PK\x06\x06", 0, at)) >= 0:  # ZIP64
-        (size,) = struct.unpack_from("<Q", end.ljust(large + 48), large + 40)
-    return size
+    sizes = [size] if size != 0xFFFFFFFF else []
+    if (large := end.rfind(b"PK\x06\x06", 0, at)) >= 0:  # of ZIP64
+        sizes += struct.unpack_from("<Q", end.ljust(large + 48, b"\0"), large + 40)
+    return max(sizes, default=0)
 
 
 def _is_shadow(member: str) -> bool:

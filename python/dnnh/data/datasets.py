@@ -4,8 +4,8 @@
 ``files`` (the bytes of a JPEG file each) with their ``shape`` as an attribute, and
 ``labels`` (int64, (n,), or uint8, (n, classes), 1 where an image has the label), with the
 attributes ``classes`` (names), ``source`` (a sentence: what the images were read from),
-``images_sha256`` (of the images in their order) and ``train`` (how many images, the first ones, are the official training set; 0 if there is
-none); and, under ``features``, what is published besides the images. Every later step reads
+``images_sha256`` (of the images in their order) and ``train`` (how many images, the first
+ones, are the official training set; 0 if there is none); and, under ``features``, what is published besides the images. Every later step reads
 this file and nothing else.
 """
 

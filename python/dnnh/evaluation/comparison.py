@@ -170,7 +170,12 @@ def figures(dataset: str, source: str, results: Results) -> dict[str, Plot]:
     empty ones."""
     ours = [result for result in of_source(dataset, source, results) if result.bits == CURVES_AT]
     compared = [result for result in ours if result.method not in published.ABLATIONS]
-    encodings = [result for result in ours if result.label in ("dnnh", "dnnh_fc")]
+    encodings = [
+        # Without a schedule in its label, or else the first.
+        min(of_method, key=lambda result: result.label != result.method)
+        for method in ("dnnh", "dnnh_fc")
+        if (of_method := [result for result in ours if result.method == method])
+    ]
     title = f"{source}, {CURVES_AT} bits"
     recall = [plots.precision_recall_series(result) for result in compared]
     at = [plots.precision_at_series(result) for result in compared]

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import itertools
+import re
 from collections.abc import Iterable
 
 from dnnh.evaluation.published import PrintedTable, Row
@@ -13,8 +14,8 @@ CURVES_AT = 48  # bits, in the paper's figures 5b to 8
 
 
 def method_of(label: str) -> str:
-    """The method of a result's label, without the schedule in parentheses."""
-    return label.partition(" (")[0]
+    """The method of a result's label, without the schedule behind it."""
+    return re.sub(r" \((schedule \w+|[\d,]+ iterations)\)$", "", label)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,10 @@ class ComparisonTable:
         """One sentence: how the paper and we rank the methods that both have at the length of
         the paper's curves; None if they are fewer than two."""
         paper = {m: row[CURVES_AT] for m, row in self.printed.rows.items() if CURVES_AT in row}
-        ours = {m: row[CURVES_AT] for m, row in self.ours.items() if CURVES_AT in row}
+        ours = {}
+        for name in sorted(self.ours, key=lambda name: name != method_of(name)):
+            if CURVES_AT in self.ours[name]:
+                ours.setdefault(method_of(name), self.ours[name][CURVES_AT])
         both = [method for method in paper if method in ours]
         if len(both) < 2:
             return None

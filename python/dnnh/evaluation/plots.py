@@ -473,8 +473,9 @@ def training(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> Fig
     last = max(iterations[-1] for iterations, _ in curves.values())
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for name, (iterations, values) in curves.items():
-        # Beyond these a plot has no axis.
-        xs, ys = list(iterations), [y if abs(y) < 1e300 else np.inf for y in values]
+        # Beyond 1e300 a plot has no axis.
+        ys = [float(np.copysign(np.inf, y)) if abs(y) >= 1e300 else y for y in values]
+        xs = list(iterations)
         if name == "epsilon" and last > xs[-1]:  # logged when it changes, constant in between
             xs, ys = [*xs, last], [*ys, ys[-1]]
         quantity, label = _quantity_of(name)

@@ -246,8 +246,8 @@ def seen_in_training(
         if validation or not splits.fits_committed_nets(split.protocol, split.seed):
             which = "the validation split" if validation else f"protocol {split.protocol}"
             return (
-                f"{what}, all training images of split seed 0, which queries of {which}, split seed "
-                f"{split.seed}, are among"
+                f"{what}; queries of {which}, split seed {split.seed}, may be among its training "
+                "images, which are those of split seed 0"
             )
     return None
 

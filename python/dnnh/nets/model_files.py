@@ -6,7 +6,7 @@ Caffe writes a NetParameter in protobuf's format, ``.caffemodel``, or the same w
 
 import math
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import h5py
@@ -53,25 +53,37 @@ def read(path: pathlib.Path) -> Message:
 
 
 def _check_messages(content: memoryview) -> None:
-    """Raise UserError where a NetParameter has more messages than any net: each takes memory, and
-    an empty one two bytes of the file."""
-    count, waiting = 0, [(content, 0)]
+    """Raise UserError where a NetParameter has more fields than any net: each takes memory, and an
+    empty one two bytes of the file."""
+    count, waiting = 0, [(content, "net")]
     while waiting:
-        part, depth = waiting.pop()
+        part, what = waiting.pop()
         at = 0
         while at < len(part):
             key, at = _varint(part, at)
-            size, kind = 0, key & 7
+            field, kind = key >> 3, key & 7
+            size = {1: 8, 5: 4}.get(kind, 0)
             if kind in (0, 2):
-                size, at = _varint(part, at)
-            at += {0: 0, 1: 8, 2: size, 5: 4}.get(kind, len(part))
-            if kind == 2:
-                count += 1
-                # Layers (in the old format, 2), and their blobs.
-                if (depth, key >> 3) in ((0, 100), (0, 2), (1, 7), (1, 6)):
-                    waiting.append((part[at - size : at], depth + 1))
-                if count > limits.MESSAGES:
-                    raise UserError(f"it has more than {limits.MESSAGES:,} messages")
+                value, at = _varint(part, at)
+                size = value if kind == 2 else 0
+            elif kind not in (1, 5):
+                raise UserError("it is no NetParameter")
+            count += 1
+            if count > limits.MODEL_FIELDS:
+                raise UserError(f"it has more than {limits.MODEL_FIELDS:,} fields")
+            if kind == 2 and (inside := _INSIDE.get(what, lambda field: None)(field)):
+                waiting.append((part[at : at + size], inside))
+            at += size
+
+
+# What a field of a message has inside, if that is a message. Layers of the old format are in field
+# 2; their texts and numbers are in fields 1 to 8 and beyond 1000.
+_INSIDE: dict[str, Callable[[int], str | None]] = {
+    "net": lambda field: {100: "layer", 2: "old layer"}.get(field),
+    "layer": lambda field: "part" if 6 <= field <= 9 or field >= 100 else None,
+    "old layer": lambda field: "part" if field == 6 or 9 <= field <= 1000 else None,
+    "part": lambda field: "end" if field == 7 else None,  # the shape of a blob
+}
 
 
 def _varint(part: memoryview, at: int) -> tuple[int, int]:

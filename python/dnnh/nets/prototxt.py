@@ -16,6 +16,7 @@ from dnnh.errors import UserError
 from dnnh.nets import code_layers, data_layers, loss_layers, net_config, pycaffe
 from dnnh.nets.specs import NetSpec
 from dnnh.nets.towers import Message, layer
+from dnnh.nets.weights import make_command
 
 _EDIT_THOSE = "Written by tools/make_prototxt.py from python/dnnh/nets/: edit that."
 
@@ -161,7 +162,7 @@ def deploy_text(spec: NetSpec, tower: str = "") -> str:
         if dims != [size]:
             raise UserError(
                 f"{path} takes images of the shape {dims}, and {spec.dataset} has {size} (channels, "
-                "height, width); write it again with 'python tools/make_prototxt.py'"
+                f"height, width); write it again with '{make_command(spec)}'"
             )
     return _read(path)
 

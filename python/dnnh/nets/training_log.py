@@ -53,7 +53,7 @@ def read(path: pathlib.Path) -> dict[str, Curve]:
         elif (match := _OUTPUT.search(line)) and iteration is not None:
             name = match[2] if match[1] == "Train" else f"test {match[2]}"
             if name not in curves and len(curves) >= MAX_CURVES:
-                raise UserError(f"{path} has more than {MAX_CURVES:,} outputs, as no net has")
+                raise UserError(f"{path} has more than {MAX_CURVES:,} outputs; no net has so many")
             _put(curves[name], iteration, match[3])
     curves = {name: points for name, points in curves.items() if points}
     if not any(name != "epsilon" for name in curves):

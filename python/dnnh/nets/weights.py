@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import model_files
+from dnnh.nets import configs, model_files
 from dnnh.nets.net_config import NetConfig
 from dnnh.nets.specs import DEFAULT_TRAIN_SEED, TRIPLET_SAMPLINGS, NetSpec
 
@@ -88,13 +88,20 @@ def schedule_in_name(name: str, dataset: str, config: NetConfig, method: str) ->
     schedules = "|".join(map(re.escape, config.schedules))
     samplings = "|".join(TRIPLET_SAMPLINGS)
     match = re.fullmatch(
-        rf"{re.escape(f'{dataset}_{method}')}(?:_({schedules}|\d{{1,8}}iterations))?(?:_(?:{samplings}))?"
+        rf"{re.escape(f'{dataset}_{method}')}(?:_({schedules}|\d{{1,7}}iterations))?(?:_(?:{samplings}))?"
         r"(?:_validation)?(?:_seed\d+)?(?:_\d+bit)?(?:_iter_\d+|_averaged)?\.caffemodel(?:\.h5)?",
         name,
     )
     if not match:
         return None
-    return (match[1] or config.default_schedule).removesuffix("iterations")
+    schedule = (match[1] or config.default_schedule).removesuffix("iterations")
+    if schedule not in config.schedules:
+        schedule = str(int(schedule))
+        try:
+            configs.schedule_of(config, schedule, method)
+        except UserError:  # of iterations that the method has not
+            return None
+    return schedule
 
 
 def _schedule(spec: NetSpec, path: pathlib.Path) -> str | None:

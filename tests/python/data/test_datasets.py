@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dnnh import paths
-from dnnh.data import cifar10, datasets
+from dnnh.data import cifar10, datasets, splits
+from dnnh.data.digits import prepare_digits
 from dnnh.errors import UserError
 
 
@@ -75,3 +76,21 @@ def test_load_refuses_attributes_of_another_kind(home, train, recwarn):
     with pytest.raises(UserError, match="not a data set file.*train is .*not a whole number"):
         datasets.load("digits")
     assert not recwarn.list
+
+
+def test_images_in_another_order_have_another_split(home):
+    """Queries are drawn by position: they could be images that a net was trained on."""
+    digits = prepare_digits()
+    datasets.save(digits)
+    first = datasets.load("digits")
+    assert len(first.images_sha256) == 64
+    splits.load_split(first)
+    order = np.arange(len(digits.labels))
+    same_class = np.flatnonzero(digits.labels == 3)
+    order[same_class] = same_class[::-1]
+    datasets.save(dataclasses.replace(digits, images=digits.images[order]))
+    second = datasets.load("digits")
+    assert second.images_sha256 != first.images_sha256
+    assert np.array_equal(second.labels, first.labels)
+    with pytest.raises(UserError, match="was drawn from other data than digits as it is now"):
+        splits.load_split(second)

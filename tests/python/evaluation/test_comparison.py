@@ -124,6 +124,9 @@ def test_each_schedule_has_a_row(tmp_path):
     (sentence,) = comparison.summary([table])
     assert sentence.startswith("MAP at 48 bits: dnnh 0.600 (paper 0.581")
     assert "Above dnnh at 48 bits: dnnh (schedule paper) 0.700" in sentence
+    # Others' methods may have parentheses in their names.
+    results, _ = comparison.read_results([write(tmp_path / "mine", method="dnnh (mine)", map=0.9)])
+    assert "difference" not in comparison.tables("cifar10", results)[0].markdown().split("order")[0]
     (sentence,) = comparison.summary(
         comparison.tables("cifar10", comparison.read_results(files[1:2])[0])[:1]
     )

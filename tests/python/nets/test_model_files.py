@@ -114,7 +114,15 @@ def test_more_messages_than_a_net_has(tmp_path, inside):
             b"\xa2\x06" + bytes([size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14]) + blobs
         )
     (tmp_path / "net.caffemodel").write_bytes(layers)
-    with pytest.raises(UserError, match="is not a .caffemodel file .it has more than 100,000 mess"):
+    with pytest.raises(
+        UserError, match="is not a .caffemodel file .it has more than 200,000 fields"
+    ):
+        model_files.read(tmp_path / "net.caffemodel")
+
+
+def test_a_group_is_no_field_of_a_model(tmp_path):
+    (tmp_path / "net.caffemodel").write_bytes(b"\x0b\x0c" + b"\xa2\x06\x00" * 400_000)
+    with pytest.raises(UserError, match="is not a .caffemodel file .it is no NetParameter"):
         model_files.read(tmp_path / "net.caffemodel")
 
 

@@ -125,5 +125,5 @@ def test_numbers_of_thousands_of_digits(tmp_path):
 def test_more_outputs_than_a_net_has(tmp_path):
     lines = [f"Train net output #0: x{i} = 1\n" for i in range(1001)]
     (tmp_path / "log").write_text("Iteration 3 (1 iter/s), loss = 1\n" + "".join(lines))
-    with pytest.raises(UserError, match="log has more than 1,000 outputs, as no net has"):
+    with pytest.raises(UserError, match="log has more than 1,000 outputs; no net has so many"):
         traininglog.read(tmp_path / "log")

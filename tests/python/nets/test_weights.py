@@ -6,7 +6,7 @@ import pytest
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import configs, weights
+from dnnh.nets import caffe_encoder, configs, prototxt, runtimes, weights
 from dnnh.nets.specs import net_spec
 
 SPEC = net_spec("digits", bits=12)
@@ -114,3 +114,18 @@ def test_the_schedule_is_in_the_name():
     assert schedule("cifar10_dnnh_200iterations_listed_validation_48bit_iter_9.caffemodel") == "200"
     for other in ("cifar10_dnnh_fc_48bit.caffemodel", "mine.caffemodel", "cifar10_dnnh.txt", ""):
         assert schedule(other) is None
+
+
+def test_the_schedule_goes_with_the_weights(repository):
+    spec = net_spec("digits", bits=12)
+    model = repository / "digits_dnnh_300iterations_12bit_iter_300.caffemodel"
+    caffe_encoder.build(prototxt.deploy_net(spec)).save(str(model))
+    found = weights.find_weights(spec, model)
+    assert found.net(spec).schedule == "300"
+    assert runtimes.by_caffe(spec, found, "query").info.schedule == "300"
+    renamed = model.rename(repository / "mine.caffemodel")
+    assert weights.find_weights(spec, renamed).net(spec) == spec
+    # No schedule of this method: it decays in steps of its own.
+    config = configs.net_config("digits", "dnnh_minimal")
+    name = "digits_dnnh_minimal_300iterations_12bit.caffemodel"
+    assert weights.schedule_in_name(name, "digits", config, "dnnh_minimal") is None
