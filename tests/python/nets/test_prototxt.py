@@ -228,7 +228,7 @@ def test_label_smoothing_is_cross_entropy_with_softened_labels(monkeypatch, tmp_
     set_config(monkeypatch, "cifar10", "dnnh_plus", loss=smoothed, joint_lengths=())
     names = ("class_loss", "shares", "log_shares", "uniform_loss")
     net = caffe_pb2.NetParameter()
-    for name, shape in (("classes", [5, 10]), ("labels", [5])):
+    for name, shape in (("class_scores", [5, 10]), ("labels", [5])):
         net.layer.add(name=name, type="Input", top=[name], input_param={"shape": [{"dim": shape}]})
     layers = train_layers("cifar10", "dnnh_plus", 12)
     net.layer.extend(layers[name] for name in names)
@@ -236,7 +236,7 @@ def test_label_smoothing_is_cross_entropy_with_softened_labels(monkeypatch, tmp_
     net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
     rng = np.random.default_rng(0)
     outputs, labels = rng.normal(size=(5, 10)), rng.integers(10, size=5)
-    net.blobs["classes"].data[...] = outputs
+    net.blobs["class_scores"].data[...] = outputs
     net.blobs["labels"].data[...] = labels
     net.forward()
     logarithms = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))

@@ -200,8 +200,8 @@ def test_the_tools(photos, tmp_path, run, weights, one_session):
     assert len(set(printed)) == 1 and '"distance": 0' in printed[0]
     queries = ["--queries", tmp_path / "c.h5", "--top", 2]
     printed = [
-        run("search", "--index", tmp_path / "c.h5", *queries),
-        run(*on_spark, *queries),
+        run.plain("search", "--index", tmp_path / "c.h5", *queries),
+        run.plain(*on_spark, *queries),
     ]
     assert len(set(printed)) == 1 and printed[0].count("\n") == 3 * 37
     assert one_session == [MASTER, "local[2]", spark_session.MASTER]
