@@ -264,7 +264,8 @@ def test_onednn_trains_as_caffe_itself_does(tmp_path, monkeypatch):
     """One seed, with the layers on oneDNN and with Caffe's own: a net with batch
     normalization, which learns something in 50 iterations."""
     run("make_triplets.py", "--dataset", "digits", "--output", tmp_path / "images")
-    set_config(monkeypatch, "dnnh_bn", batch_norm=True)
+    head = net_config.EncodingHead(beta=0.5)
+    set_config(monkeypatch, "dnnh_bn", batch_norm=True, head=head)
     net = digits_net(tmp_path / "images", "dnnh_bn")
     stock, ours = (losses(train(tmp_path, net, 50, DNNH_ONEDNN=choice)) for choice in ("0", "1"))
     assert len(stock) == 50 and stock[-10:].mean() < 0.96 * stock[:5].mean()
