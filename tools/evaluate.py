@@ -174,10 +174,10 @@ def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset]]:
     split = splits.load_split(dataset, arguments.protocol, arguments.split_seed)
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
-    problem = results.seen_in_training(model.path, dataset, split, arguments.split == "validation")
+    is_validation = arguments.split == "validation"
+    problem = results.seen_in_training(model.path, dataset, split, is_validation)
     if problem and not arguments.note:
         raise UserError(f"{problem}: train the net on these images, or say so with --note")
-    is_validation = arguments.split == "validation"
     if arguments.queries == "held-out" and spec.config.pseudo_labels and not is_validation:
         raise UserError(
             f"--queries held-out: {spec.method} was trained on images of the database without labels, "

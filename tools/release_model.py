@@ -26,7 +26,7 @@ def main() -> None:
     spec = cli.net_spec(arguments)
     # Another training run's weights must not be released as this one's.
     snapshot = arguments.model or weights.last_snapshots(spec, 1)[0]
-    schedule = weights.schedule_in_name(snapshot.name, spec.dataset, spec.config, spec.method)
+    schedule = weights.schedule_of(spec, snapshot)
     if schedule not in (None, spec.schedule):
         raise UserError(f"{snapshot} is of the schedule {schedule}; name that with --schedule")
     print(f"snapshot: {snapshot}")

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tarfile
 
-import caffe
 import numpy as np
 import pytest
 from PIL import Image
 
+import built
 from dnnh.paths import ROOT
 
 sys.path.append(str(ROOT / "tests/gpu"))  # before the first import of a module there
@@ -22,7 +22,6 @@ sys.path.append(str(ROOT / "tests/gpu"))  # before the first import of a module 
 import gpu_parts
 import make_bundle
 
-BUILD = ROOT / os.path.relpath(caffe.__file__, ROOT).split(os.sep)[0]
 IMAGES = 130
 
 
@@ -33,7 +32,7 @@ def bundle(tmp_path_factory):
     for place, names in (("bin", make_bundle.PROGRAMS), ("lib", make_bundle.LIBRARIES)):
         (folder / place).mkdir()
         for name in names:
-            (folder / place / os.path.basename(name)).symlink_to(BUILD / name)
+            (folder / place / os.path.basename(name)).symlink_to(built.BUILD / name)
     make_bundle.copy_texts(folder)
     random, digest = np.random.default_rng(0), hashlib.sha256()
     labels = [i % 10 for i in range(IMAGES)]

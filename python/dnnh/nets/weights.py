@@ -104,7 +104,8 @@ def schedule_in_name(name: str, dataset: str, config: NetConfig, method: str) ->
     return schedule
 
 
-def _schedule(spec: NetSpec, path: pathlib.Path) -> str | None:
+def schedule_of(spec: NetSpec, path: pathlib.Path) -> str | None:
+    """As :func:`schedule_in_name`, of a file of a net."""
     return schedule_in_name(path.name, spec.dataset, spec.config, spec.method)
 
 
@@ -137,7 +138,7 @@ def _described(spec: NetSpec, snapshots: list[_Snapshot], what: str) -> list[Wei
     for i, snapshot in enumerate(snapshots):
         which = "an older" if i else "the newest"
         name = snapshot.path.relative_to(paths.ROOT)
-        weights.append(Weights(snapshot.path, f"{name}, {which} {what}", _schedule(spec, name)))
+        weights.append(Weights(snapshot.path, f"{name}, {which} {what}", schedule_of(spec, name)))
     return weights
 
 
@@ -183,7 +184,7 @@ def find_weights(spec: NetSpec, model: pathlib.Path | None = None) -> Weights:
                 f"{model} does not exist; give a .caffemodel file, or leave --model out for "
                 + DEFAULT_CHOICE
             )
-        return Weights(model, f"{model}, as given", _schedule(spec, model))
+        return Weights(model, f"{model}, as given", schedule_of(spec, model))
     if weights := all_weights(spec):
         return weights[0]
     raise UserError(
