@@ -99,7 +99,7 @@ def parse(deploy: str) -> Message:
         net = text_format.Parse(deploy, pycaffe.messages().NetParameter())
     except (text_format.ParseError, RecursionError) as error:
         raise UserError(f"the deploy prototxt cannot be parsed ({error}); mend it") from error
-    return _with_input_layers(net)
+    return _with_separate_thresholds(_with_input_layers(net))
 
 
 def _with_input_layers(net: Message) -> Message:
@@ -118,6 +118,18 @@ def _with_input_layers(net: Message) -> Message:
     net.layer.extend(layers)
     for field in ("input", "input_shape", "input_dim"):
         net.ClearField(field)
+    return net
+
+
+def _with_separate_thresholds(net: Message) -> Message:
+    """A net whose thresholds keep what they round: in place they would write over it."""
+    for i, threshold in enumerate(net.layer):
+        if threshold.type == "PiecewiseThreshold" and threshold.bottom == threshold.top:
+            name, unrounded = threshold.top[0], f"{threshold.top[0]}_unrounded"
+            for layer in net.layer[:i]:
+                for blobs in (layer.bottom, layer.top):
+                    blobs[:] = [unrounded if blob == name else blob for blob in blobs]
+            threshold.bottom[0] = unrounded
     return net
 
 

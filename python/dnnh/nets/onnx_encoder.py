@@ -130,14 +130,19 @@ def read(path: pathlib.Path) -> OnnxModel:
         model = onnx.load_model_from_string(content)
         _check_graph(model)
         _check_digest(model)
-        for value in model.graph.input:  # the sizes are those of one image
-            value.type.tensor_type.shape.dim[0].dim_value = 1
-        return _read(path, content, onnx.shape_inference.infer_shapes(model, strict_mode=True))
+        return _read(path, content, *(_with_sizes(onnx, model, images) for images in (1, 2)))
     except UserError as error:
         raise UserError(f"{path} {error}; {REMEDY}") from error
     except Exception as error:  # protobuf's, of shape inference, of values that are no numbers
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path} is not an ONNX model of a net ({reason}); {REMEDY}") from error
+
+
+def _with_sizes(onnx: Any, model: Any, images: int) -> Any:
+    """A model with the sizes of all that it computes of so many images."""
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = images
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
 def _check_graph(model: Any) -> None:
@@ -176,7 +181,7 @@ def _tensors(graph: Any) -> Iterable[Any]:
         yield from (attribute.t for attribute in node.attribute)
 
 
-def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
+def _read(path: pathlib.Path, content: bytes, model: Any, of_two_images: Any) -> OnnxModel:
     about = {entry.key: entry.value for entry in model.metadata_props}
     missing = [name for name in (*TEXTS, "tower", "stored_size") if name not in about]
     if missing:
@@ -184,13 +189,15 @@ def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
     if about["tower"] not in TOWERS or not re.fullmatch(r"[0-9a-f]{64}", about["weights_sha256"]):
         raise UserError("has metadata that tools/export.py does not write")
     graph = model.graph
-    known = {value.name: _sizes(value) for value in (*graph.value_info, *graph.output)}
+    known, of_two = _known_sizes(graph), _known_sizes(of_two_images.graph)
     for name in (name for node in graph.node for name in node.output):
         sizes = known.get(name, [0])
         if 0 in sizes:
             raise UserError(f"has a value '{name:.40}' of unknown size")
         if math.prod(sizes) > limits.ONNX_VALUES:
             raise UserError(f"computes {math.prod(sizes):,} values of an image in one step")
+        if math.prod(of_two.get(name, [0])) > 2 * math.prod(sizes):
+            raise UserError(f"has a value '{name:.40}' that grows faster than the batch")
     outputs = {output.name: _sizes(output) for output in graph.output}
     gives_features = FEATURES in outputs
     wanted = {FEATURES} if gives_features else {CODES, UNROUNDED, BITS}
@@ -218,6 +225,10 @@ def _read(path: pathlib.Path, content: bytes, model: Any) -> OnnxModel:
         image_shape=shape,
         layout=NHWC if is_uint8 else NCHW,
     )
+
+
+def _known_sizes(graph: Any) -> dict[str, list[int]]:
+    return {value.name: _sizes(value) for value in (*graph.value_info, *graph.output)}
 
 
 _UINT8 = 2  # onnx.TensorProto's number of the type

@@ -148,6 +148,13 @@ def many_images(model):
     model.graph.node.insert(2, helper.make_node("Pad", [node.output[0], "ends"], ["images+"]))
 
 
+def every_image_with_every_other(model):
+    """Multiplies the pixels of a batch by each other: a value for each two images."""
+    node = model.graph.node[1]
+    model.graph.node.insert(2, helper.make_node("Flatten", [node.output[0]], ["flat"]))
+    model.graph.node.insert(3, helper.make_node("Gemm", ["flat", "flat"], ["pairs"], transB=1))
+
+
 def of_unknown_size(model):
     """Pads by a sum that nobody knows beforehand."""
     ends = onnx.numpy_helper.from_array(np.array([0] * 6 + [1 << 15] * 2), "ends")
@@ -181,6 +188,7 @@ HOSTILE = {
     "huge": (huge, r"computes 4,\d+,\d+,\d+ values of an image in one step"),
     "rows": (many_rows, "computes 1,073,741,825 values of an image in one step"),
     "images": (many_images, r"computes 68,719,476,800 values of an image in one step"),
+    "pairs": (every_image_with_every_other, "has a value 'pairs' that grows faster than the batch"),
     "unknown": (of_unknown_size, "has a value '.*' of unknown size"),
     "double": (output_of_another_kind, "is not an ONNX model of a net"),
     "outputs": (constant_output, "has the outputs"),

@@ -5,12 +5,12 @@ import subprocess
 import sys
 import threading
 
-import caffe
 import numpy as np
 import pytest
 
 from dnnh.nets import caffe_encoder, prototxt
 from dnnh.nets.specs import net_spec
+from random_nets import normalized_net
 
 DEPLOY = prototxt.deploy_text(net_spec("digits", bits=12))
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
@@ -42,13 +42,7 @@ if __name__ == "__main__":
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     (folder / "deploy.prototxt").write_text(DEPLOY)
-    caffe.set_random_seed(1)
-    net = caffe.Net(str(folder / "deploy.prototxt"), caffe.TEST)
-    net.blobs["images"].reshape(len(IMAGES), 1, 8, 8)
-    net.blobs["images"].data[...] = IMAGES.transpose(0, 3, 1, 2)
-    net.forward()
-    net.params["encode"][1].data[...] = -net.blobs["encode"].data.mean(axis=0)
-    net.save(str(folder / "net.caffemodel"))
+    normalized_net(DEPLOY, IMAGES).save(str(folder / "net.caffemodel"))
     return folder / "net.caffemodel"
 
 

@@ -2,13 +2,13 @@
 
 import importlib
 
-import caffe
 import pytest
 from PIL import Image
 
 from dnnh.data import datasets
 from dnnh.nets import prototxt, specs
 from dnnh.retrieval import image_groups
+from random_nets import normalized_net
 
 SPEC = specs.net_spec("digits", bits=12)
 DIGITS = datasets.load("digits").images
@@ -18,14 +18,7 @@ DIGITS = datasets.load("digits").images
 def weights(tmp_path_factory):
     """An untrained net, but whose bits differ."""
     path = tmp_path_factory.mktemp("weights") / "net.caffemodel"
-    caffe.set_random_seed(1)
-    deploy = path.with_name("deploy.prototxt")
-    deploy.write_text(prototxt.deploy_text(SPEC))
-    net = caffe.Net(str(deploy), caffe.TEST)
-    net.blobs["images"].data[...] = DIGITS[:100].transpose(0, 3, 1, 2)
-    net.forward()
-    net.params["encode"][1].data[...] = -net.blobs["encode"].data.mean(axis=0)
-    net.save(str(path))
+    normalized_net(prototxt.deploy_text(SPEC), DIGITS[:100]).save(str(path))
     return path
 
 

@@ -131,6 +131,10 @@ def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
     begun(about=about, seen=10**400, encoded=10**400)
     with pytest.raises(UserError, match="state.json .*0 codes have 0 bytes.*delete"):
         run.encode(photos, tmp_path / "c.h5")
+    begun(about=about, seen=1, encoded=1, codes_bytes=2, codes_crc32=1)
+    (state.parent / "codes").write_bytes(b"\0\0")
+    with pytest.raises(UserError, match="state.json .*'codes' is damaged.*delete"):
+        run.encode(photos, tmp_path / "c.h5")
     begun(about=about, seen=50, skipped=50, digest="of others")
     with pytest.raises(UserError, match="has other images or labels than .*among the first 50"):
         run.encode(photos, tmp_path / "c.h5")

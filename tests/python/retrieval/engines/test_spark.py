@@ -192,11 +192,11 @@ def test_the_tools(photos, tmp_path, run, weights, one_session):
     run.encode(photos, tmp_path / "c", "--engine", "spark", "--master", MASTER)
     query = ["--image", photos / "class1/16.png", "--top", 4, "--json", "-"]
     on_spark = ["search", "--index", tmp_path / "c", "--engine", "spark"]
-    printed = [
-        run("search", "--index", tmp_path / "c.h5", *query),
-        run("search", "--index", tmp_path / "c", *query),
-        run(*on_spark, *query, "--master", "local[2]"),
-    ]
+    here = [["search", "--index", tmp_path / name, *query] for name in ("c.h5", "c")]
+    assert run(*here[0]) == run(*here[1])
+    hamming = ["--rank", "hamming"]  # of codes that are not here
+    printed = [run(*command, *hamming) for command in here]
+    printed.append(run(*on_spark, *query, "--master", "local[2]"))
     assert len(set(printed)) == 1 and '"distance": 0' in printed[0]
     queries = ["--queries", tmp_path / "c.h5", "--top", 2]
     printed = [

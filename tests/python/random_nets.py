@@ -1,6 +1,23 @@
 """Nets that are not trained, but whose layers all matter."""
 
+import caffe
 import numpy as np
+
+from dnnh.nets import caffe_encoder
+
+
+def normalized_net(deploy, images):
+    """An untrained net whose bits have the statistics of some images: half of them are 1, and their
+    relaxed outputs are neither 0 nor 1."""
+    caffe.set_random_seed(1)
+    net = caffe_encoder.build(caffe_encoder.parse(deploy))
+    net.blobs["images"].reshape(len(images), *net.blobs["images"].shape[1:])
+    net.blobs["images"].data[...] = images.transpose(0, 3, 1, 2)
+    net.forward()
+    bits = net.blobs["encode"].data
+    for blob, values in zip(net.params["normalize"], (bits.mean(axis=0), bits.var(axis=0), 1)):
+        blob.data[...] = values
+    return net
 
 
 def random_weights(net, least_scale=0.5):
