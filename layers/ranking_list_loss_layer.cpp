@@ -16,12 +16,14 @@ namespace caffe {
 namespace {
 
 // Z of NDCG: the discounted gain of a list in the order of relevance. The
-// query's own entry is negative, and comes last.
-double IdealGain(std::vector<int> relevance) {
+// query's own entry is negative, and comes last. Divided by 2^most, the power
+// of the greatest relevance, which many labels in common would make infinite.
+double IdealGain(std::vector<int> relevance, int most) {
   std::sort(relevance.begin(), relevance.end(), std::greater<int>());
   double gain = 0;
   for (size_t p = 0; p < relevance.size() && relevance[p] > 0; ++p) {
-    gain += (std::exp2(relevance[p]) - 1) / std::log(p + 2.);
+    gain +=
+        (std::exp2(relevance[p] - most) - std::exp2(-most)) / std::log(p + 2.);
   }
   return gain;
 }
@@ -65,6 +67,7 @@ double RankingListLossLayer<Dtype>::ListLoss(const std::vector<int>& relevance,
   const Dtype margin = this->layer_param_.ranking_list_loss_param().margin();
   const Dtype* inner = inner_.cpu_data() + i * num;
   Dtype* gains = gains_.mutable_cpu_data() + i * num;
+  const int most = *std::max_element(relevance.begin(), relevance.end());
   double sum = 0, pairs = 0;
   for (int j = 0; j < num; ++j) {
     for (int k = 0; k < num; ++k) {
@@ -72,14 +75,15 @@ double RankingListLossLayer<Dtype>::ListLoss(const std::vector<int>& relevance,
       pairs += 1;
       const Dtype hinge = (inner[k] - inner[j]) / 2 + margin;
       if (!HingeIsActive(hinge)) { continue; }
-      const Dtype weight = std::exp2(relevance[j]) - std::exp2(relevance[k]);
+      const Dtype weight =
+          std::exp2(relevance[j] - most) - std::exp2(relevance[k] - most);
       sum += weight * hinge;
       gains[j] -= weight / 2;
       gains[k] += weight / 2;
     }
   }
   if (pairs == 0) { return 0; }
-  const double scale = 1 / (pairs * IdealGain(relevance));
+  const double scale = 1 / (pairs * IdealGain(relevance, most));
   caffe_scal(num, Dtype(scale / num), gains);
   return scale * sum;
 }

@@ -105,6 +105,10 @@ _EDITS = {
             "adjacency_ * divisor() / pairs;",
             "adjacency_ / pairs;",
         ),
+        "batch loss: adjacency divided by all triplets": (
+            "adjacency_ * divisor() / pairs;",
+            "adjacency_ * triplets_ / pairs;",
+        ),
     },
     "batch_labels.hpp": {
         "labels: one in common counted": (
@@ -116,16 +120,20 @@ _EDITS = {
     "ranking_list_loss_layer.cpp": {
         "list loss: logarithm of the position": ("std::log(p + 2.)", "std::log(p + 1.5)"),
         "list loss: gain linear in relevance": (
-            "(std::exp2(relevance[p]) - 1) /",
-            "relevance[p] /",
+            "(std::exp2(relevance[p] - most) - std::exp2(-most))",
+            "relevance[p]",
         ),
         "list loss: list not in order": (
             "  std::sort(relevance.begin(), relevance.end(), std::greater<int>());\n",
             "",
         ),
         "list loss: equal weights": (
-            "std::exp2(relevance[j]) - std::exp2(relevance[k]);",
+            "std::exp2(relevance[j] - most) - std::exp2(relevance[k] - most);",
             "1;",
+        ),
+        "list loss: gains beyond a number": (
+            "*std::max_element(relevance.begin(), relevance.end());",
+            "0;",
         ),
         "list loss: pairs of equal relevance": (
             "relevance[j] <= relevance[k]",
@@ -249,6 +257,7 @@ _EDITS = {
         "monitor: 0.5 counted as a 1": ("value > Dtype(0.5)", "value >= Dtype(0.5)"),
         "monitor: all codes equal": ("codes.insert(code);", "codes.insert(vector<bool>(bits));"),
         "monitor: 1 not counted as clipped": ("value == 0 || value == 1", "value == 0"),
+        "monitor: lowest counted": ("Dtype(lowest) / num", "Dtype(lowest)"),
     },
     "data/triplet_data_layer.cpp": {
         "data: images of a batch cropped alike": (
@@ -350,6 +359,10 @@ _EDITS = {
             "(*positions)[0] = query;",
         ),
         "sampler: shares of classes not shuffled": ("shares > 1 && rest > 1", "false"),
+        "sampler: the first negative of a batch": (
+            "negative[random->Below(negative.size())]",
+            "negative[0]",
+        ),
     },
     "data/image_database.cpp": {
         "database: channels in OpenCV's order": (
@@ -383,6 +396,10 @@ _EDITS = {
             "metas[metas[1].transaction > metas[0].transaction]",
             "metas[0]",
         ),
+        "lmdb: page size of the older meta page": (
+            "metas[1].free.page_size != metas[0].free.page_size",
+            "meta_.free.page_size != metas[0].free.page_size",
+        ),
         "lmdb: node outside of its page": (
             "if (at < header.upper || at + kNodeHeader > page_size_)",
             "if (false)",
@@ -412,6 +429,10 @@ _EDITS = {
         "transform: channels shift together": (
             "kGrey * color_jitter_ * random->Balanced() : 0",
             "kGrey * (contrast - 1) : 0",
+        ),
+        "transform: half of the shift": (
+            "kGrey * color_jitter_ * random->Balanced() : 0",
+            "kGrey / 2 * color_jitter_ * random->Balanced() : 0",
         ),
         "transform: cutout of one channel": (
             "Dtype* row = values + (c * height_ + y)",
@@ -563,6 +584,7 @@ _EDITS = {
     },
     "onednn/fused_convolution_layer.cpp": {
         "fused: first weights stay": ("|| writes_ != weights.writes()", ""),
+        "fused: weights of another shape": ("weights_ = onednn::memory();  // those of", "// of"),
     },
     "onednn/dropout_layer.cpp": {
         "dropout: not scaled": (
@@ -742,8 +764,23 @@ _EDITS = {
             "(v - least) * 255 / (most - least)",
             "v - least",
         ),
+        "trivial augment: contrast of all channels": (
+            "Autocontrast(Plane(result, c))",
+            "Autocontrast(all)",
+        ),
+        "trivial augment: equalizes as contrast": (
+            "cv::equalizeHist(plane, plane)",
+            "Autocontrast(plane)",
+        ),
+        "trivial augment: sharpens one channel": (
+            "for (int c = 0; c < image->channels; ++c) {\n    cv::Mat plane",
+            "for (int c = 0; c < 1; ++c) {\n    cv::Mat plane",
+        ),
         "trivial augment: rotates the other way": ("135 * amount * CV_PI", "-135 * amount * CV_PI"),
-        "trivial augment: translates by height": ("amount * result.width, 0", "amount * 2, 0"),
+        "trivial augment: translates by height": (
+            "amount * result.width, 0",
+            "amount * result.height, 0",
+        ),
         "trivial augment: channels from one plane": (
             "image.data[c * image.channel_step",
             "image.data[0 * image.channel_step",

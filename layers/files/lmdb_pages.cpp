@@ -130,7 +130,7 @@ class Walk {
       at = page_size_;
     }
     meta_ = metas[metas[1].transaction > metas[0].transaction];
-    if (meta_.free.page_size != metas[0].free.page_size) {
+    if (metas[1].free.page_size != metas[0].free.page_size) {
       throw Damage(
           "is damaged: its two meta pages have pages of different"
           " sizes");

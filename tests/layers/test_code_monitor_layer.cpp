@@ -27,24 +27,26 @@ TYPED_TEST_SUITE(CodeMonitorLayerTest, Devices, DeviceNames);
 TYPED_TEST(CodeMonitorLayerTest, WorkedByHand) {
   typedef typename TypeParam::Dtype Dtype;
   this->codes_.Reshape(vector<int>{4, 3});
-  // 0.5 itself is not a 1. The means of the bits are 1/2, 1 and 0.
+  // 0.5 itself is not a 1. The means of the bits are 1/2, 3/4 and 1/4.
   this->Copy({1, 0.6, 0.5,     // 110
               0, 0.7, 0.1,     // 010
               0.9, 1, 0,       // 110
-              0.2, 0.8, 0.3},  // 010
+              0.2, 0.4, 0.7},  // 001
              &this->codes_);
   CodeMonitorLayer<Dtype> layer(this->Parse("phase: TRAIN"));
   layer.SetUp(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
-  EXPECT_EQ(this->lowest_.cpu_data()[0], 0);
-  EXPECT_EQ(this->highest_.cpu_data()[0], 1);
-  EXPECT_EQ(this->distinct_.cpu_data()[0], 2);
+  EXPECT_EQ(this->lowest_.cpu_data()[0], Dtype(0.25));
+  EXPECT_EQ(this->highest_.cpu_data()[0], Dtype(0.75));
+  EXPECT_EQ(this->distinct_.cpu_data()[0], 3);
   EXPECT_NEAR(this->clipped_.cpu_data()[0], 4.0 / 12, 1e-6);
 
   this->codes_.Reshape(vector<int>{2, 2});  // another batch: 10, 10
   this->Copy({0.9, 0.2, 0.8, 0.3}, &this->codes_);
   layer.Reshape(this->bottom_, this->top_);
   layer.Forward(this->bottom_, this->top_);
+  EXPECT_EQ(this->lowest_.cpu_data()[0], 0);
+  EXPECT_EQ(this->highest_.cpu_data()[0], 1);
   EXPECT_EQ(this->distinct_.cpu_data()[0], 1);
   EXPECT_EQ(this->clipped_.cpu_data()[0], 0);
 }

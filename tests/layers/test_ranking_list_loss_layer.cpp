@@ -105,6 +105,23 @@ TYPED_TEST(RankingListLossLayerTest, LabelsInCommonAreLevelsOfRelevance) {
   EXPECT_NEAR(this->Loss("margin: 0.4 balance: 0"), expected, 1e-5);
 }
 
+// Gains of 2^2000 are beyond a double; all that counts is that they are as far
+// apart as 2^60 and 1.
+TYPED_TEST(RankingListLossLayerTest, ManyLabelsInCommon) {
+  typedef typename TypeParam::Dtype Dtype;
+  vector<Dtype> labels(4 * 2000, 1);
+  labels[2 * 2000] = 0;                                   // 1,999 labels
+  std::fill(labels.begin() + 3 * 2000, labels.end(), 0);  // none
+  this->Reshape(labels, 2000, 6);
+  const double margin = 0.4;
+  const double expected = (this->ListLoss(0, {1, 2, 3}, {61, 60, 0}, margin)
+                           + this->ListLoss(1, {0, 2, 3}, {61, 60, 0}, margin)
+                           + this->ListLoss(2, {0, 1, 3}, {60, 60, 0}, margin))
+      / 4;
+  EXPECT_GT(expected, 0);
+  EXPECT_NEAR(this->Loss("margin: 0.4 balance: 0"), expected, 1e-5);
+}
+
 // Where codes are binary, the distance is Hamming's: with 3 bits between them,
 // a margin of 5 is missed by 2.
 TYPED_TEST(RankingListLossLayerTest, DistancesAreInBits) {

@@ -21,9 +21,10 @@ from dnnh.errors import UserError
 from dnnh.evaluation import codes as codes_files
 from dnnh.evaluation import results
 from dnnh.evaluation.codes import Codes
-from dnnh.nets import caffe_encoder, configs, model_files, net_config, prototxt
+from dnnh.nets import caffe_encoder, configs, model_files, net_config, onnx_encoder, prototxt
 from dnnh.nets.specs import net_spec
 from dnnh.paths import ROOT
+from random_nets import normalized_net
 
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py"))
 
@@ -278,8 +279,10 @@ def test_onednn_trains_as_caffe_itself_does(tmp_path, monkeypatch):
     assert len(stock) == 4 and np.abs(ours / stock - 1).max() < 1e-3
 
 
-def test_a_net_is_exported(tmp_path):
-    net = caffe_encoder.build(prototxt.deploy_net(net_spec("digits", bits=12)))
+def test_a_net_is_exported(tmp_path, capsys):
+    spec = net_spec("digits", bits=12)
+    deploy, digits = prototxt.deploy_text(spec), datasets.load("digits").images
+    net = normalized_net(deploy, digits[:100])
     net.save(str(tmp_path / "net.caffemodel"))
     names = ("--dataset", "digits", "--bits", 12, "--model", tmp_path / "net.caffemodel")
     output = tmp_path / "net.onnx"
@@ -294,16 +297,28 @@ def test_a_net_is_exported(tmp_path):
     names = ("--dataset", "digits", "--bits", 13, "--model", tmp_path / "net.caffemodel")
     assert "does not fit the net" in run("export.py", *names, "--output", output, status=1)
     assert output.stat().st_size == size  # the last one that was right
+    net.params["encode"][0].data[...] *= -1
+    net.save(str(tmp_path / "other.caffemodel"))
+    other = caffe_encoder.CaffeEncoder(deploy, tmp_path / "other.caffemodel", fuse=False)
+    with pytest.raises(SystemExit):
+        importlib.import_module("export").compare(spec, onnx_encoder.read(output), other, 150)
+    count = re.search(r"150 images: ([\d,]+) of 1,800 bits differ", capsys.readouterr().out)
+    assert count and int(count[1].replace(",", "")) > 900
 
 
 def test_a_model_is_released(tmp_path):
-    net = caffe_encoder.build(prototxt.deploy_net(net_spec("digits", bits=12)))
+    deploy, digits = prototxt.deploy_text(net_spec("digits", bits=12)), datasets.load("digits")
+    net = normalized_net(deploy, digits.images[:100])
     snapshot, released = tmp_path / "net.caffemodel", tmp_path / "released.caffemodel.h5"
     net.save(str(snapshot))
     names = ("--dataset", "digits", "--bits", 12, "--model", snapshot, "--output")
     said = run("release_model.py", *names, released)
-    count = len(splits.load_split(datasets.load("digits")).training)
-    assert re.search(rf"^\d+ of {12 * count:,} bits differ", said, re.MULTILINE)
+    images = digits.images[splits.load_split(digits).training]
+    codes, halved = (
+        caffe_encoder.CaffeEncoder(deploy, path).encode(images) for path in (snapshot, released)
+    )
+    count = np.bitwise_count(codes ^ halved).sum()
+    assert count and f"{count:,} of {12 * len(images):,} bits differ\n" in said
     assert f"SHA-256 {files.sha256(released)}" in said
     assert f"evaluate.py --dataset digits --method dnnh --bits 12 --model {released}" in said
     (weights,) = (

@@ -122,7 +122,7 @@ def test_images_to_hits_without_caffe(installed, model):
     )
     assert re.search(r"^  0  07\.png", said, re.MULTILINE)
     problem = installed("dnnh", "search", "--index", "i.h5", "--image", "photos/07.png", status=1)
-    assert "name those with --model" in problem  # the default runtime is onnx
+    assert "*.onnx in snapshots/" in problem  # the default runtime
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +176,12 @@ def test_codes_are_evaluated_without_caffe(installed):
     assert json.loads((installed.folder / "r.json").read_text())["queries"] == 9
 
 
-def test_what_needs_caffe_says_so(installed):
-    problem = installed("dnnh", "encode", "--images", ".", "--output", "x/c.h5", "--runtime",
-                        "caffe", status=1)  # fmt: skip
-    assert problem.startswith("error: ") and problem.count("\n") == 1
+def test_what_needs_caffe_says_so(installed, model):
+    names = ("--dataset", "digits", "--bits", "12", "--model", "net.caffemodel")
+    problem = installed(
+        "dnnh", "encode", "--images", "photos", "--output", "c.h5", *names, status=1
+    )
+    assert problem.startswith("error: pycaffe cannot be imported") and problem.count("\n") == 1
 
 
 def test_commands_and_messages_have_the_name_they_are_called_by(installed):

@@ -135,7 +135,7 @@ TEST(ImageSamplerTest, TripletsAmongABatchAreUniform) {
   const Labels uneven = {{0}, {0}, {0}, {0}, {0}, {0}, {1}};
   for (const Labels& labels : {kSingle, kMultiHot, uneven}) {
     const ImageSampler sampler(labels);
-    std::map<int, int> images, queries, partners;
+    std::map<int, int> images, queries, positives, negatives;
     for (int i = 0; i < 20000; ++i) {
       RandomStream random({3, static_cast<uint64_t>(i)});
       std::vector<int> drawn, positions(3 * 2);
@@ -152,16 +152,18 @@ TEST(ImageSamplerTest, TripletsAmongABatchAreUniform) {
         ASSERT_FALSE(
             ShareALabel(labels[drawn[query]], labels[drawn[negative]]));
         ++queries[query];
-        ++partners[positive];
-        ++partners[negative];
+        ++positives[positive];
+        ++negatives[negative];
       }
     }
     EXPECT_EQ(images.size(), labels.size());
     // (Choose always puts image 6, the only negative, last.)
     EXPECT_EQ(queries.size(), labels == uneven ? 5u : 6u);
-    EXPECT_EQ(partners.size(), 6u);
-    for (const auto* counts : {&queries, &partners}) {
-      for (const auto& entry : *counts) { EXPECT_GT(entry.second, 2000); }
+    EXPECT_EQ(positives.size(), labels == uneven ? 5u : 6u);
+    EXPECT_EQ(negatives.size(), labels == uneven ? 1u : 6u);
+    // Of 40,000 each.
+    for (const auto* counts : {&queries, &positives, &negatives}) {
+      for (const auto& entry : *counts) { EXPECT_GT(entry.second, 4000); }
     }
   }
   RandomStream random({4});

@@ -251,7 +251,7 @@ TEST_F(ImageTransformTest, ColorJitterIsOneContrastAndAShiftOfEachChannel) {
   const std::string text = "scale: 0.5 mean_value: 10";
   const ImageTransform plain("Test", Parse(text), {}, TRAIN, Open());
   const std::vector<float> before = Apply(plain, 0);
-  std::set<double> contrasts;
+  std::set<double> contrasts, all_shifts;
   for (uint64_t key = 0; key < 500; ++key) {
     const ImageTransform jittered(
         "Test", Parse(text), Options("color_jitter: 0.2"), TRAIN, *database_);
@@ -272,6 +272,7 @@ TEST_F(ImageTransformTest, ColorJitterIsOneContrastAndAShiftOfEachChannel) {
       EXPECT_NEAR(slope, contrast, 1e-4);
       EXPECT_LE(std::abs(shift), 128 * 0.2 + 1e-3);
       shifts.insert(std::lround(1000 * shift));
+      all_shifts.insert(shift);
       for (int i = 0; i < 42; ++i) {
         EXPECT_NEAR(y[i] - y[0], slope * (x[i] - x[0]), 1e-3);
       }
@@ -281,6 +282,8 @@ TEST_F(ImageTransformTest, ColorJitterIsOneContrastAndAShiftOfEachChannel) {
   }
   EXPECT_NEAR(*contrasts.begin(), 0.8, 0.01);
   EXPECT_NEAR(*contrasts.rbegin(), 1.2, 0.01);
+  EXPECT_NEAR(*all_shifts.begin(), -25.6, 0.5);
+  EXPECT_NEAR(*all_shifts.rbegin(), 25.6, 0.5);
   const ImageTransform tested("Test", Parse(text),
                               Options("color_jitter: 0.2 cutout: 3"), TEST,
                               *database_);

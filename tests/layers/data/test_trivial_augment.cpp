@@ -76,6 +76,11 @@ TEST(TrivialAugmentTest, ColorsWorkedByHand) {
   EXPECT_EQ(Applied(Operation::SOLARIZE, 0.5, pair), (Expected{50, 105}));
   EXPECT_EQ(Applied(Operation::AUTOCONTRAST, 0, pair), (Expected{0, 255}));
   EXPECT_EQ(Applied(Operation::EQUALIZE, 0, pair), (Expected{0, 255}));
+  const std::vector<uint8_t> four = {50, 70, 150, 150};
+  EXPECT_EQ(Applied(Operation::AUTOCONTRAST, 0, Image(1, 1, 4, four)),
+            (Expected{0, 51, 255, 255}));
+  EXPECT_EQ(Applied(Operation::EQUALIZE, 0, Image(1, 1, 4, four)),
+            (Expected{0, 85, 255, 255}));
   const std::vector<uint8_t> color = {30, 60, 90};  // grey 60
   const Pixels pixel = Image(3, 1, 1, color);
   EXPECT_EQ(Applied(Operation::SATURATION, 1, pixel), (Expected{0, 60, 120}));
@@ -111,6 +116,12 @@ TEST(TrivialAugmentTest, GeometryWorkedByHand) {
             (Expected{20, 30, 20, 50, 60, 50, 80, 90, 80}));
   EXPECT_EQ(Applied(Operation::TRANSLATE_Y, -1 / 3., image),
             (Expected{40, 50, 60, 10, 20, 30, 40, 50, 60}));
+  // Of their own side each.
+  const std::vector<uint8_t> wide = {10, 20, 30, 40, 50, 60, 70, 80};
+  EXPECT_EQ(Applied(Operation::TRANSLATE_X, 1 / 4., Image(1, 2, 4, wide)),
+            (Expected{20, 30, 40, 30, 60, 70, 80, 70}));
+  EXPECT_EQ(Applied(Operation::TRANSLATE_Y, 1 / 2., Image(1, 2, 4, wide)),
+            (Expected{50, 60, 70, 80, 10, 20, 30, 40}));
   // Shears keep the middle, and move what is one above it by 0.99.
   const std::vector<int> sheared = Applied(Operation::SHEAR_X, 1, image);
   EXPECT_EQ(sheared[4], 50);
@@ -119,6 +130,30 @@ TEST(TrivialAugmentTest, GeometryWorkedByHand) {
   const std::vector<int> down = Applied(Operation::SHEAR_Y, 1, image);
   EXPECT_NEAR(down[3], 10, 1);
   EXPECT_NEAR(down[5], 90, 1);
+}
+
+// Contrast and saturation look at all channels of a pixel, others at one.
+TEST(TrivialAugmentTest, ChannelsAreOnTheirOwn) {
+  const int height = 5, width = 7, area = height * width;
+  const std::vector<uint8_t> values = Random(3 * area);
+  for (int i = 0; i < kOperations; ++i) {
+    const Operation operation = static_cast<Operation>(i);
+    if (operation == Operation::CONTRAST
+        || operation == Operation::SATURATION) {
+      continue;
+    }
+    std::vector<int> expected;
+    for (int c = 0; c < 3; ++c) {
+      const std::vector<uint8_t> plane(values.begin() + c * area,
+                                       values.begin() + (c + 1) * area);
+      const std::vector<int> alone =
+          Applied(operation, 0.4, Image(1, height, width, plane));
+      expected.insert(expected.end(), alone.begin(), alone.end());
+    }
+    EXPECT_EQ(Applied(operation, 0.4, Image(3, height, width, values)),
+              expected)
+        << i;
+  }
 }
 
 // Channels may be planes or interleaved, in either order.

@@ -157,11 +157,14 @@ TEST(AtomicFileTest, HDF5HasTheSameValues) {
 class SnapshotTest : public ::testing::TestWithParam<const char*> {
  protected:
   // A net of one layer with weights, outputs x inputs.
-  shared_ptr<Solver<float>> Solve(int outputs, const std::string& name) {
+  shared_ptr<Solver<float>> Solve(int outputs, const std::string& name,
+                                  const std::string& type = "SGD") {
     SolverParameter parameters;
     CHECK(google::protobuf::TextFormat::ParseFromString(
-        "base_lr: 0.1 momentum: 0.9 lr_policy: 'fixed' max_iter: 5 display: 0"
-        " snapshot_after_train: false snapshot_format: "
+        "type: '" + type
+            + "' base_lr: 0.1 momentum: 0.9 lr_policy: 'fixed' max_iter: 5"
+              " display: 0"
+              " snapshot_after_train: false snapshot_format: "
             + std::string(GetParam()) + " snapshot_prefix: '" + (folder_ / name)
             + "' net_param { name: 'small'"
               " layer { name: 'data' type: 'DummyData' top: 'data'"
@@ -226,6 +229,25 @@ TEST_P(SnapshotTest, FullDiskKeepsTheOldSnapshot) {
   EXPECT_EQ(Content(Name(".caffemodel")), model);
   EXPECT_EQ(Content(Name(".solverstate")), state);
   EXPECT_FALSE(Exists(Name(".caffemodel") + ".partial"));
+}
+
+// Adam's state is twice as large as the model: the disk is full after that.
+TEST_P(SnapshotTest, FullDiskKeepsTheOldState) {
+  ForkDeathTests();
+  const auto solver = this->Solve(2000, "snapshot", "Adam");
+  solver->Step(2);
+  solver->Snapshot();
+  const std::string model = Content(Name(".caffemodel"));
+  const std::string state = Content(Name(".solverstate"));
+  ASSERT_GT(state.size(), model.size() + 8192);
+  EXPECT_DEATH(
+      {
+        LimitFileSize(model.size() + 4096);
+        solver->Snapshot();
+      },
+      "snapshot_iter_2.solverstate.*could not be written \\(File too large\\)");
+  EXPECT_EQ(Content(Name(".solverstate")), state);
+  EXPECT_FALSE(Exists(Name(".solverstate") + ".partial"));
 }
 
 TEST_P(SnapshotTest, BadTruncatedState) {

@@ -133,13 +133,13 @@ class OnednnLayersTest : public ::testing::Test {
   // layout after a convolution that does. Otherwise Compare would compare
   // Caffe's code with itself. (On older processors oneDNN's convolutions are
   // plain.)
-  static void ExpectOnednn(const std::string& layer) {
+  static void ExpectOnednn(const std::string& layer, Phase phase = TRAIN) {
     if (!onednn::Has(dnnl::cpu_isa::avx2)) { return; }
     const auto net = Make(
         "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'"
         " convolution_param { num_output: 16 kernel_size: 3 } } "
             + layer,
-        true, {2, 16, 9, 8}, TRAIN);
+        true, {2, 16, 9, 8}, phase);
     net->Forward();
     EXPECT_TRUE(net->blob_by_name("y")->data()->plain_is_stale()) << layer;
   }

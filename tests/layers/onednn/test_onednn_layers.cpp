@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 #include "caffe/layers/conv_layer.hpp"
+#include "caffe/layers/pooling_layer.hpp"
+#include "caffe/layers/relu_layer.hpp"
 
 #include "layers/onednn/convolution.hpp"
 #include "layers/onednn/onednn_test.hpp"
@@ -28,11 +31,19 @@ TEST_F(OnednnLayersTest, ReplaceCaffesOwn) {
     unsetenv("DNNH_ONEDNN");
     EXPECT_NE(typeid(*replacement), typeid(*stock)) << type;
   }
-  param.set_type("Convolution");
   param.mutable_convolution_param()->set_engine(
       ConvolutionParameter_Engine_CAFFE);
-  const auto stock = LayerRegistry<float>::CreateLayer(param);
-  EXPECT_EQ(typeid(*stock), typeid(ConvolutionLayer<float>));
+  param.mutable_pooling_param()->set_engine(PoolingParameter_Engine_CAFFE);
+  param.mutable_relu_param()->set_engine(ReLUParameter_Engine_CAFFE);
+  const auto stock = [&](const char* type) -> const std::type_info& {
+    param.set_type(type);
+    const auto layer = LayerRegistry<float>::CreateLayer(param);
+    const Layer<float>& created = *layer;
+    return typeid(created);
+  };
+  EXPECT_EQ(stock("Convolution"), typeid(ConvolutionLayer<float>));
+  EXPECT_EQ(stock("Pooling"), typeid(PoolingLayer<float>));
+  EXPECT_EQ(stock("ReLU"), typeid(ReLULayer<float>));
 }
 
 TEST_F(OnednnLayersTest, InstructionSets) {
@@ -256,6 +267,26 @@ TEST_F(OnednnLayersTest, FusedConvolutions) {
       }
     }
   }
+  ExpectOnednn(
+      "layer { name: 'f' type: 'FusedConvolution' bottom: 'c' top: 'y'"
+      " convolution_param { num_output: 32 kernel_size: 3 } }",
+      TEST);
+}
+
+// Weights are prepared again where another shape takes another algorithm.
+TEST_F(OnednnLayersTest, FusedConvolutionsOfShapesThatChange) {
+  const std::string layer =
+      FusedConvolution("num_output: 32 kernel_size: 3 pad: 1", "");
+  const auto ours = Make(layer, true, {2, 32, 8, 8}, TEST);
+  const auto stock = Make(layer, false, {2, 32, 8, 8}, TEST);
+  for (int size : {8, 5, 8}) {
+    for (Net<float>* net : {ours.get(), stock.get()}) {
+      net->blob_by_name("x")->Reshape({2, 32, size, size});
+      Pass(net, false, size);
+    }
+    ExpectNear(*ours->blob_by_name("y"), *stock->blob_by_name("y"), false,
+               "size " + std::to_string(size));
+  }
 }
 
 TEST_F(OnednnLayersTest, Poolings) {
@@ -379,6 +410,7 @@ TEST_F(OnednnLayersTest, Dropouts) {
           {2, 8, 30, 30}, phase);
     }
   }
+  ExpectOnednn("layer { name: 'd' bottom: 'c' top: 'y'" + dropout);
   // In place there is nothing to do in TEST; values must stay in their layout.
   const auto net =
       Make(Convolution("num_output: 32 kernel_size: 3")
@@ -494,6 +526,8 @@ TEST_F(OnednnLayersTest, WhatReadsNormalizations) {
       Pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1"),
       two,
   };
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);  // more of them read more images at once
   for (std::string reader : readers) {
     reader.replace(reader.find("bottom: 'x'"), 11, "bottom: 'a'");
     Compare(normalized + reader, {3, 8, 9, 8});
@@ -513,6 +547,7 @@ TEST_F(OnednnLayersTest, WhatReadsNormalizations) {
     reader.replace(reader.rfind('}'), 1, "clip_param { min: 0 max: inf } }");
     Compare(normalized + reader, {6, 8, 64, 64}, TEST, false);
   }
+  omp_set_num_threads(threads);
 }
 
 TEST_F(OnednnLayersTest, NormalizationsWaitForWhoReads) {

@@ -55,16 +55,16 @@ def test_load_refuses_what_does_not_fit(home):
     good = datasets.Dataset("cifar10", images, labels, cifar10.CLASSES, "x")
     datasets.save(good)
     datasets.load("cifar10")
-    for change in (
-        {"labels": labels[:-1]},
-        {"labels": labels + 1},
-        {"labels": labels.astype(float)},
-        {"images": images[0]},
-        {"classes": ("\ud800", *cifar10.CLASSES[1:])},
-        {"images": images.astype(float)},
+    for change, message in (
+        ({"labels": labels[:-1]}, r"shape \(19,\) for 20 images"),
+        ({"labels": labels + 1}, "labels is int64 .* of 10 classes"),
+        ({"labels": labels.astype(float)}, "labels is float64"),
+        ({"images": images[..., 0]}, r"images is uint8 of shape \(20, 32, 32\)"),
+        ({"classes": ("\ud800", *cifar10.CLASSES[1:])}, "no name that can be written"),
+        ({"images": images.astype(float)}, "images is float64"),
     ):
         datasets.save(dataclasses.replace(good, **change))
-        with pytest.raises(UserError, match="not a data set file.*--force"):
+        with pytest.raises(UserError, match=f"not a data set file.*{message}.*--force"):
             datasets.load("cifar10")
 
 

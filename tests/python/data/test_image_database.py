@@ -104,15 +104,13 @@ def test_a_disk_that_is_too_small_is_seen_beforehand(tmp_path, images, monkeypat
 
 
 def test_another_folder_is_left_alone(tmp_path, images):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/layout.json").write_text("{}")
+    drawn = triplets.draw_triplets(LABELS, 50)
+    image_database.write_materialized_triplets(tmp_path / "mine", images, drawn, {})
     (tmp_path / "mine/thesis.tex").write_text("precious")
     with pytest.raises(
         UserError, match="mine exists and is not a database that tools/make_triplets.py has written"
     ):
-        image_database.write_materialized_triplets(
-            tmp_path / "mine", images, triplets.draw_triplets(LABELS, 50), {}
-        )
+        image_database.write_materialized_triplets(tmp_path / "mine", images, drawn, {})
     assert (tmp_path / "mine/thesis.tex").read_text() == "precious"
 
 
@@ -203,4 +201,6 @@ def test_an_image_one_pixel_high(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 1, 6, 3), dtype=np.uint8)
     image_database.write_images(tmp_path / "db", images, np.array([0, 0, 1, 1]), {}, "png")
     pixels, _ = read_by_layer(tmp_path / "db", images)
+    written = {image.transpose(2, 0, 1).tobytes() for image in images}
     assert pixels.shape[1:] == (3, 1, 6)
+    assert {image.astype(np.uint8).tobytes() for image in pixels} == written

@@ -85,7 +85,9 @@ def test_a_database_of_nonsense(tmp_path):
     with lmdb.open(str(tmp_path / "db")) as database, database.begin(write=True) as transaction:
         transaction.put(b"a", b"\xff\xff")
         transaction.put(b"b", b"")
-    for item in sources.items(tmp_path / "db"):
+    items = list(sources.items(tmp_path / "db"))
+    assert [item.name for item in items] == ["a", "b"]
+    for item in items:
         with pytest.raises(UserError, match=f"image '{item.name}' is not a readable image"):
             item.read()
     (tmp_path / "db/data.mdb").write_bytes(b"nonsense" * 1000)

@@ -127,19 +127,28 @@ def test_a_query_in_the_database_is_left_out_of_its_own_ranking():
     assert result.database == 29
 
 
+@pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("bits", [1, 7, 8, 12, 33, 64])
-def test_random_codes_against_plain_loops(bits):
+def test_random_codes_against_plain_loops(bits, is_weighted):
     rng = np.random.default_rng(bits)
     query, database = rng.random((6, bits)) < 0.5, rng.random((150, bits)) < 0.5
     query_labels, database_labels = rng.integers(4, size=6), rng.integers(4, size=150)
+    weights = np.ones(bits)
+    if is_weighted:
+        weights = rng.integers(1, 64, bits).astype(np.float32)  # sums are exact
     result = metrics.evaluate(
-        packed_codes.pack(query), packed_codes.pack(database), query_labels, database_labels, bits
+        packed_codes.pack(query),
+        packed_codes.pack(database),
+        query_labels,
+        database_labels,
+        bits,
+        bit_weights=weights if is_weighted else None,
     )
     shuffle = np.random.default_rng(metrics.SHUFFLE_SEED).permutation(150)
     average, within, first = [], [], []
     for bit_row, label in zip(query, query_labels):
-        distance = (bit_row != database).sum(axis=1)
-        near = distance <= 2
+        differs = bit_row != database
+        near, distance = differs.sum(axis=1) <= 2, differs @ weights
         right = database_labels == label
         within.append(right[near].mean() if near.any() else 0)
         order = sorted(shuffle, key=lambda item: distance[item])  # stable

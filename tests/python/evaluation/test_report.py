@@ -155,7 +155,9 @@ def test_gallery_shows_each_of_few_queries_once():
 def test_gallery_ranks_by_weighted_distance():
     weights = np.random.default_rng(1).random(BITS.shape[1]).astype(np.float32)
     weighted = dataclasses.replace(CODES, bit_weights=weights)
-    for row in gallery.gallery(weighted, DATASET, count=4):
+    rows = gallery.gallery(weighted, DATASET, count=4)
+    assert [len(row.hits) for row in rows] == 4 * [gallery.HITS]
+    for row in rows:
         differ = BITS[row.query.index] != BITS
         nearest = np.sort(differ[6:] @ weights)[: len(row.hits)]
         hits = [hit.image.index for hit in row.hits]
@@ -201,8 +203,9 @@ def test_a_query_is_not_its_own_hit():
         query_labels=CODES.database_labels[:6],
         query_ids=CODES.database_ids[:6],
     )
-    for row in gallery.gallery(within, DATASET, count=4):
-        assert len(row.hits) == gallery.HITS
+    rows = gallery.gallery(within, DATASET, count=4)
+    assert [len(row.hits) for row in rows] == 4 * [gallery.HITS]
+    for row in rows:
         assert row.query.index not in [hit.image.index for hit in row.hits]
 
 

@@ -167,7 +167,7 @@ def test_files_of_something_else(tmp_path, monkeypatch, capsys):
     command = importlib.import_module("get_model")
     monkeypatch.setattr(paths, "MODELS", tmp_path)
     monkeypatch.setattr("sys.argv", ["get_model.py", "resnet50", "--from", str(path)])
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="a.caffemodel is not a .caffemodel file"):
         command.main()
     assert not pretrained.path_of("resnet50").exists()
     words = ["get_model.py", "resnet50", "--from", str(pretrained.path_of("resnet50"))]

@@ -120,7 +120,9 @@ def test_many_queries_need_the_hash_of_the_index(pictures, tmp_path, encode, mon
     monkeypatch.setattr("sys.argv", ["encode.py", *map(str, words)])
     command.main()
     capsys.readouterr()
-    for result in json.loads(search(monkeypatch, capsys, *queries, tmp_path / "q.h5")):
+    results = json.loads(search(monkeypatch, capsys, *queries, tmp_path / "q.h5"))
+    assert len(results) == len(list(reds.iterdir()))
+    for result in results:
         assert result["hits"][0]["distance"] <= 1
     one, other = index_files.load(tmp_path / "i.h5"), index_files.load(tmp_path / "q.h5")
     assert one.net == other.net and feature_hash.are_the_same(one.hasher, other.hasher)

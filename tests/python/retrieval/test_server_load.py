@@ -303,7 +303,7 @@ def test_requests_without_growth(process):
     started, port, _ = process
     count = 10_000 if os.environ.get("DNNH_LONG_TESTS") else 1000
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    png = test_server.png(7, (32, 32))
+    png = test_server.png(7, (1000, 1000))  # 3 MB decoded: what is kept would show
     halfway = 0.0
     for i in range(count):
         method, path, body = (
