@@ -19,21 +19,24 @@ class BatchTripletLossLayerTest : public LayerTest<D> {
     this->FillBatch(labels, classes, bits, &codes_, &labels_);
   }
 
+  // Of two codes, squared.
+  double Distance(int i, int j) const {
+    const int bits = codes_.shape(1);
+    const Dtype* codes = codes_.cpu_data();
+    double sum = 0;
+    for (int b = 0; b < bits; ++b) {
+      sum += std::pow(codes[bits * i + b] - codes[bits * j + b], 2);
+    }
+    return sum;
+  }
+
   // As Reshape, of one label an image. Some hinges are active and others are
   // not, and none is near 0, where the loss has no gradient.
   void ReshapeAwayFromCorner(const vector<Dtype>& labels, int bits,
                              double margin) {
     for (int tries = 0; tries < 10000; ++tries) {
       Reshape(labels, 1, bits);
-      const Dtype* codes = codes_.cpu_data();
       const int num = labels.size();
-      const auto distance = [&](int i, int j) {
-        double sum = 0;
-        for (int b = 0; b < bits; ++b) {
-          sum += std::pow(codes[bits * i + b] - codes[bits * j + b], 2);
-        }
-        return sum;
-      };
       bool away = true, active = false, inactive = false;
       for (int i = 0; i < num; ++i) {
         for (int j = 0; j < num; ++j) {
@@ -41,8 +44,8 @@ class BatchTripletLossLayerTest : public LayerTest<D> {
             if (j == i || labels[j] != labels[i] || labels[k] == labels[i]) {
               continue;
             }
-            const double hinge = distance(i, j) - distance(i, k) + margin;
-            away &= std::abs(hinge) > 0.08;
+            const double hinge = Distance(i, j) - Distance(i, k) + margin;
+            away &= std::abs(hinge) > 0.08;  // twice what a step moves it
             active |= hinge > 0;
             inactive |= hinge < 0;
           }
@@ -160,17 +163,9 @@ TYPED_TEST(BatchTripletLossLayerTest, ImagesWithoutALabelHaveNoneInCommon) {
   EXPECT_EQ(this->share_.cpu_data()[0], 1);
   // Only 2 and 3 are queries, with the negatives 0 and 1: four triplets.
   double expected = 0;
-  const Dtype* codes = this->codes_.cpu_data();
-  const auto distance = [&](int i, int j) {
-    double sum = 0;
-    for (int b = 0; b < 4; ++b) {
-      sum += std::pow(codes[4 * i + b] - codes[4 * j + b], 2);
-    }
-    return sum;
-  };
   for (int i : {2, 3}) {
     for (int k : {0, 1}) {
-      expected += (distance(2, 3) - distance(i, k) + 9) / 4;
+      expected += (this->Distance(2, 3) - this->Distance(i, k) + 9) / 4;
     }
   }
   EXPECT_NEAR(this->loss_.cpu_data()[0], expected, 1e-4);
@@ -193,14 +188,9 @@ TYPED_TEST(BatchTripletLossLayerTest, AdjacencyIsTheMeanOverSimilarPairs) {
         "batch_triplet_loss_param { " + fields + " adjacency: 0.3 }"));
     layer.SetUp(this->bottom_, this->top_);
     layer.Forward(this->bottom_, this->top_);
-    const Dtype* codes = this->codes_.cpu_data();
-    double sum = 0;
-    for (const auto& pair :
-         {std::array<int, 2>{0, 1}, {0, 3}, {1, 3}, {2, 4}}) {
-      for (int b = 0; b < 6; ++b) {
-        sum += 2 * std::pow(codes[6 * pair[0] + b] - codes[6 * pair[1] + b], 2);
-      }
-    }
+    const double sum = 2
+        * (this->Distance(0, 1) + this->Distance(0, 3) + this->Distance(1, 3)
+           + this->Distance(2, 4));
     EXPECT_NEAR(this->loss_.cpu_data()[0], without + 0.3 * sum / 8, 1e-5);
     this->CheckGradients(&layer, this->bottom_, {&this->loss_}, 1);
   }

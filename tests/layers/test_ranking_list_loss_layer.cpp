@@ -105,8 +105,8 @@ TYPED_TEST(RankingListLossLayerTest, LabelsInCommonAreLevelsOfRelevance) {
   EXPECT_NEAR(this->Loss("margin: 0.4 balance: 0"), expected, 1e-5);
 }
 
-// Gains of 2^2000 are beyond a double; all that counts is that they are as far
-// apart as 2^60 and 1.
+// 2^2000 is beyond a double. A relevance of 61, 60 and 0 gives the same
+// weights, to within 2^-59.
 TYPED_TEST(RankingListLossLayerTest, ManyLabelsInCommon) {
   typedef typename TypeParam::Dtype Dtype;
   vector<Dtype> labels(4 * 2000, 1);
@@ -120,6 +120,9 @@ TYPED_TEST(RankingListLossLayerTest, ManyLabelsInCommon) {
       / 4;
   EXPECT_GT(expected, 0);
   EXPECT_NEAR(this->Loss("margin: 0.4 balance: 0"), expected, 1e-5);
+  RankingListLossLayer<Dtype> layer(this->Param("margin: 9 balance: 0"));
+  layer.SetUp(this->bottom_, this->top_);
+  this->CheckGradients(&layer, this->bottom_, this->top_, 1);
 }
 
 // Where codes are binary, the distance is Hamming's: with 3 bits between them,

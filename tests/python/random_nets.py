@@ -7,7 +7,7 @@ from dnnh.nets import caffe_encoder
 
 
 def normalized_net(deploy, images):
-    """An untrained net whose bits have the statistics of some images: half of them are 1, and their
+    """An untrained net whose bits have the statistics of some images, so that they differ and their
     relaxed outputs are neither 0 nor 1."""
     caffe.set_random_seed(1)
     net = caffe_encoder.build(caffe_encoder.parse(deploy))

@@ -297,13 +297,14 @@ def test_a_net_is_exported(tmp_path, capsys):
     names = ("--dataset", "digits", "--bits", 13, "--model", tmp_path / "net.caffemodel")
     assert "does not fit the net" in run("export.py", *names, "--output", output, status=1)
     assert output.stat().st_size == size  # the last one that was right
-    net.params["encode"][0].data[...] *= -1
+    for blob in (net.params["encode"][0], net.params["normalize"][0]):  # all bits but their biases
+        blob.data[...] *= -1
     net.save(str(tmp_path / "other.caffemodel"))
     other = caffe_encoder.CaffeEncoder(deploy, tmp_path / "other.caffemodel", fuse=False)
     with pytest.raises(SystemExit):
         importlib.import_module("export").compare(spec, onnx_encoder.read(output), other, 150)
-    count = re.search(r"150 images: ([\d,]+) of 1,800 bits differ", capsys.readouterr().out)
-    assert count and int(count[1].replace(",", "")) > 900
+    count = re.search(r"150 images: (\d+) of 1,800 bits differ", capsys.readouterr().out)
+    assert count and int(count[1]) > 1700
 
 
 def test_a_model_is_released(tmp_path):
@@ -318,7 +319,7 @@ def test_a_model_is_released(tmp_path):
         caffe_encoder.CaffeEncoder(deploy, path).encode(images) for path in (snapshot, released)
     )
     count = np.bitwise_count(codes ^ halved).sum()
-    assert count and f"{count:,} of {12 * len(images):,} bits differ\n" in said
+    assert count and f"\n{count:,} of {12 * len(images):,} bits differ\n" in said
     assert f"SHA-256 {files.sha256(released)}" in said
     assert f"evaluate.py --dataset digits --method dnnh --bits 12 --model {released}" in said
     (weights,) = (

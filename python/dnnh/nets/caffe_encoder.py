@@ -122,7 +122,7 @@ def _with_input_layers(net: Message) -> Message:
 
 
 def _with_separate_thresholds(net: Message) -> Message:
-    """A net whose thresholds keep what they round: in place they would write over it."""
+    """A net whose thresholds do not work in place, so that the relaxed codes are kept."""
     for i, threshold in enumerate(net.layer):
         if threshold.type == "PiecewiseThreshold" and threshold.bottom == threshold.top:
             name, unrounded = threshold.top[0], f"{threshold.top[0]}_unrounded"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from dnnh import files, limits, packed_codes
 from dnnh.errors import UserError
+from dnnh.nets import encoder
 from dnnh.nets.encoder import Encoder
 from dnnh.nets.net_info import NetInfo
 
@@ -130,7 +131,8 @@ def read(path: pathlib.Path) -> OnnxModel:
         model = onnx.load_model_from_string(content)
         _check_graph(model)
         _check_digest(model)
-        return _read(path, content, *(_with_sizes(onnx, model, images) for images in (1, 2)))
+        models = (_with_sizes(onnx, model, images) for images in (1, encoder.BATCH))
+        return _read(path, content, *models)
     except UserError as error:
         raise UserError(f"{path} {error}; {REMEDY}") from error
     except Exception as error:  # protobuf's, of shape inference, of values that are no numbers
@@ -181,7 +183,7 @@ def _tensors(graph: Any) -> Iterable[Any]:
         yield from (attribute.t for attribute in node.attribute)
 
 
-def _read(path: pathlib.Path, content: bytes, model: Any, of_two_images: Any) -> OnnxModel:
+def _read(path: pathlib.Path, content: bytes, model: Any, of_batch: Any) -> OnnxModel:
     about = {entry.key: entry.value for entry in model.metadata_props}
     missing = [name for name in (*TEXTS, "tower", "stored_size") if name not in about]
     if missing:
@@ -189,14 +191,14 @@ def _read(path: pathlib.Path, content: bytes, model: Any, of_two_images: Any) ->
     if about["tower"] not in TOWERS or not re.fullmatch(r"[0-9a-f]{64}", about["weights_sha256"]):
         raise UserError("has metadata that tools/export.py does not write")
     graph = model.graph
-    known, of_two = _known_sizes(graph), _known_sizes(of_two_images.graph)
+    known, known_of_batch = _known_sizes(graph), _known_sizes(of_batch.graph)
     for name in (name for node in graph.node for name in node.output):
-        sizes = known.get(name, [0])
-        if 0 in sizes:
+        sizes, sizes_of_batch = known.get(name, [0]), known_of_batch.get(name, [0])
+        if 0 in sizes or 0 in sizes_of_batch:
             raise UserError(f"has a value '{name:.40}' of unknown size")
         if math.prod(sizes) > limits.ONNX_VALUES:
             raise UserError(f"computes {math.prod(sizes):,} values of an image in one step")
-        if math.prod(of_two.get(name, [0])) > 2 * math.prod(sizes):
+        if math.prod(sizes_of_batch) > encoder.BATCH * math.prod(sizes):
             raise UserError(f"has a value '{name:.40}' that grows faster than the batch")
     outputs = {output.name: _sizes(output) for output in graph.output}
     gives_features = FEATURES in outputs

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import pathlib
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -25,7 +24,6 @@ from dnnh.retrieval.image_index import PRESENT, Entry
 from dnnh.retrieval.index_update import Update
 
 ROWS = 100_000  # that are copied at a time
-BLOCK = 1 << 20  # bytes that are checked at a time
 TEXT = h5py.string_dtype()
 STRING_BYTES = 120  # that HDF5 adds to the texts of an image
 TEXTS = ("names", "labels", "stamps")
@@ -50,8 +48,6 @@ class State:
     encoded, skipped : int
     codes_bytes, entries_bytes, skipped_bytes : int
         How much of each of FILES is complete.
-    codes_crc32 : int
-        CRC-32 of the complete codes: after a power failure a file may have zeros at its end.
     """
 
     about: dict[str, Any]
@@ -62,7 +58,6 @@ class State:
     codes_bytes: int = 0
     entries_bytes: int = 0
     skipped_bytes: int = 0
-    codes_crc32: int = 0
 
     def complete_bytes(self, name: str) -> int:
         """How much of one of FILES is complete."""
@@ -196,7 +191,7 @@ class IndexWriter:
                 size = (self.folder / name).stat().st_size
                 if not 0 <= complete <= size:
                     raise ValueError(f"'{name}' has {size} bytes, not {complete}")
-            self._check_codes(state)
+            self._check_counts(state)
         except (UserError, OSError, ValueError, AttributeError, TypeError) as error:
             raise UserError(
                 f"{path} cannot be read ({error}); delete {self.folder} to start again"
@@ -213,20 +208,13 @@ class IndexWriter:
             )
         return state
 
-    def _check_codes(self, state: State) -> None:
-        """Raise ValueError where the codes are others, or not of as many images as the state has."""
+    def _check_counts(self, state: State) -> None:
+        """Raise ValueError where the numbers of images fit neither each other nor the codes."""
         encoded, skipped = state.encoded, state.skipped
         if min(encoded, skipped) < 0 or state.seen != encoded + skipped:
             raise ValueError(f"of {state.seen} images {encoded} are encoded, {skipped} skipped")
         if state.codes_bytes != encoded * self.kept.row_bytes:
             raise ValueError(f"{encoded} codes have {state.codes_bytes} bytes")
-        checksum = 0
-        with (self.folder / "codes").open("rb") as file:
-            for start in range(0, state.codes_bytes, BLOCK):
-                block = file.read(min(BLOCK, state.codes_bytes - start))
-                checksum = zlib.crc32(block, checksum)
-        if checksum != state.codes_crc32:
-            raise ValueError("'codes' is damaged: it has another CRC-32")
 
     @property
     def _old_rows(self) -> int:
@@ -270,9 +258,7 @@ class IndexWriter:
                 entries.append(json.dumps([item.name, item.labels, stamp, item.row]) + "\n")
             else:
                 skipped.append(f"{reason}\n")
-        codes = rows.tobytes()
-        self._append("codes", codes)
-        self.state.codes_crc32 = zlib.crc32(codes, self.state.codes_crc32)
+        self._append("codes", rows.tobytes())
         self._append("entries", "".join(entries).encode())
         self._append("skipped", "".join(skipped).encode())
         self.state.seen += len(group.items)
@@ -280,6 +266,10 @@ class IndexWriter:
             self.state.digest = _next_digest(self.state.digest, item)
         self.state.encoded += len(rows)
         self.state.skipped += len(skipped)
+        # What the state counts is on the disk before it, also after a power failure.
+        with index_claim.naming(self.folder):
+            for file in self._files.values():
+                os.fsync(file.fileno())
         atomic_files.write_text(self._state_path, json.dumps(asdict(self.state)))
 
     def _append(self, name: str, data: bytes) -> None:

@@ -161,7 +161,7 @@ TEST(ImageSamplerTest, TripletsAmongABatchAreUniform) {
     EXPECT_EQ(queries.size(), labels == uneven ? 5u : 6u);
     EXPECT_EQ(positives.size(), labels == uneven ? 5u : 6u);
     EXPECT_EQ(negatives.size(), labels == uneven ? 1u : 6u);
-    // Of 40,000 each.
+    // Of 40,000 triplets, over 1, 5 or 6 positions.
     for (const auto* counts : {&queries, &positives, &negatives}) {
       for (const auto& entry : *counts) { EXPECT_GT(entry.second, 4000); }
     }

@@ -23,10 +23,10 @@ class FuzzedTripletDataTest
  protected:
   // What is wrong with how a process that reads ends; empty if nothing is.
   std::string Ending(const std::function<void()>& read) {
-    const std::string said = folder_ / "stderr";
+    const std::string log_path = folder_ / "stderr";
     const pid_t process = fork();
     if (process == 0) {
-      dup2(open(said.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600),
+      dup2(open(log_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600),
            STDERR_FILENO);
       alarm(60);
       try {
@@ -44,9 +44,9 @@ class FuzzedTripletDataTest
     }
     if (WIFSIGNALED(status)) {
       ++aborted_;
-      std::ifstream file(said);
+      std::ifstream file(log_path);
       const std::string text(std::istreambuf_iterator<char>(file), {});
-      // An exception on a thread, and a damaged heap, end it so, too.
+      // An exception on a thread and a damaged heap abort, too.
       if (text.find("TripletData layer 'images'") == std::string::npos) {
         return "abort: " + text;
       }

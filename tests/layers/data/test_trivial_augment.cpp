@@ -116,7 +116,7 @@ TEST(TrivialAugmentTest, GeometryWorkedByHand) {
             (Expected{20, 30, 20, 50, 60, 50, 80, 90, 80}));
   EXPECT_EQ(Applied(Operation::TRANSLATE_Y, -1 / 3., image),
             (Expected{40, 50, 60, 10, 20, 30, 40, 50, 60}));
-  // Of their own side each.
+  // Shifts are shares of the width and of the height.
   const std::vector<uint8_t> wide = {10, 20, 30, 40, 50, 60, 70, 80};
   EXPECT_EQ(Applied(Operation::TRANSLATE_X, 1 / 4., Image(1, 2, 4, wide)),
             (Expected{20, 30, 40, 30, 60, 70, 80, 70}));
@@ -132,7 +132,7 @@ TEST(TrivialAugmentTest, GeometryWorkedByHand) {
   EXPECT_NEAR(down[5], 90, 1);
 }
 
-// Contrast and saturation look at all channels of a pixel, others at one.
+// All but contrast (the grey of the image) and saturation (that of a pixel).
 TEST(TrivialAugmentTest, ChannelsAreOnTheirOwn) {
   const int height = 5, width = 7, area = height * width;
   const std::vector<uint8_t> values = Random(3 * area);

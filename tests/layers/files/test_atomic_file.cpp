@@ -231,7 +231,7 @@ TEST_P(SnapshotTest, FullDiskKeepsTheOldSnapshot) {
   EXPECT_FALSE(Exists(Name(".caffemodel") + ".partial"));
 }
 
-// Adam's state is twice as large as the model: the disk is full after that.
+// Adam's state is twice as large as the model, which the limit admits.
 TEST_P(SnapshotTest, FullDiskKeepsTheOldState) {
   ForkDeathTests();
   const auto solver = this->Solve(2000, "snapshot", "Adam");

@@ -277,6 +277,20 @@ TEST_F(OnednnLayersTest, FusedConvolutions) {
 TEST_F(OnednnLayersTest, FusedConvolutionsOfShapesThatChange) {
   const std::string layer =
       FusedConvolution("num_output: 32 kernel_size: 3 pad: 1", "");
+  if (onednn::Has(dnnl::cpu_isa::avx2)) {
+    for (int size : {8, 5}) {
+      const onednn::ConvolutionShape shape = {{2, 32, size, size},
+                                              {32, 32, 3, 3},
+                                              {2, 32, size, size},
+                                              {1, 1},
+                                              {0, 0},
+                                              {1, 1}};
+      const onednn::ConvolutionOptions options = {true, false, false, NULL};
+      const auto winograds = onednn::MakeWinogradConvolution(
+          shape, memory::data_type::f32, options);
+      ASSERT_EQ(winograds != nullptr, size == 8);
+    }
+  }
   const auto ours = Make(layer, true, {2, 32, 8, 8}, TEST);
   const auto stock = Make(layer, false, {2, 32, 8, 8}, TEST);
   for (int size : {8, 5, 8}) {
@@ -527,7 +541,7 @@ TEST_F(OnednnLayersTest, WhatReadsNormalizations) {
       two,
   };
   const int threads = omp_get_max_threads();
-  omp_set_num_threads(1);  // more of them read more images at once
+  omp_set_num_threads(1);  // more of them read more than 4 images at once
   for (std::string reader : readers) {
     reader.replace(reader.find("bottom: 'x'"), 11, "bottom: 'a'");
     Compare(normalized + reader, {3, 8, 9, 8});
@@ -538,8 +552,7 @@ TEST_F(OnednnLayersTest, WhatReadsNormalizations) {
     Pass(net.get(), true, 1);
     const auto* deferred = dynamic_cast<onednn::Deferred*>(
         net->blob_by_name("a")->data()->alternate_layout().get());
-    ASSERT_TRUE(deferred) << reader;
-    EXPECT_FALSE(deferred->is_computed()) << reader;
+    EXPECT_TRUE(deferred && !deferred->is_computed()) << reader;
   }
   for (std::string reader : {readers[0], readers[1]}) {
     reader.replace(reader.find("bottom: 'x'"), 11, "bottom: 'a'");

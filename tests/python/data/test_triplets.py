@@ -39,7 +39,7 @@ def test_draws_are_uniform():
     for column, pairs in ((drawn[:, 1], 100 * 19), (drawn[:, 2], 100 * 80)):
         counts = np.bincount(100 * query + column, minlength=100 * 100)
         expected = 40_000 / pairs
-        # Of pairs that may not be drawn there are none, which the tests above say.
+        # Other pairs are never drawn, as tested above.
         chi_square = (counts**2 / expected).sum() - 40_000
         assert abs(chi_square - (pairs - 1)) < 5 * np.sqrt(2 * (pairs - 1))
 

@@ -194,7 +194,7 @@ def test_the_tools(photos, tmp_path, run, weights, one_session):
     on_spark = ["search", "--index", tmp_path / "c", "--engine", "spark"]
     here = [["search", "--index", tmp_path / name, *query] for name in ("c.h5", "c")]
     assert run(*here[0]) == run(*here[1])
-    hamming = ["--rank", "hamming"]  # of codes that are not here
+    hamming = ["--rank", "hamming"]  # the only one of the engine spark
     printed = [run(*command, *hamming) for command in here]
     printed.append(run(*on_spark, *query, "--master", "local[2]"))
     assert len(set(printed)) == 1 and '"distance": 0' in printed[0]
