@@ -144,8 +144,8 @@ PYTHON_CODE := python tools tests benchmarks docs cmake
 CPP_FILES = $(shell git ls-files 'layers/*.?pp' 'layers/*.cu' 'tests/*.?pp' 'cmake/compat/*.h*')
 
 lint: all .venv/installed-tests
-	@.venv/bin/ruff format --check --quiet $(PYTHON_CODE)
-	@.venv/bin/ruff check --quiet $(PYTHON_CODE)
+	@.venv/bin/ruff format --no-cache --check --quiet $(PYTHON_CODE)
+	@.venv/bin/ruff check --no-cache --quiet $(PYTHON_CODE)
 	@$(PYTHON) tests/check_terms.py
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@.venv/bin/clang-format --dry-run -Werror $(CPP_FILES)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
-from random_nets import random_weights
 
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, fusion, pretrained, prototxt
 from dnnh.nets.specs import net_spec
+from random_nets import random_weights
 
 INPUT = "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: [2, 3, 9, 8] } } }"
 NORMALIZED = "layer { name: 'n' type: 'BatchNorm' bottom: 'c' top: 'c' }"

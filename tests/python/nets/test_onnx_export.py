@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from random_nets import random_weights
 
 from dnnh import files, packed_codes
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, onnx_encoder, onnx_export, pretrained, prototxt
 from dnnh.nets.specs import net_spec
+from random_nets import random_weights
 
 INPUT = "layer { name: 'images' type: 'Input' top: 'images' input_param { shape { dim: [%s] } } }"
 
