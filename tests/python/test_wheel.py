@@ -122,6 +122,7 @@ def test_images_to_hits_without_caffe(installed, model):
     )
     assert re.search(r"^  0  07\.png", said, re.MULTILINE)
     problem = installed("dnnh", "search", "--index", "i.h5", "--image", "photos/07.png", status=1)
+    assert "name those with --model" in problem
     assert "*.onnx in snapshots/" in problem  # where onnx, the default runtime, looks
 
 

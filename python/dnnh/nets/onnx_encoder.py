@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from dnnh import files, limits, packed_codes
 from dnnh.errors import UserError
-from dnnh.nets import encoder
-from dnnh.nets.encoder import Encoder
+from dnnh.nets.encoder import BATCH, Encoder
 from dnnh.nets.net_info import NetInfo
 
 DIGEST = "digest"  # of the metadata
@@ -131,7 +130,7 @@ def read(path: pathlib.Path) -> OnnxModel:
         model = onnx.load_model_from_string(content)
         _check_graph(model)
         _check_digest(model)
-        models = (_with_sizes(onnx, model, images) for images in (1, encoder.BATCH))
+        models = (_with_sizes(onnx, model, images) for images in (1, BATCH))
         return _read(path, content, *models)
     except UserError as error:
         raise UserError(f"{path} {error}; {REMEDY}") from error
@@ -198,7 +197,7 @@ def _read(path: pathlib.Path, content: bytes, model: Any, of_batch: Any) -> Onnx
             raise UserError(f"has a value '{name:.40}' of unknown size")
         if math.prod(sizes) > limits.ONNX_VALUES:
             raise UserError(f"computes {math.prod(sizes):,} values of an image in one step")
-        if math.prod(sizes_of_batch) > encoder.BATCH * math.prod(sizes):
+        if math.prod(sizes_of_batch) > BATCH * math.prod(sizes):
             raise UserError(f"has a value '{name:.40}' that grows faster than the batch")
     outputs = {output.name: _sizes(output) for output in graph.output}
     gives_features = FEATURES in outputs
