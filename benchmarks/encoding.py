@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--name", default="encoding", help="of the files that are written")
+    parser.add_argument("--name", default="encoding", help="name of the files that are written")
     arguments = parser.parse_args()
     if min(arguments.images, arguments.rounds, arguments.threads) < 1:
         raise UserError("--images, --rounds and --threads are 1 or more")

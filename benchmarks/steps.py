@@ -116,7 +116,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3, help="a program, a round")
-    parser.add_argument("--name", default="steps", help="of the files that are written")
+    parser.add_argument("--name", default="steps", help="name of the files that are written")
     arguments = parser.parse_args()
     triplets = 1 if arguments.triplets is None else arguments.triplets
     if min(triplets, arguments.threads, arguments.rounds, arguments.steps) < 1:

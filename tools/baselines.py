@@ -79,7 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     cli.add_method_seed_option(parser)
     cli.add_map_at_option(parser)
-    parser.add_argument("--force", action="store_true", help="do again what is done")
+    parser.add_argument("--force", action="store_true", help="replace existing results")
     arguments = parser.parse_args()
     cli.fill_in(arguments, bits=[cli.DEFAULTS["bits"]])
     cli.fill_in_defaults(arguments)

@@ -12,7 +12,7 @@
 
 --net needs no training: a shallow method (--hash) hashes features of a network that others have
 trained, and is fitted to the images themselves. `tools/get_model.py` fetches the network. Codes of
-two indexes can be compared if the second was made with --hash-of and the first.
+two indexes can be compared only if the second was made with --hash-of FIRST.
 
 --model FILE.onnx encodes without Caffe: the model, which tools/export.py wrote, says which net it is,
 and may be one that gives features.
@@ -214,7 +214,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--master",
-        help=f"of Spark (default: {spark_session.MASTER}; spark://host:port is a cluster)",
+        help=f"Spark master (default: {spark_session.MASTER}; spark://host:port is a cluster)",
     )
     parser.add_argument("--force", action="store_true", help="replace the output")
     parser.add_argument(

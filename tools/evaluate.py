@@ -61,16 +61,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--queries",
         choices=("held-out", "training"),
-        help="rank other images than the protocol's queries, in the rest of the database: as many "
-        "that are neither queries nor trained on (with --split validation, those held out), or "
-        "as many training images",
+        help="rank other images in the rest of the database: held-out, as many that are neither "
+        "queries nor trained on (with --split validation, the images held out); training, as many "
+        "training images",
     )
     cli.add_map_at_option(parser)
     parser.add_argument(
         "--keep-bits",
         type=int,
         metavar="N",
-        help="cut the codes to the N bits with the largest weights (of drsch)",
+        help="truncate the codes to the N bits with the largest weights (drsch)",
     )
     parser.add_argument(
         "--unweighted",

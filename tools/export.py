@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tower",
         choices=("query", "database"),
-        help="of a net with two sub-networks (default: database)",
+        help="sub-network to export, of a net with two (default: database)",
     )
     cli.add_pretrained_options(parser, "export this pretrained network, which gives features")
     parser.add_argument(
@@ -64,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
         "--layout",
         choices=onnx_encoder.LAYOUTS,
         default=onnx_encoder.LAYOUTS[0],
-        help="of the input: nhwc, uint8 images as they are stored (default), or nchw, float32 from "
+        help="input layout: nhwc, uint8 images as they are stored (default), or nchw, float32 from "
         "0 to 255",
     )
     parser.add_argument(

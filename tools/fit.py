@@ -64,10 +64,10 @@ def parse_arguments() -> argparse.Namespace:
         help="a folder of class folders, or a CSV file",
     )
     parser.add_argument(
-        "--name", required=True, help="of the data set: lower-case letters and digits"
+        "--name", required=True, help="name of the data set: lower-case letters and digits"
     )
     cli.add_bits_option(parser)
-    parser.add_argument("--method", help=f"of the net (default: {METHOD})")
+    parser.add_argument("--method", help=f"method (default: {METHOD})")
     parser.add_argument(
         "--size",
         type=int,
@@ -76,9 +76,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
-        "--iterations", type=int, help="of the training (default: the method's own)"
+        "--iterations", type=int, help="training iterations (default: the method's own)"
     )
-    length.add_argument("--minutes", type=float, help="of the training, instead")
+    length.add_argument(
+        "--minutes", type=float, help="minutes of training, in place of --iterations"
+    )
     parser.add_argument("--output", type=cli.path, help="the index (default: NAME.index.h5 here)")
     arguments = parser.parse_args()
     folder.check_name(arguments.name)

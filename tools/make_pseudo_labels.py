@@ -28,7 +28,7 @@ def main() -> None:
     cli.add_gpu_option(parser)
     cli.add_split_option(parser)
     parser.add_argument(
-        "--share", type=float, help=f"of the unlabelled images that are kept (default: {SHARE})"
+        "--share", type=float, help=f"share of the unlabelled images to keep (default: {SHARE})"
     )
     parser.add_argument(
         "--output",

@@ -58,16 +58,18 @@ def main() -> None:
     parser.add_argument(
         "--encoding",
         choices=image_database.ENCODINGS,
-        help="of images (online, listed; default: as the data set stores them, raw if they are "
+        help="encoding of the images (online, listed; default: as the data set stores them, raw if they are "
         "small)",
     )
     parser.add_argument(
         "--triplets",
         type=int,
-        help=f"how many (listed, materialized; default: {DEFAULT_TRIPLETS:,})",
+        help=f"number of triplets (listed, materialized; default: {DEFAULT_TRIPLETS:,})",
     )
     parser.add_argument(
-        "--triplet-seed", type=int, help="of their draw (listed, materialized; default: 0)"
+        "--triplet-seed",
+        type=int,
+        help="random seed of the triplets (listed, materialized; default: 0)",
     )
     parser.add_argument(
         "--output",

@@ -1,13 +1,13 @@
 """DNNH on Caffe: from images to binary codes, evaluated and searched.
 
-Each part knows only those before it:
+Each part imports only those before it:
 
-    errors, paths       messages to users; where things lie
-    limits              what a file or a request may take
+    errors, paths       user errors; paths of the repository
+    limits              limits of files and requests
     files, python_process, hdf5_files  files read within limits, some in another process
     atomic_files            files and folders written atomically
     packed_codes        the one format of binary codes
-    pickles             pickles of others
+    pickles             third-party pickles
     prefetch            what threads read before it is needed
     pages               HTML pages
 

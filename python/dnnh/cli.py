@@ -34,7 +34,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def add_net_options(parser: argparse.ArgumentParser, many_lengths: bool = False) -> None:
     """Add --dataset, --method, --bits and --schedule: which net."""
     add_dataset_option(parser)
-    parser.add_argument("--method", help=f"of the net (default: {specs.DEFAULT_METHOD})")
+    parser.add_argument("--method", help=f"method (default: {specs.DEFAULT_METHOD})")
     add_bits_option(parser, many_lengths)
     parser.add_argument(
         "--schedule",
@@ -120,7 +120,7 @@ def add_sampling_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sampling",
         choices=specs.TRIPLET_SAMPLINGS,
-        help="of triplets, see above (default: online)",
+        help="source of the triplets, see above (default: online)",
     )
 
 
@@ -129,9 +129,9 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         choices=splits.PROTOCOLS,
-        help="how queries, training set and database are drawn (default: paper)",
+        help="protocol that draws queries, training set and database (default: paper)",
     )
-    parser.add_argument("--split-seed", type=int, help="of that draw (default: 0)")
+    parser.add_argument("--split-seed", type=int, help="random seed of the split (default: 0)")
 
 
 def add_train_seed_option(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +139,7 @@ def add_train_seed_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train-seed",
         type=int,
-        help="of initial weights, triplets and data augmentation (default: 1)",
+        help="random seed of initial weights, triplets and data augmentation (default: 1)",
     )
 
 
@@ -176,12 +176,13 @@ def add_index_options(parser: argparse.ArgumentParser, engines: Sequence[str]) -
         help="what searches (default: numpy, which is exact and needs no other package)",
     )
     parser.add_argument(
-        "--address", help="of Milvus: http://host:19530, or a file for Milvus Lite, codes.db"
+        "--address",
+        help="address of Milvus, http://host:19530, or a file for Milvus Lite, codes.db",
     )
     if "spark" in engines:
         parser.add_argument(
             "--master",
-            help=f"of Spark (default: {spark_session.MASTER}; spark://host:port is a cluster)",
+            help=f"Spark master (default: {spark_session.MASTER}; spark://host:port is a cluster)",
         )
 
 

@@ -1,4 +1,4 @@
-"""Mistakes of a user, reported in one sentence."""
+"""User errors, reported as one line without a traceback."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""What a file or a request may take, in one place.
+"""Limits of input files and requests.
 
 Everything that is read is hostile until checked: what a file declares is compared with these
 limits, and with the file's own size, before memory is taken for it. A limit is several times

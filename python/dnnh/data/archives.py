@@ -1,4 +1,4 @@
-"""Folders, tar and zip archives, read alike. All of them are hostile until checked.
+"""Folders, tar and zip archives, read alike. All are untrusted.
 
 Nothing is written to disk, so the name of a member (``../../x``, a link) can reach nowhere.
 Compressed archives can grow a thousandfold: members, a tar's headers and all of an archive have

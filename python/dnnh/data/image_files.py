@@ -1,6 +1,6 @@
-"""Image files, decoded. All of them are hostile until checked.
+"""Decodes image files within limits; files are untrusted.
 
-Pixels count. Metadata that is broken or very large is ignored.
+Broken or very large metadata is ignored.
 """
 
 import ctypes

@@ -322,7 +322,7 @@ def search_by_row(
     retriever: TheRetriever,
     radius: Radius,
     name: Annotated[
-        str | None, Query(description="of that image: 404 if it has another name by now")
+        str | None, Query(description="expected name of the image: 404 if the row has another one")
     ] = None,
     top: Top = 20,
     offset: Offset = 0,
@@ -404,7 +404,7 @@ def _thumbnail(row: int, retriever: Retriever) -> Response:
 def random_images(
     retriever: TheRetriever,
     count: Annotated[int, Query(ge=1, le=limits.HITS, description="number of images")] = 24,
-    seed: Annotated[int, Query(description="of the draw")] = 0,
+    seed: Annotated[int, Query(description="random seed")] = 0,
 ) -> list[IndexedImage]:
     size = len(retriever.engine)
     ids = np.random.default_rng(abs(seed)).choice(size, min(size, count), replace=False)
