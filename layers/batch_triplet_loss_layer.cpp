@@ -8,6 +8,7 @@
 #include "caffe/util/math_functions.hpp"
 
 #include "layers/batch_labels.hpp"
+#include "layers/owner.hpp"
 #include "layers/triplet_loss.hpp"
 
 namespace caffe {
@@ -22,7 +23,7 @@ void BatchTripletLossLayer<Dtype>::LayerSetUp(
   average_active_ = param.average_active();
   adjacency_ = param.adjacency();
   CHECK(adjacency_ >= 0 && std::isfinite(adjacency_))
-      << owner() << ": adjacency is " << adjacency_
+      << OwnerOf(*this) << ": adjacency is " << adjacency_
       << ", it must be 0 or more and finite, for example"
       << " batch_triplet_loss_param { adjacency: 0.1 }";
   SetUpTripletLoss(this->type(), "batch_triplet_loss_param", margin_,
@@ -32,14 +33,9 @@ void BatchTripletLossLayer<Dtype>::LayerSetUp(
 template <typename Dtype>
 void BatchTripletLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                            const vector<Blob<Dtype>*>& top) {
-  CheckLabelShapes(owner(), *bottom[0], *bottom[1]);
+  CheckLabelShapes(OwnerOf(*this), *bottom[0], *bottom[1]);
   for (Blob<Dtype>* blob : top) { blob->Reshape(vector<int>(0)); }
   uses_.Reshape({bottom[0]->shape(0), bottom[0]->shape(0)});
-}
-
-template <typename Dtype>
-std::string BatchTripletLossLayer<Dtype>::owner() const {
-  return "BatchTripletLoss layer '" + this->layer_param_.name() + "'";
 }
 
 template <typename Dtype>
@@ -54,7 +50,7 @@ void BatchTripletLossLayer<Dtype>::Forward_cpu(
   const Dtype* codes = bottom[0]->cpu_data();  // num x bits
   Dtype* uses = uses_.mutable_cpu_data();      // num x num
   caffe_set(uses_.count(), Dtype(0), uses);
-  CheckLabels(owner(), *bottom[1]);
+  CheckLabels(OwnerOf(*this), *bottom[1]);
   triplets_ = active_ = 0;
   double sum = 0, similar_pairs = 0, similar_sum = 0;
   vector<int> positives, negatives;
@@ -114,7 +110,7 @@ template <typename Dtype>
 void BatchTripletLossLayer<Dtype>::Backward_cpu(
     const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
     const vector<Blob<Dtype>*>& bottom) {
-  CHECK(!propagate_down[1]) << owner() << " has no gradient for labels";
+  CHECK(!propagate_down[1]) << OwnerOf(*this) << " has no gradient for labels";
   if (!propagate_down[0]) { return; }
   const int num = bottom[0]->shape(0), bits = bottom[0]->count(1);
   const Dtype* codes = bottom[0]->cpu_data();

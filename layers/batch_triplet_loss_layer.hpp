@@ -67,8 +67,6 @@ class BatchTripletLossLayer : public LossLayer<Dtype> {
                             const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
-  // Type and name, for messages.
-  std::string owner() const;
   // The divisor of the sum of hinges.
   Dtype divisor() const;
   // Adds the adjacency term, whose pairs have `sum` as squared distances, to

@@ -4,22 +4,23 @@
 #include <set>
 #include <vector>
 
+#include "layers/owner.hpp"
+
 namespace caffe {
 
 template <typename Dtype>
 void CodeMonitorLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
                                          const vector<Blob<Dtype>*>& top) {
   CHECK_EQ(this->phase_, TRAIN)
-      << "CodeMonitor layer '" << this->layer_param_.name()
-      << "' is for training only; add include { phase: TRAIN } to it";
+      << OwnerOf(*this)
+      << " is for training only; add include { phase: TRAIN } to it";
 }
 
 template <typename Dtype>
 void CodeMonitorLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                       const vector<Blob<Dtype>*>& top) {
   CHECK(bottom[0]->num_axes() >= 1 && bottom[0]->count() > 0)
-      << "CodeMonitor layer '" << this->layer_param_.name()
-      << "': bottom 0 has shape " << bottom[0]->shape_string()
+      << OwnerOf(*this) << ": bottom 0 has shape " << bottom[0]->shape_string()
       << "; codes are N x q with at least one value, for example 192 x 48";
   const vector<int> scalar(0);
   for (size_t i = 0; i < top.size(); ++i) { top[i]->Reshape(scalar); }
@@ -56,10 +57,8 @@ template <typename Dtype>
 void CodeMonitorLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                            const vector<bool>& propagate_down,
                                            const vector<Blob<Dtype>*>& bottom) {
-  CHECK(!propagate_down[0])
-      << "CodeMonitor layer '" << this->layer_param_.name()
-      << "' has no gradient; remove the"
-      << " loss_weight of its tops";
+  CHECK(!propagate_down[0]) << OwnerOf(*this) << " has no gradient; remove the"
+                            << " loss_weight of its tops";
 }
 
 #ifdef CPU_ONLY

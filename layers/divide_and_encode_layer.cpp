@@ -6,6 +6,7 @@
 #include "caffe/util/math_functions.hpp"
 
 #include "layers/given_blobs.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -15,20 +16,17 @@ void DivideAndEncodeLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
   const DivideAndEncodeParameter& param =
       this->layer_param_.divide_and_encode_param();
   CHECK_GE(bottom[0]->num_axes(), 2)
-      << "DivideAndEncode layer '" << this->layer_param_.name()
-      << "': bottom 0 has shape " << bottom[0]->shape_string()
+      << OwnerOf(*this) << ": bottom 0 has shape " << bottom[0]->shape_string()
       << "; features are N x d, for example 64 x 2400";
   CHECK_NE(bottom[0], top[0])
-      << "DivideAndEncode layer '" << this->layer_param_.name()
-      << "': top and bottom are the same blob;"
+      << OwnerOf(*this) << ": top and bottom are the same blob;"
       << " Backward needs the features, so give the top a different name";
   features_ = bottom[0]->shape(1);
   bits_ = param.num_output();
   bias_term_ = param.bias_term();
   CHECK(bits_ >= 1 && bits_ <= features_)
-      << "DivideAndEncode layer '" << this->layer_param_.name()
-      << "': num_output is " << bits_ << " bits, but bottom 0 has " << features_
-      << " features; num_output"
+      << OwnerOf(*this) << ": num_output is " << bits_
+      << " bits, but bottom 0 has " << features_ << " features; num_output"
       << " must be from 1 to the number of features, for example 48 bits of"
       << " 2400 features";
   if (this->blobs_.empty()) {
@@ -61,12 +59,10 @@ template <typename Dtype>
 void DivideAndEncodeLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                           const vector<Blob<Dtype>*>& top) {
   CHECK(bottom[0]->num_axes() >= 2 && bottom[0]->shape(1) == features_)
-      << "DivideAndEncode layer '" << this->layer_param_.name()
-      << "': bottom 0 has shape " << bottom[0]->shape_string()
+      << OwnerOf(*this) << ": bottom 0 has shape " << bottom[0]->shape_string()
       << ", the layer was set up for N x " << features_ << " features";
   CHECK_EQ(bottom[0]->count(1), features_)
-      << "DivideAndEncode layer '" << this->layer_param_.name()
-      << "': bottom 0 has shape " << bottom[0]->shape_string()
+      << OwnerOf(*this) << ": bottom 0 has shape " << bottom[0]->shape_string()
       << "; axes after the second must have size"
       << " 1, for example 64 x " << features_ << " x 1 x 1 (pool the features"
       << " globally first)";

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "layers/clipped.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -10,11 +11,11 @@ template <typename Dtype>
 void FusedConvolutionLayer<Dtype>::LayerSetUp(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   CHECK_EQ(this->phase_, TEST)
-      << "FusedConvolution layer '" << this->layer_param_.name() << "' has no"
+      << OwnerOf(*this) << " has no"
       << " gradients; train with a layer of type Convolution";
   const ClipParameter& clip = this->layer_param_.clip_param();
   CHECK(!this->layer_param_.has_clip_param() || clip.min() <= clip.max())
-      << "FusedConvolution layer '" << this->layer_param_.name() << "' clips"
+      << OwnerOf(*this) << " clips"
       << " from " << clip.min() << " to " << clip.max() << "; the first must"
       << " not be greater, for example clip_param { min: 0 max: 6 }";
   ConvolutionLayer<Dtype>::LayerSetUp(bottom, top);

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "layers/iteration_count.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -16,16 +17,13 @@ void PiecewiseThresholdLayer<Dtype>::LayerSetUp(
       "for example piecewise_threshold_param"
       " { epsilon: 0.5 gamma: 0.8 stepsize: 20000 }";
   CHECK(param.epsilon() > 0 && param.epsilon() <= 0.5)
-      << "PiecewiseThreshold layer '" << this->layer_param_.name()
-      << "': epsilon is " << param.epsilon()
+      << OwnerOf(*this) << ": epsilon is " << param.epsilon()
       << ", it must be above 0 and at most 0.5, " << example;
   CHECK(param.gamma() > 0 && param.gamma() <= 1)
-      << "PiecewiseThreshold layer '" << this->layer_param_.name()
-      << "': gamma is " << param.gamma()
+      << OwnerOf(*this) << ": gamma is " << param.gamma()
       << ", it must be above 0 and at most 1, " << example;
   CHECK_GE(param.stepsize(), 1)
-      << "PiecewiseThreshold layer '" << this->layer_param_.name()
-      << "': stepsize is " << param.stepsize()
+      << OwnerOf(*this) << ": stepsize is " << param.stepsize()
       << ", it must be at least 1 training iteration, " << example;
   SetUpIterationCount(&this->layer_param_, &this->blobs_);
 }
@@ -40,8 +38,8 @@ void PiecewiseThresholdLayer<Dtype>::Schedule() {
                                             param.stepsize(), iteration);
   LOG_IF(INFO,
          this->phase_ == TRAIN && epsilon != epsilon_ && Caffe::root_solver())
-      << "PiecewiseThreshold layer '" << this->layer_param_.name()
-      << "': epsilon = " << epsilon << " from iteration " << iteration;
+      << OwnerOf(*this) << ": epsilon = " << epsilon << " from iteration "
+      << iteration;
   epsilon_ = epsilon;
 }
 

@@ -9,6 +9,7 @@
 #include "caffe/util/math_functions.hpp"
 
 #include "layers/batch_labels.hpp"
+#include "layers/owner.hpp"
 #include "layers/triplet_loss.hpp"
 
 namespace caffe {
@@ -31,27 +32,22 @@ double IdealGain(std::vector<int> relevance, int most) {
 }  // namespace
 
 template <typename Dtype>
-std::string RankingListLossLayer<Dtype>::owner() const {
-  return "RankingListLoss layer '" + this->layer_param_.name() + "'";
-}
-
-template <typename Dtype>
 void RankingListLossLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
                                              const vector<Blob<Dtype>*>& top) {
   LossLayer<Dtype>::LayerSetUp(bottom, top);
   const RankingListLossParameter& param =
       this->layer_param_.ranking_list_loss_param();
   const char* example = "ranking_list_loss_param { margin: 5 balance: 1 }";
-  CheckMargin(owner(), param.margin(), example);
+  CheckMargin(OwnerOf(*this), param.margin(), example);
   CHECK(param.balance() >= 0 && std::isfinite(param.balance()))
-      << owner() << ": balance is " << param.balance()
+      << OwnerOf(*this) << ": balance is " << param.balance()
       << ", it must be 0 or more and finite, for example " << example;
 }
 
 template <typename Dtype>
 void RankingListLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                           const vector<Blob<Dtype>*>& top) {
-  CheckLabelShapes(owner(), *bottom[0], *bottom[1]);
+  CheckLabelShapes(OwnerOf(*this), *bottom[0], *bottom[1]);
   top[0]->Reshape(vector<int>(0));
   const int num = bottom[0]->shape(0), bits = bottom[0]->count(1);
   codes_.Reshape({num, bits});
@@ -92,7 +88,7 @@ template <typename Dtype>
 void RankingListLossLayer<Dtype>::Forward_cpu(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   const int num = codes_.shape(0), bits = codes_.shape(1);
-  CheckLabels(owner(), *bottom[1]);
+  CheckLabels(OwnerOf(*this), *bottom[1]);
   for (int i = 0; i < codes_.count(); ++i) {
     codes_.mutable_cpu_data()[i] = 2 * bottom[0]->cpu_data()[i] - 1;
   }
@@ -123,7 +119,7 @@ template <typename Dtype>
 void RankingListLossLayer<Dtype>::Backward_cpu(
     const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
     const vector<Blob<Dtype>*>& bottom) {
-  CHECK(!propagate_down[1]) << owner() << " has no gradient for labels";
+  CHECK(!propagate_down[1]) << OwnerOf(*this) << " has no gradient for labels";
   if (!propagate_down[0]) { return; }
   const int num = codes_.shape(0), bits = codes_.shape(1);
   const Dtype* codes = codes_.cpu_data();

@@ -64,8 +64,6 @@ class RankingListLossLayer : public LossLayer<Dtype> {
                             const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
-  // Type and name, for messages.
-  std::string owner() const;
   // Query i's part of the loss, without the factor 1 / N; relevance[j] is
   // r_ij, below 0 for i itself. Sets row i of gains_.
   double ListLoss(const std::vector<int>& relevance, int i);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "layers/owner.hpp"
+
 namespace caffe {
 
 namespace {
@@ -41,7 +43,7 @@ void ResizeLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
                                     const vector<Blob<Dtype>*>& top) {
   const uint32_t size = this->layer_param_.resize_param().size();
   CHECK(size >= 1 && size <= 4096)
-      << "Resize layer '" << this->layer_param_.name() << "': size is " << size
+      << OwnerOf(*this) << ": size is " << size
       << ", it must be from 1 to 4096, for example resize_param { size: 129 }";
 }
 
@@ -49,10 +51,10 @@ template <typename Dtype>
 void ResizeLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                  const vector<Blob<Dtype>*>& top) {
   CHECK_NE(bottom[0], top[0])
-      << "Resize layer '" << this->layer_param_.name() << "': top and bottom"
+      << OwnerOf(*this) << ": top and bottom"
       << " are one blob; it cannot work in place, name another top";
   CHECK(bottom[0]->num_axes() == 4 && bottom[0]->count(2) > 0)
-      << "Resize layer '" << this->layer_param_.name() << "': the images have"
+      << OwnerOf(*this) << ": the images have"
       << " shape " << bottom[0]->shape_string()
       << "; it must be N x C x H x W, for example 64 x 3 x 32 x 32";
   const int size = this->layer_param_.resize_param().size();

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "layers/iteration_count.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -16,14 +17,13 @@ void SlopeSigmoidLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
       "for example slope_sigmoid_param"
       " { slope: 5 gamma: 1.1 stepsize: 10000 }";
   CHECK(param.slope() > 0 && std::isfinite(param.slope()))
-      << "SlopeSigmoid layer '" << this->layer_param_.name() << "': slope is "
-      << param.slope() << ", it must be above 0, " << example;
+      << OwnerOf(*this) << ": slope is " << param.slope()
+      << ", it must be above 0, " << example;
   CHECK(param.gamma() >= 1 && std::isfinite(param.gamma()))
-      << "SlopeSigmoid layer '" << this->layer_param_.name() << "': gamma is "
-      << param.gamma() << ", it must be at least 1, " << example;
+      << OwnerOf(*this) << ": gamma is " << param.gamma()
+      << ", it must be at least 1, " << example;
   CHECK_GE(param.stepsize(), 1)
-      << "SlopeSigmoid layer '" << this->layer_param_.name()
-      << "': stepsize is " << param.stepsize()
+      << OwnerOf(*this) << ": stepsize is " << param.stepsize()
       << ", it must be at least 1 training iteration, " << example;
   SetUpIterationCount(&this->layer_param_, &this->blobs_);
 }

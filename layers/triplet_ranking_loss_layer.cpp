@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "layers/owner.hpp"
+
 namespace caffe {
 
 template <typename Dtype>
@@ -18,22 +20,20 @@ void TripletRankingLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                              const vector<Blob<Dtype>*>& top) {
   for (int i = 0; i < 3; ++i) {
     CHECK_GE(bottom[i]->num_axes(), 1)
-        << "TripletRankingLoss layer '" << this->layer_param_.name()
-        << "': bottom " << i
+        << OwnerOf(*this) << ": bottom " << i
         << " is a single number; codes are N x q, for example 64 x 48";
   }
   for (int i = 1; i < 3; ++i) {
     CHECK(bottom[i]->shape() == bottom[0]->shape())
-        << "TripletRankingLoss layer '" << this->layer_param_.name()
-        << "': bottom " << i << " has shape " << bottom[i]->shape_string()
-        << ", bottom 0 has shape " << bottom[0]->shape_string()
+        << OwnerOf(*this) << ": bottom " << i << " has shape "
+        << bottom[i]->shape_string() << ", bottom 0 has shape "
+        << bottom[0]->shape_string()
         << "; the three codes must have the same shape N x q, for"
         << " example 64 x 48";
   }
   CHECK_GT(bottom[0]->count(), 0)
-      << "TripletRankingLoss layer '" << this->layer_param_.name()
-      << "': the codes have shape " << bottom[0]->shape_string()
-      << ", which has no values; give at least"
+      << OwnerOf(*this) << ": the codes have shape "
+      << bottom[0]->shape_string() << ", which has no values; give at least"
       << " one triplet and one bit, for example 1 x 1";
   const vector<int> scalar(0);
   for (size_t i = 0; i < top.size(); ++i) { top[i]->Reshape(scalar); }

@@ -4,8 +4,8 @@
   python tools/average_weights.py --method dnnh_plus --last 1          statistics alone
   python tools/average_weights.py --method dnnh_plus --models a.caffemodel b.caffemodel
 
-The statistics are those of all training images without data augmentation. The command that
-evaluates the new model is printed.
+The statistics are those of all labelled training images without data augmentation. The command
+that evaluates the new model is printed.
 """
 
 from dnnh import atomic_files, cli, errors, paths
@@ -28,6 +28,8 @@ def main() -> None:
     cli.fill_in(arguments, last=5)
     spec = cli.net_spec(arguments)
     snapshots = arguments.models or weights.last_snapshots(spec, arguments.last)
+    for snapshot in snapshots:
+        weights.check_split(spec, snapshot)
     path = arguments.output or paths.ROOT / f"{spec.snapshot_prefix}_averaged.caffemodel"
     atomic_files.refuse_overwriting([path], snapshots)
     dataset = datasets.load(spec.dataset)

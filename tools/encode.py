@@ -128,9 +128,11 @@ def update_on_spark(arguments: argparse.Namespace) -> None:
     check_source(arguments, about.source)
     spec, model = runtimes.weights_of(about.net, arguments.model)
     session = functools.partial(open_spark, arguments)
-    summary = parquet_update.update(session, path, model.net(spec), model.path, arguments.gpu)
+    summary, skipped = parquet_update.update(
+        session, path, model.net(spec), model.path, arguments.gpu
+    )
     print(f"{path}: {summary}")
-    print_skipped(path, parquet.read_about(path).skipped_now)
+    print_skipped(path, skipped)
 
 
 def open_spark(arguments: argparse.Namespace) -> contextlib.AbstractContextManager:
@@ -169,6 +171,7 @@ def encode_on_spark(arguments: argparse.Namespace) -> None:
             arguments.gpu,
             arguments.stamp or sources.STAMPS[0],
         )
+        index_writer.write_reasons(arguments.output, [])  # deletes that of an index before it
     report(arguments.output, counts, spec.bits, "reasons: its column 'skipped'")
 
 

@@ -8,7 +8,7 @@ from them is printed.
 """
 
 from dnnh import atomic_files, cli, errors, paths
-from dnnh.nets import initial_weights
+from dnnh.nets import initial_weights, weights
 
 
 def main() -> None:
@@ -18,8 +18,11 @@ def main() -> None:
     spec = cli.net_spec(parser.parse_args())
     path = initial_weights.path_of(spec)
     atomic_files.write_bytes(path, initial_weights.shared(spec))
-    solver, weights = (file.relative_to(paths.ROOT) for file in (spec.files["solver"], path))
-    print(f"train with:\n  caffe train -solver {solver} -weights {weights}")
+    print("train with:")
+    if not spec.files["solver"].exists():
+        print(f"  {weights.make_command(spec)}")
+    solver, model = (file.relative_to(paths.ROOT) for file in (spec.files["solver"], path))
+    print(f"  caffe train -solver {solver} -weights {model}")
 
 
 if __name__ == "__main__":

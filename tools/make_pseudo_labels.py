@@ -54,6 +54,7 @@ def main() -> None:
 
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
+    weights.check_split(spec, model.path)
     validation = spec.split == "validation"
     if problem := results.seen_in_training(model.path, dataset, split, validation):
         raise UserError(f"{problem}: train the net on these images, and name it with --model")

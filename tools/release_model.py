@@ -26,9 +26,17 @@ def main() -> None:
     spec = cli.net_spec(arguments)
     # Another training run's weights must not be released as this one's.
     snapshot = arguments.model or weights.last_snapshots(spec, 1)[0]
-    schedule = weights.schedule_of(spec, snapshot)
-    if schedule not in (None, spec.schedule):
-        raise UserError(f"{snapshot} is of the schedule {schedule}; name that with --schedule")
+    run = weights.run_of(spec, snapshot)
+    if run is not None:
+        if run.schedule != spec.schedule:
+            raise UserError(
+                f"{snapshot} is of the schedule {run.schedule}; name that with --schedule"
+            )
+        if (run.split, run.train_seed) != (spec.split, spec.train_seed):
+            raise UserError(
+                f"{snapshot} is of the split {run.split} and training seed {run.train_seed}; those "
+                f"that are released are of {spec.split} and {spec.train_seed}"
+            )
     print(f"snapshot: {snapshot}")
     path = arguments.output or weights.release_path(spec)
     atomic_files.refuse_overwriting([path], [snapshot])

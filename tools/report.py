@@ -49,7 +49,7 @@ def main() -> None:
     if not comparison.sources(dataset, results):
         print(f"no result of ours yet: python tools/evaluate.py --dataset {dataset}")
     seeds = sorted((paths.MODELS / "results/seeds").glob("*.json"))
-    others = [comparison.read_results([path])[0] for path in seeds]
+    others = [comparison.read_results([path], any_seed=True)[0] for path in seeds]
     tables = comparison.tables(dataset, results, comparison.of_seeds(released, others))
     for table in tables:
         print(table.text() + "\n")

@@ -34,14 +34,6 @@ from dnnh.retrieval.image_index import ImageIndex
 from dnnh.retrieval.retriever import Hit, QueryEncoder
 
 
-@dataclasses.dataclass(frozen=True)
-class QueryHits:
-    """A query, by its name, and its hits."""
-
-    query: str
-    hits: list[Hit]
-
-
 def main() -> None:
     arguments = parse_arguments()
     image = read_image(arguments.image) if arguments.image else None
@@ -57,11 +49,10 @@ def main() -> None:
             names, codes = read_queries(arguments.queries, opened.index)
         asymmetric = rank(arguments, opened.index) == "asymmetric"
         hits = opened.nearest(codes, arguments.top, weights if asymmetric else None)
-    results = [QueryHits(name, of_query) for name, of_query in zip(names, hits)]
-    write_results(arguments, results, opened.index.net.bits)
+    write_results(arguments, list(zip(names, hits)), opened.index.net.bits)
     if arguments.html and image is not None:
         page = result_pages.hits_page(
-            opened, sources.as_text(arguments.image.name), image, results[0].hits, asymmetric
+            opened, sources.as_text(arguments.image.name), image, hits[0], asymmetric
         )
         atomic_files.write_text(arguments.html, page)
         print(arguments.html, file=sys.stderr)
@@ -135,24 +126,22 @@ def read_queries(path: pathlib.Path, index: ImageIndex) -> tuple[list[str], NDAr
     return [names[row] for row in present.tolist()], queries.codes[present]
 
 
-def write_results(arguments: argparse.Namespace, results: list[QueryHits], bits: int) -> None:
+def write_results(
+    arguments: argparse.Namespace, results: list[tuple[str, list[Hit]]], bits: int
+) -> None:
     """Print the hits, and write them as JSON if that is wanted."""
     content: list[dict[str, Any]] = [
-        {
-            "image": result.query,
-            "bits": bits,
-            "hits": [dataclasses.asdict(hit) for hit in result.hits],
-        }
-        for result in results
+        {"image": query, "bits": bits, "hits": [dataclasses.asdict(hit) for hit in hits]}
+        for query, hits in results
     ]
     text = json.dumps(content[0] if arguments.image else content, indent=1) + "\n"
     if arguments.json == pathlib.Path("-"):
         sys.stdout.write(text)
         return
-    for result in results:
+    for query, hits in results:
         if not arguments.image:
-            print(errors.printable(result.query))
-        for hit in result.hits:
+            print(errors.printable(query))
+        for hit in hits:
             print(errors.printable(f"{hit.distance:>3}  {hit.name}  {', '.join(hit.labels)}"))
     if arguments.json:
         atomic_files.write_text(arguments.json, text)

@@ -64,6 +64,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--port", type=int, default=8000, help="(default: 8000)")
     arguments = parser.parse_args()
+    if not arguments.host:
+        raise UserError("--host is empty; leave it out, or name an address")
     if not 0 <= arguments.port < 65536:
         raise UserError(f"--port {arguments.port}: ports are 0 to 65535")
     return arguments

@@ -5,19 +5,26 @@
 
 #include <opencv2/core/core.hpp>
 
+#include "layers/data/image_database.hpp"
+
 namespace caffe {
 
+/// A copy of an image whose channels are planes, one below the other, that own
+/// their memory.
+Pixels Planes(const Pixels& image);
+
+/// A channel of such an image; shares its memory.
+cv::Mat Plane(const Pixels& image, int channel);
+
 /**
- * @brief Warps an image, or a single channel, about its centre. Reflection
- *        fills what lies outside.
+ * @brief Warps an image about its centre. Reflection fills what lies outside.
  *
- * @param to has the size and type of `from`, and other memory
- * @param map takes an offset from the centre of the result to one in `from`
+ * @param map takes an offset from the centre of the result to one in the image
  * @param moved is added to that offset, in pixels
+ * @param image as Planes makes it
  */
-void WarpAboutCentre(const cv::Mat& from, const cv::Mat& to,
-                     const cv::Matx22d& map,
-                     const cv::Vec2d& moved = cv::Vec2d(0, 0));
+void WarpAboutCentre(const cv::Matx22d& map, const cv::Vec2d& moved,
+                     Pixels* image);
 
 }  // namespace caffe
 

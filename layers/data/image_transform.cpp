@@ -26,6 +26,25 @@ std::vector<int> Reflected(int size, int pad) {
   return source;
 }
 
+#ifndef USE_OPENCV
+
+Pixels RandomAffine(const Pixels&, float, RandomStream*) {
+  return Pixels();  // ImageTransform refuses random_affine
+}
+
+#else
+
+// Applies a random affine warp about the centre of the image.
+Pixels RandomAffine(const Pixels& image, float strength, RandomStream* random) {
+  cv::Matx22d map = cv::Matx22d::eye();
+  for (double& element : map.val) { element += strength * random->Balanced(); }
+  Pixels warped = Planes(image);
+  WarpAboutCentre(map, cv::Vec2d(0, 0), &warped);
+  return warped;
+}
+
+#endif
+
 }  // namespace
 
 ImageTransform::ImageTransform(const std::string& owner,
@@ -107,7 +126,7 @@ template <typename Dtype>
 void ImageTransform::WarpCropAndScale(const Pixels& image, RandomStream* random,
                                       Dtype* values) const {
   if (random_affine_ > 0) {
-    CropAndScale(RandomAffine(image, random), random, values);
+    CropAndScale(RandomAffine(image, random_affine_, random), random, values);
   } else {
     CropAndScale(image, random, values);
   }
@@ -144,52 +163,6 @@ void ImageTransform::CropAndScale(const Pixels& image, RandomStream* random,
   }
   if (cutout_ > 0) { Cutout(random, first); }
 }
-
-#ifndef USE_OPENCV
-
-Pixels ImageTransform::RandomAffine(const Pixels&, RandomStream*) const {
-  return Pixels();  // the constructor refuses random_affine
-}
-
-#else
-
-// Applies a random affine warp about the centre of the image.
-Pixels ImageTransform::RandomAffine(const Pixels& image,
-                                    RandomStream* random) const {
-  cv::Matx22d map = cv::Matx22d::eye();
-  for (double& element : map.val) {
-    element += random_affine_ * random->Balanced();
-  }
-  Pixels result;
-  result.channels = image.channels;
-  result.height = image.height;
-  result.width = image.width;
-  result.column_step = image.column_step;
-  if (image.column_step == 1) {  // the channels are planes
-    result.decoded.create(image.channels * image.height, image.width, CV_8UC1);
-    for (int c = 0; c < image.channels; ++c) {
-      const cv::Mat plane(
-          image.height, image.width, CV_8UC1,
-          const_cast<uint8_t*>(image.data + c * image.channel_step),
-          image.row_step);
-      WarpAboutCentre(
-          plane,
-          result.decoded.rowRange(c * image.height, (c + 1) * image.height),
-          map);
-    }
-    result.channel_step = static_cast<ptrdiff_t>(image.height) * image.width;
-    result.data = result.decoded.data;
-  } else {  // the channels are interleaved
-    result.decoded.create(image.decoded.size(), image.decoded.type());
-    WarpAboutCentre(image.decoded, result.decoded, map);
-    result.channel_step = image.channel_step;
-    result.data = result.decoded.data + (image.data - image.decoded.data);
-  }
-  result.row_step = result.decoded.step;
-  return result;
-}
-
-#endif
 
 template <typename Dtype>
 void ImageTransform::Cutout(RandomStream* random, Dtype* values) const {

@@ -51,7 +51,6 @@ class ImageTransform {
   void Apply(const Pixels& image, RandomStream* random, Dtype* values) const;
 
  private:
-  Pixels RandomAffine(const Pixels& image, RandomStream* random) const;
   // All that comes after TrivialAugment.
   template <typename Dtype>
   void WarpCropAndScale(const Pixels& image, RandomStream* random,

@@ -7,6 +7,7 @@
 
 #include "layers/data/random_stream.hpp"
 #include "layers/given_blobs.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -19,7 +20,7 @@ template <typename Dtype>
 void TripletDataLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
                                          const vector<Blob<Dtype>*>& top) {
   const TripletDataParameter& param = this->layer_param_.triplet_data_param();
-  owner_ = "TripletData layer '" + this->layer_param_.name() + "'";
+  owner_ = OwnerOf(*this);
   CheckOptions();
   const bool train = this->phase_ == TRAIN;
   share_.solvers = train ? Caffe::solver_count() : 1;  // the root solver tests

@@ -24,29 +24,6 @@ Pixels Apply(Operation operation, double amount, const Pixels& image) {
 
 namespace {
 
-// Channels as planes, one below the other, that own their memory.
-Pixels Planes(const Pixels& image) {
-  Pixels planes;
-  planes.channels = image.channels;
-  planes.height = image.height;
-  planes.width = image.width;
-  planes.decoded.create(image.channels * image.height, image.width, CV_8UC1);
-  uint8_t* value = planes.decoded.data;
-  for (int c = 0; c < image.channels; ++c) {
-    for (int y = 0; y < image.height; ++y) {
-      for (int x = 0; x < image.width; ++x) {
-        *value++ = image.data[c * image.channel_step + y * image.row_step
-                              + x * image.column_step];
-      }
-    }
-  }
-  planes.data = planes.decoded.data;
-  planes.channel_step = static_cast<ptrdiff_t>(image.height) * image.width;
-  planes.row_step = image.width;
-  planes.column_step = 1;
-  return planes;
-}
-
 // from + factor (value - from), for each value.
 uint8_t Blend(double from, double value, double factor) {
   return cv::saturate_cast<uint8_t>(from + factor * (value - from));
@@ -68,11 +45,6 @@ void BlendWithGrey(bool is_of_image, double factor, Pixels* image) {
   for (ptrdiff_t i = 0; i < area * image->channels; ++i) {
     values[i] = Blend(grey[i % area], values[i], factor);
   }
-}
-
-cv::Mat Plane(const Pixels& image, int channel) {
-  return image.decoded.rowRange(channel * image.height,
-                                (channel + 1) * image.height);
 }
 
 // Blends with a smoothed image, but for the outermost pixels.
@@ -108,13 +80,6 @@ void Autocontrast(const cv::Mat& plane) {
   cv::minMaxLoc(plane, &least, &most);
   if (most == least) { return; }
   Map([&](int v) { return (v - least) * 255 / (most - least); }, plane);
-}
-
-void Warp(const cv::Matx22d& map, const cv::Vec2d& moved, Pixels* image) {
-  for (int c = 0; c < image->channels; ++c) {
-    const cv::Mat plane = Plane(*image, c);
-    WarpAboutCentre(plane.clone(), plane, map, moved);
-  }
 }
 
 }  // namespace
@@ -154,21 +119,21 @@ Pixels Apply(Operation operation, double amount, const Pixels& image) {
       }
       break;
     case Operation::ROTATE:
-      Warp(cv::Matx22d(std::cos(angle), std::sin(angle),  //
-                       -std::sin(angle), std::cos(angle)),
-           nowhere, &result);
+      WarpAboutCentre(cv::Matx22d(std::cos(angle), std::sin(angle),  //
+                                  -std::sin(angle), std::cos(angle)),
+                      nowhere, &result);
       break;
     case Operation::SHEAR_X:
-      Warp(cv::Matx22d(1, 0.99 * amount, 0, 1), nowhere, &result);
+      WarpAboutCentre(cv::Matx22d(1, 0.99 * amount, 0, 1), nowhere, &result);
       break;
     case Operation::SHEAR_Y:
-      Warp(cv::Matx22d(1, 0, 0.99 * amount, 1), nowhere, &result);
+      WarpAboutCentre(cv::Matx22d(1, 0, 0.99 * amount, 1), nowhere, &result);
       break;
     case Operation::TRANSLATE_X:
-      Warp(unchanged, cv::Vec2d(amount * result.width, 0), &result);
+      WarpAboutCentre(unchanged, cv::Vec2d(amount * result.width, 0), &result);
       break;
     case Operation::TRANSLATE_Y:
-      Warp(unchanged, cv::Vec2d(0, amount * result.height), &result);
+      WarpAboutCentre(unchanged, cv::Vec2d(0, amount * result.height), &result);
       break;
   }
   return result;

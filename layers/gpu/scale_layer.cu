@@ -45,11 +45,12 @@ class GpuScaleLayer : public ScaleLayer<Dtype> {
     const Dtype* y_diff = top[0]->gpu_diff();
     const bool has_bias_diff = has_bias() && this->param_propagate_down_[1];
     if (NeedsBottom() || has_bias_diff) {
-      const Dtype* x =
-          (bottom[0] == top[0] ? &this->temp_ : bottom[0])->gpu_data();
       // Without x only the sum of y_diff is used.
-      gpu::StartPartialChannelSums(shape, false, y_diff,
-                                   NeedsBottom() ? x : y_diff, &sums_);
+      const Dtype* x = y_diff;
+      if (NeedsBottom()) {
+        x = (bottom[0] == top[0] ? &this->temp_ : bottom[0])->gpu_data();
+      }
+      gpu::StartPartialChannelSums(shape, false, y_diff, x, &sums_);
       gpu::ForEach(gpu::AccumulateChannelSums<Dtype>, shape.channels,
                    shape.channels, shape.parts(), sums_.gpu_data(),
                    has_bias_diff ? this->blobs_[1]->mutable_gpu_diff() : NULL,

@@ -23,7 +23,6 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
  public:
   explicit OnednnBatchNormLayer(const LayerParameter& param)
       : OnednnLayer(param), output_(std::make_shared<memory>()) {}
-  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,

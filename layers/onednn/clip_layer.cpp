@@ -58,7 +58,6 @@ class OnednnClipLayer
     : public onednn::ElementwiseLayer<ClipLayer<float>, Clip> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
-  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 };
 
 static ReplaceLayer<float, OnednnClipLayer> replace_clip("Clip");

@@ -163,6 +163,7 @@ class DirectConvolution : public Convolution {
   // For batches of one size.
   struct Primitives {
     dnnl::primitive forward, weights;
+    bool is_reference;
   };
 
   ForwardDescription ForwardDesc(const memory::desc& source,
@@ -190,8 +191,15 @@ class DirectConvolution : public Convolution {
     const int64_t all = shape_.source[0];
     if (!source.deferred) { return use(0, all, source.images); }
     const int64_t bytes_of_image = source.images.get_desc().get_size() / all;
-    const int64_t most = std::max<int64_t>(
+    int64_t most = std::max<int64_t>(
         kBytesAtOnce * omp_get_max_threads() / bytes_of_image, 1);
+    // The weights' layout is that of the whole batch. With AMX it may depend on
+    // the number of images, and oneDNN then has reference code alone for a
+    // part, which is hundreds of times slower.
+    const auto is_slow = [this](int64_t count) {
+      return count > 0 && PrimitivesFor(count).is_reference;
+    };
+    if (most < all && (is_slow(most) || is_slow(all % most))) { most = all; }
     ChannelMap map = source.deferred->map();
     for (int64_t first = 0; first < all; first += most) {
       const int64_t count = std::min(most, all - first);
@@ -213,6 +221,7 @@ class DirectConvolution : public Convolution {
         batch(forward_desc_.src_desc()), forward_desc_.weights_desc(),
         forward_desc_.bias_desc(), batch(forward_desc_.dst_desc()));
     made.forward = dnnl::convolution_forward(forward);
+    made.is_reference = IsReference(forward);
     if (!has_backward_) { return made; }
     made.weights = dnnl::convolution_backward_weights(WeightsDesc(
         forward, batch(weights_desc_.src_desc()),

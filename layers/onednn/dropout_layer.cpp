@@ -30,9 +30,7 @@ DNNH_WITH_AVX2 void Mask(const Element* x, const Element* mask, float scale,
  */
 class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
  public:
-  explicit OnednnDropoutLayer(const LayerParameter& param)
-      : OnednnLayer(param) {}
-  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
+  using OnednnLayer::OnednnLayer;
 
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,

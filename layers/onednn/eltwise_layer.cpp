@@ -13,9 +13,7 @@ using dnnl::memory;
 /// Sums of blobs in any layout, that of the first bottom; see onednn.hpp.
 class OnednnEltwiseLayer : public onednn::OnednnLayer<EltwiseLayer<float>> {
  public:
-  explicit OnednnEltwiseLayer(const LayerParameter& param)
-      : OnednnLayer(param) {}
-  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
+  using OnednnLayer::OnednnLayer;
 
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,

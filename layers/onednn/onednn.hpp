@@ -230,6 +230,9 @@ class OnednnLayer : public Stock {
   explicit OnednnLayer(const LayerParameter& param)
       : Stock(param), uses_onednn_(false), logged_(false) {}
 
+  /// Whether to create this layer; those with a parameter `engine` hide it.
+  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
+
   void Reshape(const vector<Blob<float>*>& bottom,
                const vector<Blob<float>*>& top) override {
     Stock::Reshape(bottom, top);

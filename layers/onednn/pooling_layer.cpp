@@ -190,8 +190,7 @@ DNNH_WITH_AVX512 void DeriveAverages(Plane<const Element> dy,
  */
 class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
  public:
-  explicit OnednnPoolingLayer(const LayerParameter& param)
-      : OnednnLayer(param) {}
+  using OnednnLayer::OnednnLayer;
   static bool IsWanted(const LayerParameter& param) {
     return onednn::IsOn()
         && param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT;

@@ -21,7 +21,6 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
  public:
   explicit OnednnScaleLayer(const LayerParameter& param)
       : OnednnLayer(param), output_(std::make_shared<memory>()) {}
-  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
 
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,

@@ -16,8 +16,7 @@ using dnnl::memory;
  */
 class OnednnSplitLayer : public onednn::OnednnLayer<SplitLayer<float>> {
  public:
-  explicit OnednnSplitLayer(const LayerParameter& param) : OnednnLayer(param) {}
-  static bool IsWanted(const LayerParameter& param) { return onednn::IsOn(); }
+  using OnednnLayer::OnednnLayer;
 
  protected:
   std::string UnsupportedReason(const vector<Blob<float>*>& bottom,

@@ -191,9 +191,8 @@ class Check:
     def layer_tests(self, result):
         """The typed tests of our layers."""
         device = "CPU" if self.rehearse else "GPU"
-        # Death tests fork, which a GPU does not survive; snapshots in HDF5 and warped images
-        # are not in a minimal build.
-        skipped = "*Bad*:*Errors*:*ResumesExactly*:*AugmentsUntil*"
+        # Death tests fork, which a GPU does not survive; warped images are not in a minimal build.
+        skipped = "*Bad*:*Errors*:*AugmentsUntil*"
         settings = {} if self.rehearse else {"DNNH_REQUIRE_GPU": "1"}
         try:
             words = ["test_layers", f"--gtest_filter=*/{device}*-{skipped}"]

@@ -167,6 +167,14 @@ TYPED_TEST(PiecewiseThresholdLayerTest, BadInput) {
 
 // One weight w per input, a sigmoid, the threshold and a Euclidean loss: enough
 // of a net to train. epsilon is halved after every 3 training iterations.
+std::vector<const char*> SnapshotFormats() {
+#ifdef USE_HDF5
+  return {"BINARYPROTO", "HDF5"};
+#else
+  return {"BINARYPROTO"};
+#endif
+}
+
 template <typename D>
 class PiecewiseThresholdScheduleTest : public LayerTest<D> {
  protected:
@@ -346,7 +354,7 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, ClippingDoesNotSeeTheMark) {
 TYPED_TEST(PiecewiseThresholdScheduleTest, WeightsStartTheScheduleAnew) {
   typedef typename TypeParam::Dtype Dtype;
   const TemporaryFolder folder;
-  for (const char* format : {"BINARYPROTO", "HDF5"}) {
+  for (const char* format : SnapshotFormats()) {
     const std::string prefix = folder / format;
     const SolverParameter param =
         this->Solver(std::string("snapshot_format: ") + format
@@ -383,7 +391,7 @@ TYPED_TEST(PiecewiseThresholdScheduleTest, ResumesExactly) {
   typedef typename TypeParam::Dtype Dtype;
   const TemporaryFolder folder;
   const std::string prefix = folder / "net";
-  for (const char* format : {"BINARYPROTO", "HDF5"}) {
+  for (const char* format : SnapshotFormats()) {
     const std::string fields = std::string("snapshot_format: ") + format
         + " snapshot_prefix: '" + prefix + "'";
     Caffe::set_random_seed(3);

@@ -335,10 +335,15 @@ def test_a_model_is_released(tmp_path):
     assert "beyond 65504" in run("release_model.py", *names, released, status=1)
     assert released.read_bytes() == before
     short = snapshot.rename(tmp_path / "digits_dnnh_300iterations_12bit_iter_300.caffemodel")
-    names = ("--dataset", "digits", "--bits", 12, "--model", short, "--output", released)
+    names = ("--dataset", "digits", "--bits", 12, "--output", released)
     assert "is of the schedule 300; name that with --sch" in run(
-        "release_model.py", *names, status=1
+        "release_model.py", *names, "--model", short, status=1
     )
+    for name in ("validation", "seed2"):
+        other = short.rename(tmp_path / f"digits_dnnh_{name}_12bit_iter_300.caffemodel")
+        short = other
+        said = run("release_model.py", *names, "--model", other, status=1)
+        assert "those that are released are of test and 1" in said
 
 
 VARIANTS = {  # of the digits' net
@@ -447,7 +452,9 @@ def test_initial_weights_are_written(tmp_path, monkeypatch, capsys):
     layers = {layer.name for layer in model_files.read(tmp_path / written).layer}
     assert {"query_conv1", "database_conv1"} <= layers
     solver = "prototxt/generated/mnist/dnnh_two_towers_12bit_solver.prototxt"
-    assert f"caffe train -solver {solver} -weights {written}\n" in capsys.readouterr().out
+    make = "python tools/make_prototxt.py --dataset mnist --method dnnh_two_towers --bits 12"
+    said = capsys.readouterr().out
+    assert f"  {make}\n  caffe train -solver {solver} -weights {written}\n" in said
 
 
 def test_lengths_that_are_encoded_together_are_those_encoded_alone(monkeypatch, tmp_path):

@@ -65,7 +65,8 @@ class Hasher(abc.ABC):
         Raises
         ------
         UserError
-            If there are too few features, or features or labels are not as above.
+            If there are too few features, features or labels are not as above, or the numbers are
+            such that they cannot be computed with.
         """
         x = self._checked(features)
         if len(x) <= self.bits:
@@ -78,7 +79,13 @@ class Hasher(abc.ABC):
         x -= self._mean  # in place: they may be large
         if not x.any():
             raise UserError(f"{self.name}: all {len(x)} samples are the same")
-        self._fit(x, checked_labels, np.random.default_rng(self.seed))
+        try:
+            self._fit(x, checked_labels, np.random.default_rng(self.seed))
+        except np.linalg.LinAlgError as error:
+            raise UserError(
+                f"{self.name} cannot be fitted to these features ({error}); their values go to "
+                f"{np.abs(x).max():.3g}: scale them to about 1"
+            ) from error
         return self
 
     def parameters(self) -> dict[str, NDArray]:

@@ -89,6 +89,8 @@ def best_weight(part: Floats, weights: Floats, place: int, cost: NDArray) -> flo
     slope = part[:, place]
     rest = part @ weights - slope * weights[place]
     moving = np.flatnonzero(np.abs(slope) > 1e-12)
+    if not len(moving):
+        return weights[place]
     crossing = -rest[moving] / slope[moving]  # where a sample changes sides
     order = moving[np.argsort(crossing, kind="stable")]
     crossing = np.sort(crossing)

@@ -186,11 +186,12 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits, or 32 that hold 16
+    if image.mode.startswith("I"):  # 16 bits, or 32 that hold 16 or 8
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65_535:
             raise ValueError(f"its values go from {values.min()} to {values.max()}")
-        image = Image.fromarray((values // 257 if values.max() > 255 else values).astype(np.uint8))
+        holds_8_bits = image.mode == "I" and values.max() <= 255
+        image = Image.fromarray((values if holds_8_bits else values // 257).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("its values are fractions")
     if image.has_transparency_data:

@@ -10,6 +10,7 @@ from dnnh.evaluation import plots, published, report
 from dnnh.evaluation.comparison_table import CURVES_AT, MEASURES, ComparisonTable, method_of
 from dnnh.evaluation.plots import Plot
 from dnnh.evaluation.results import Result, default_map_at, read_result
+from dnnh.nets.specs import DEFAULT_TRAIN_SEED
 
 
 class Key(NamedTuple):
@@ -28,19 +29,23 @@ class Key(NamedTuple):
 Results = dict[Key, Result]
 
 
-def read_results(paths: Iterable[files.StrPath]) -> tuple[Results, list[str]]:
+def read_results(
+    paths: Iterable[files.StrPath], any_seed: bool = False
+) -> tuple[Results, list[str]]:
     """Read the results that can be compared with the paper's.
 
     Parameters
     ----------
     paths : list of path
         Of two results with the same key the later one counts.
+    any_seed : bool
+        Whether they may be of nets with another training seed than 1.
 
     Returns
     -------
     (results, skipped) : the results by key; and for each file that is skipped, a sentence
-    that says why: it is not a result, of another protocol or split, with MAP at another cut,
-    or it has a note, which says that it is not to be compared.
+    that says why: it is not a result, of another protocol, split or training seed, with MAP at
+    another cut, or it has a note, which says that it is not to be compared.
     """
     results: Results = {}
     skipped = []
@@ -54,6 +59,8 @@ def read_results(paths: Iterable[files.StrPath]) -> tuple[Results, list[str]]:
             skipped.append(f"{path} is of protocol {result.protocol}, split seed {result.seed}")
         elif result.metrics.top != default_map_at(result.dataset):
             skipped.append(f"{path} has MAP at another cut than the paper's (--map-at)")
+        elif not any_seed and result.train_seed != DEFAULT_TRAIN_SEED:
+            skipped.append(f"{path} is of training seed {result.train_seed}")
         elif result.note:
             skipped.append(f"{path} has a note: {result.note}")
         else:

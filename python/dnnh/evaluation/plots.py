@@ -442,6 +442,9 @@ class _Quantity:
 # By the end of a name in the log, which may begin with a code length: "24bit_active".
 _QUANTITIES = {
     "class_loss": _Quantity("Classification loss", "of the layer on the codes; should fall"),
+    "uniform_loss": _Quantity(
+        "Loss of uniform shares", "the part of the classification loss by label smoothing"
+    ),
     "loss": _Quantity("Loss", "average over a batch; should fall"),
     "active": _Quantity(
         "Active triplets", "share of triplets with a loss above 0; should fall", True

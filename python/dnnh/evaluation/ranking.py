@@ -53,16 +53,17 @@ def weighted_distances(
         shape (n,). Equal codes have equal distances.
     """
     by_byte = np.ascontiguousarray(database.T)
-    of_bits = np.zeros((len(by_byte), 8), np.float32)
+    # In double precision, so that equal sums of weights are equal distances in single precision.
+    of_bits = np.zeros((len(by_byte), 8))
     of_bits.flat[: len(weights)] = weights
     bytes_as_bits = packed_codes.unpack(np.arange(256, dtype=np.uint8)[:, np.newaxis], 8)
-    tables = of_bits @ bytes_as_bits.T.astype(np.float32)  # (bytes, 256)
+    tables = of_bits @ bytes_as_bits.T.astype(np.float64)  # (bytes, 256)
 
     def distances_of(query: NDArray[np.uint8]) -> NDArray[np.float32]:
-        total = np.zeros(len(database), np.float32)
+        total = np.zeros(len(database))
         for table, column, byte in zip(tables, by_byte, query):
             total += table[column ^ byte]
-        return total
+        return total.astype(np.float32)
 
     return distances_of
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from dnnh.evaluation import metrics
 from dnnh.evaluation.codes import Codes, is_text
 from dnnh.evaluation.metrics import Metrics, PrecisionRecall
 from dnnh.nets import configs, weights
+from dnnh.nets.specs import DEFAULT_TRAIN_SEED
+from dnnh.nets.weights import TrainingRun
 
 WEIGHTED = "weighted Hamming distance"
 
@@ -76,14 +79,27 @@ class Result:
     seconds: float | None = None
 
     @property
+    def train_seed(self) -> int:
+        """Of the net, by the name of its model."""
+        run = self._run
+        return DEFAULT_TRAIN_SEED if run is None else run.train_seed
+
+    @property
+    def _run(self) -> TrainingRun | None:
+        config = configs.CONFIGS.get(self.dataset, {}).get(self.method)
+        if config is None:  # no net, or of a user's own data set
+            return None
+        return weights.run_in_name(self.model or "", self.dataset, config, self.method)
+
+    @property
     def label(self) -> str:
         """The method; and the schedule, where the model was trained with another one than the
         nets of all lengths and ablations that are compared here."""
-        config = configs.CONFIGS.get(self.dataset, {}).get(self.method)
-        if config is None:  # no net, or of a user's own data set
+        run = self._run
+        if run is None:
             return self.method
-        schedule = weights.schedule_in_name(self.model or "", self.dataset, config, self.method)
-        if schedule in (None, config.short_schedule):
+        config, schedule = configs.CONFIGS[self.dataset][self.method], run.schedule
+        if schedule == config.short_schedule:
             return self.method
         if schedule in config.schedules:
             return f"{self.method} (schedule {schedule})"
@@ -253,9 +269,16 @@ def seen_in_training(
 
 
 def _from_json(fields: dict[str, Any]) -> Result:
+    def optional(name: str, check: Callable[..., Any], *arguments: Any) -> Any:
+        """A field that may be missing, or null."""
+        value = fields.get(name)
+        return None if value is None else check(name, value, *arguments)
+
+    def count(name: str) -> int | None:
+        return optional(name, _check_whole, 0, 2**53)
+
     for name in ("dataset", "method", "protocol", "source", "note"):
-        if not is_text(fields[name]):
-            raise TypeError(f"{name} is not text that can be written")
+        _check_text(name, fields[name])
     curve, precision_at = fields["pr_curve"], fields["precision_at"]
     recall, precision = curve["recall"], curve["precision"]
     if not (
@@ -272,14 +295,14 @@ def _from_json(fields: dict[str, Any]) -> Result:
         precision_radius2=_check_share("precision_radius2", fields["precision_radius2"]),
         precision_at={int(number): value for number, value in precision_at.items()},
         pr_curve=PrecisionRecall(recall=recall, precision=precision),
-        top=_count_or_none(fields, "top"),
-        queries=_count_or_none(fields, "queries"),
-        database=_count_or_none(fields, "database"),
-        map_tie_aware=_share_or_none(fields, "map_tie_aware"),
-        map_random=_share_or_none(fields, "map_random"),
-        relevant_share=_share_or_none(fields, "relevant_share"),
-        queries_without_relevant=_count_or_none(fields, "queries_without_relevant"),
-        queries_without_radius2=_count_or_none(fields, "queries_without_radius2"),
+        top=count("top"),
+        queries=count("queries"),
+        database=count("database"),
+        map_tie_aware=optional("map_tie_aware", _check_share),
+        map_random=optional("map_random", _check_share),
+        relevant_share=optional("relevant_share", _check_share),
+        queries_without_relevant=count("queries_without_relevant"),
+        queries_without_radius2=count("queries_without_radius2"),
     )
     return Result(
         dataset=fields["dataset"],
@@ -289,17 +312,17 @@ def _from_json(fields: dict[str, Any]) -> Result:
         source=fields["source"],
         protocol=fields["protocol"],
         note=fields["note"] or None,
-        images_sha256=_text_or_none(fields, "images_sha256"),
-        model=_text_or_none(fields, "model"),
-        model_sha256=_text_or_none(fields, "model_sha256"),
-        features=_optional(fields, "features", str),
-        features_sha256=_optional(fields, "features_sha256", str),
-        method_seed=_count_or_none(fields, "method_seed"),
-        fit_seconds=_optional(fields, "fit_seconds", int, float),
-        distance=_text_or_none(fields, "distance"),
-        cut_from=_count_or_none(fields, "cut_from"),
+        images_sha256=optional("images_sha256", _check_text),
+        model=optional("model", _check_text),
+        model_sha256=optional("model_sha256", _check_text),
+        features=optional("features", _check_type, str),
+        features_sha256=optional("features_sha256", _check_type, str),
+        method_seed=count("method_seed"),
+        fit_seconds=optional("fit_seconds", _check_type, int, float),
+        distance=optional("distance", _check_text),
+        cut_from=count("cut_from"),
         metrics=measured,
-        seconds=_optional(fields, "seconds", int, float),
+        seconds=optional("seconds", _check_type, int, float),
     )
 
 
@@ -315,26 +338,13 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> int:
     return value
 
 
-def _share_or_none(fields: dict[str, Any], name: str) -> float | None:
-    value = fields.get(name)
-    return None if value is None else _check_share(name, value)
-
-
-def _count_or_none(fields: dict[str, Any], name: str) -> int | None:
-    value = fields.get(name)
-    return None if value is None else _check_whole(name, value, 0, 2**53)
-
-
-def _text_or_none(fields: dict[str, Any], name: str) -> str | None:
-    text = fields.get(name)
-    if text is not None and not is_text(text):
+def _check_text(name: str, value: Any) -> str:
+    if not is_text(value):
         raise TypeError(f"{name} is not text that can be written")
-    return text
+    return value
 
 
-def _optional(fields: dict[str, Any], name: str, *types: type) -> Any:
-    """A field that may be missing, or null."""
-    value = fields.get(name)
-    if value is not None and type(value) not in types:
+def _check_type(name: str, value: Any, *types: type) -> Any:
+    if type(value) not in types:
         raise TypeError(f"{name} is {value!r:.40}, not of type {types[-1].__name__}")
     return value

@@ -27,7 +27,7 @@ def train_net(spec: NetSpec) -> Message:
     layers = data_layers.data_layers(
         spec, "TRAIN", "validation_train" if is_validation else "train"
     )
-    if is_validation:
+    if spec.has_held_out_loss:
         layers += data_layers.data_layers(spec, "TEST", "validation_test")
     if spec.sampling == "materialized":
         layers += data_layers.join_materialized(config.input.channels)
@@ -114,7 +114,7 @@ def solver(spec: NetSpec) -> Message:
         snapshot_prefix=spec.snapshot_prefix,
         random_seed=spec.train_seed,
     )
-    if spec.split == "validation":
+    if spec.has_held_out_loss:
         # 50 batches of held-out images at a time.
         message.test_iter.append(50)
         message.test_interval = 500

@@ -49,6 +49,16 @@ class NetSpec:
         return configs.schedule_of(self.config, self.schedule, self.method)
 
     @property
+    def has_held_out_loss(self) -> bool:
+        """Whether the loss of the images that the validation split holds out is logged.
+
+        Target codes are made for training images alone, and images of one's own that are held
+        out may be fewer than a batch.
+        """
+        is_known = self.dataset in configs.CONFIGS
+        return self.split == "validation" and is_known and not self.config.learns_target_codes
+
+    @property
     def lengths(self) -> dict[str, int]:
         """Bits of the codes that are trained together, by the prefix of their layers' names."""
         if self.bits in self.config.joint_lengths:

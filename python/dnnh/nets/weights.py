@@ -20,23 +20,46 @@ DEFAULT_CHOICE = (
 
 
 @dataclass(frozen=True)
+class TrainingRun:
+    """What the file name of a snapshot or released model tells of its training run.
+
+    Attributes
+    ----------
+    schedule : str
+        A name of the method's, or the number of iterations as text.
+    sampling, split : str
+    train_seed : int
+    bits : int, or None
+        None of lengths that are trained together.
+    iteration : int, or None
+        None of a released model, and of averaged weights.
+    """
+
+    schedule: str
+    sampling: str
+    split: str
+    train_seed: int
+    bits: int | None
+    iteration: int | None
+
+
+@dataclass(frozen=True)
 class Weights:
-    """A .caffemodel file of a net, what it is in words, and the schedule that it was trained with
-    where that is known."""
+    """A .caffemodel file of a net, what it is in words, and its training run where that is known."""
 
     path: pathlib.Path
     description: str
-    schedule: str | None = None
+    run: TrainingRun | None = None
 
     def net(self, spec: NetSpec) -> NetSpec:
         """The net that was asked for, with this schedule: it decides the epsilon of the end."""
-        return spec if self.schedule is None else replace(spec, schedule=self.schedule)
+        return spec if self.run is None else replace(spec, schedule=self.run.schedule)
 
 
 @dataclass(frozen=True)
 class _Snapshot:
     path: pathlib.Path
-    training: str
+    run: TrainingRun
     # Seconds first: a new training run begins again at small iterations.
     age: tuple[float, int]
 
@@ -51,8 +74,8 @@ def all_weights(spec: NetSpec) -> list[Weights]:
         schedule first; snapshots of the net's other training runs, the newest first.
     """
     snapshots = _snapshots(spec)
-    own = [snapshot for snapshot in snapshots if snapshot.training == spec.training_name]
-    others = [snapshot for snapshot in snapshots if snapshot.training != spec.training_name]
+    own = [snapshot for snapshot in snapshots if _is_of(spec, snapshot.run)]
+    others = [snapshot for snapshot in snapshots if not _is_of(spec, snapshot.run)]
     return [
         *_described(spec, own, "snapshot"),
         *_released(spec),
@@ -60,53 +83,72 @@ def all_weights(spec: NetSpec) -> list[Weights]:
     ]
 
 
+def _is_of(spec: NetSpec, run: TrainingRun) -> bool:
+    """Whether a training run of a net is the very one that is asked for."""
+    return (run.schedule, run.train_seed) == (spec.schedule, spec.train_seed)
+
+
 def _snapshots(spec: NetSpec) -> list[_Snapshot]:
     """The snapshots of all training runs of a net, the newest first."""
-    schedules = "|".join(map(re.escape, spec.config.schedules))
-    head = re.escape(f"{spec.dataset}_{spec.method}")
-    sampling = "" if spec.sampling == "online" else f"_{spec.sampling}"
-    split = "_validation" if spec.split == "validation" else ""
-    bits = "" if len(spec.lengths) > 1 else f"_{spec.bits}bit"
-    name = re.compile(
-        rf"({head}(?:_(?:{schedules}|\d+iterations))?{sampling}{split}(?:_seed\d+)?{bits})"
-        r"_iter_(\d+)\.caffemodel(?:\.h5)?"
-    )
+    bits = None if len(spec.lengths) > 1 else spec.bits
     snapshots = []
     for path in (paths.ROOT / spec.snapshot_prefix).parent.glob("*.caffemodel*"):
-        if match := name.fullmatch(path.name):
-            age = path.stat().st_mtime, int(match[2])
-            snapshots.append(_Snapshot(path, match[1], age))
+        run = run_of(spec, path)
+        if run is None or run.iteration is None:
+            continue
+        if (run.sampling, run.split, run.bits) == (spec.sampling, spec.split, bits):
+            snapshots.append(_Snapshot(path, run, (path.stat().st_mtime, run.iteration)))
     return sorted(snapshots, key=lambda snapshot: snapshot.age, reverse=True)
 
 
-def schedule_in_name(name: str, dataset: str, config: NetConfig, method: str) -> str | None:
-    """The schedule that the file name of a snapshot or released model tells; None if it is the
-    name of something else.
-
-    It is a name in ``config.schedules``, or the number of iterations as text.
-    """
+def run_in_name(name: str, dataset: str, config: NetConfig, method: str) -> TrainingRun | None:
+    """The training run that a file name tells (NetSpec.training_name); None if it is the name of
+    something else."""
     schedules = "|".join(map(re.escape, config.schedules))
     samplings = "|".join(TRIPLET_SAMPLINGS)
     match = re.fullmatch(
-        rf"{re.escape(f'{dataset}_{method}')}(?:_({schedules}|\d{{1,7}}iterations))?(?:_(?:{samplings}))?"
-        r"(?:_validation)?(?:_seed\d+)?(?:_\d+bit)?(?:_iter_\d+|_averaged)?\.caffemodel(?:\.h5)?",
+        rf"{re.escape(f'{dataset}_{method}')}(?:_(?P<schedule>{schedules}|\d{{1,7}}iterations))?"
+        rf"(?:_(?P<sampling>{samplings}))?(?P<validation>_validation)?(?:_seed(?P<seed>\d{{1,10}}))?"
+        r"(?:_(?P<bits>\d{1,3})bit)?(?:_iter_(?P<iteration>\d{1,10})|_averaged)?"
+        r"\.caffemodel(?:\.h5)?",
         name,
+        re.ASCII,
     )
     if not match:
         return None
-    schedule = (match[1] or config.default_schedule).removesuffix("iterations")
+    schedule = (match["schedule"] or config.default_schedule).removesuffix("iterations")
     if schedule not in config.schedules:
         schedule = str(int(schedule))
         try:
             configs.schedule_of(config, schedule, method)
         except UserError:  # of iterations that the method has not
             return None
-    return schedule
+    return TrainingRun(
+        schedule,
+        sampling=match["sampling"] or TRIPLET_SAMPLINGS[0],
+        split="validation" if match["validation"] else "test",
+        train_seed=int(match["seed"] or DEFAULT_TRAIN_SEED),
+        bits=int(match["bits"]) if match["bits"] else None,
+        iteration=int(match["iteration"]) if match["iteration"] else None,
+    )
 
 
-def schedule_of(spec: NetSpec, path: pathlib.Path) -> str | None:
-    """As :func:`schedule_in_name`, of a file of a net."""
-    return schedule_in_name(path.name, spec.dataset, spec.config, spec.method)
+def run_of(spec: NetSpec, path: pathlib.Path) -> TrainingRun | None:
+    """As :func:`run_in_name`, of a file of a net."""
+    return run_in_name(path.name, spec.dataset, spec.config, spec.method)
+
+
+def check_split(spec: NetSpec, model: pathlib.Path) -> None:
+    """Raise UserError if weights were trained on another split, by their name.
+
+    Their training images may be among the images that the split holds out.
+    """
+    run = run_of(spec, model)
+    if run is not None and run.split != spec.split:
+        raise UserError(
+            f"{model} was trained with --split {run.split}, by its name, and is asked for with "
+            f"--split {spec.split}"
+        )
 
 
 def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
@@ -117,7 +159,7 @@ def last_snapshots(spec: NetSpec, count: int) -> list[pathlib.Path]:
     UserError
         If there are not so many, or some are of an earlier training run under the same name.
     """
-    of_training = [s for s in _snapshots(spec) if s.training == spec.training_name]
+    of_training = [snapshot for snapshot in _snapshots(spec) if _is_of(spec, snapshot.run)]
     if not 1 <= count <= len(of_training):
         raise UserError(
             f"there are {len(of_training)} snapshots {spec.snapshot_prefix}_iter_*.caffemodel, not "
@@ -138,7 +180,7 @@ def _described(spec: NetSpec, snapshots: list[_Snapshot], what: str) -> list[Wei
     for i, snapshot in enumerate(snapshots):
         which = "an older" if i else "the newest"
         name = snapshot.path.relative_to(paths.ROOT)
-        weights.append(Weights(snapshot.path, f"{name}, {which} {what}", schedule_of(spec, name)))
+        weights.append(Weights(snapshot.path, f"{name}, {which} {what}", snapshot.run))
     return weights
 
 
@@ -160,7 +202,7 @@ def _released(spec: NetSpec) -> list[Weights]:
             description = f"{path.relative_to(paths.ROOT)}, the released model"
             if schedule != spec.schedule:
                 description += f" (schedule {schedule})"
-            weights.append(Weights(path, description, schedule))
+            weights.append(Weights(path, description, run_of(spec, path)))
     return weights
 
 
@@ -181,10 +223,10 @@ def find_weights(spec: NetSpec, model: pathlib.Path | None = None) -> Weights:
     if model is not None:
         if not model.is_file():
             raise UserError(
-                f"{model} does not exist; give a .caffemodel file, or leave --model out for "
+                f"{model} is not a file; give a .caffemodel file, or leave --model out for "
                 + DEFAULT_CHOICE
             )
-        return Weights(model, f"{model}, as given", schedule_of(spec, model))
+        return Weights(model, f"{model}, as given", run_of(spec, model))
     if weights := all_weights(spec):
         return weights[0]
     raise UserError(
@@ -202,7 +244,12 @@ def _how_to_train(spec: NetSpec) -> str:
 
 def make_command(spec: NetSpec) -> str:
     """The command that writes the prototxt files of a net."""
-    return " ".join(["python tools/make_prototxt.py", *_net_options(spec)])
+    words = ["python tools/make_prototxt.py", *_net_options(spec)]
+    if spec.sampling != TRIPLET_SAMPLINGS[0]:
+        words.append(f"--sampling {spec.sampling}")
+    if spec.train_seed != DEFAULT_TRAIN_SEED:
+        words.append(f"--train-seed {spec.train_seed}")
+    return " ".join(words)
 
 
 def export_command(spec: NetSpec) -> str:

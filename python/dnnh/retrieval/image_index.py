@@ -47,8 +47,6 @@ class ImageIndex:
         The net that encoded the images.
     source : str
         Path of the images, as dnnh.data.sources has it.
-    skipped : int
-        How many images could not be read.
     codes : uint8 array of shape (n, ceil(q / 8)), or None where they are in Spark
     names : function of a row, a slice or an array of rows, returns a list of str
     labels : likewise, returns a list of tuples of str
@@ -66,7 +64,6 @@ class ImageIndex:
 
     net: NetInfo
     source: str
-    skipped: int
     codes: NDArray[np.uint8] | None
     names: Callable[[Rows], list[str]]
     labels: Callable[[Rows], list[Labels]]

@@ -5,9 +5,8 @@ Two kinds of files hold one. tools/encode.py writes an HDF5 file with ``codes`` 
 (text, (n,): a JSON list each), ``stamps`` (text, (n,): dnnh.data.sources.Item) and ``states``
 (uint8, (n,): image_index.STATES), and the attributes ``stamp_kind`` (of dnnh.data.sources.STAMPS),
 ``bits``, ``dataset``, ``method`` and ``schedule`` (of the net), ``weights`` (SHA-256 of its
-.caffemodel), ``source`` and ``skipped`` (how many images could not be read). Stamps and states are
-missing in files of older versions. With codes of features, also a group ``hash``
-(dnnh.retrieval.feature_hash).
+.caffemodel) and ``source``. Stamps and states are missing in files of older versions. With codes of
+features, also a group ``hash`` (dnnh.retrieval.feature_hash).
 On Spark it writes a folder of Parquet files: see dnnh.retrieval.parquet.
 """
 
@@ -31,7 +30,7 @@ from dnnh.retrieval.image_index import STATES, ImageIndex, IndexChanged, Labels,
 
 ARRAYS = ("codes", "names", "labels")
 NET_TEXTS = ("dataset", "method", "schedule", "weights")
-ATTRIBUTES = ("bits", *NET_TEXTS, "source", "skipped")
+ATTRIBUTES = ("bits", *NET_TEXTS, "source")
 REMEDY = "make one with 'python tools/encode.py'"
 
 
@@ -93,7 +92,6 @@ def _read(file: Any, text: "_StoredText") -> ImageIndex:
     return ImageIndex(
         net=NetInfo(bits=bits, **texts),
         source=str(file.attrs["source"]),
-        skipped=hdf5_files.whole_number("skipped", file.attrs["skipped"]),
         codes=codes,
         names=text.names,
         labels=text.labels,

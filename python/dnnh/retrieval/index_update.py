@@ -74,6 +74,13 @@ class Update:
         names = [name for name in self._first if printable(name) == shown]
         return self.rows(names[0]) if len(names) == 1 else []
 
+    def _hashes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Hashes of each row's labels and stamp: 16 bytes an image, in whatever order they come."""
+        labels, stamps = np.empty((2, len(self.states)), np.int64)
+        for row, entry in enumerate(self.entries()):
+            labels[row], stamps[row] = hash(entry.labels), hash(entry.stamp)
+        return labels, stamps
+
     def to_encode(self, items: Iterable[Item], stamp: str) -> Iterator[Item]:
         """Yield the images that are new or changed.
 
@@ -90,7 +97,7 @@ class Update:
         UserError
             If there are none.
         """
-        old = _Stamps(self)
+        labels, stamps = self._hashes()
         seen = np.zeros(len(self.states), bool)
         item = None
         for item in items:
@@ -100,8 +107,10 @@ class Update:
                 continue
             seen[row] = True
             state = self.states[row]
-            # Labels of an image that was removed may change.
-            if not old.agree(row, item, stamp, labels=state != REMOVED):
+            is_same = stamps[row] == hash(item.stamp(stamp))
+            if state != REMOVED:  # labels of an image that was removed may change
+                is_same = is_same and labels[row] == hash(item.labels)
+            if not is_same:
                 if state == PRESENT:
                     self.states[row] = GONE  # until it has been encoded
                 yield dataclasses.replace(item, row=row)
@@ -156,21 +165,3 @@ class Update:
             f"{was[known].sum():,} changed, {(was & ~now).sum():,} gone, "
             f"{(now & ~was).sum():,} back"
         )
-
-
-class _Stamps:
-    """Labels and stamps of an index's rows, read a part at a time."""
-
-    def __init__(self, update: Update) -> None:
-        self._index = update.index
-        self._first, self._entries = 0, []
-
-    def agree(self, row: int, item: Item, stamp: str, labels: bool) -> bool:
-        """Whether a row has the stamp of an image and, if they count, its labels."""
-        if not 0 <= row - self._first < len(self._entries):
-            self._first = row - row % ROWS
-            part = slice(self._first, self._first + ROWS)
-            assert self._index.stamps is not None
-            self._entries = list(zip(self._index.labels(part), self._index.stamps(part)))
-        old_labels, old_stamp = self._entries[row - self._first]
-        return old_stamp == item.stamp(stamp) and (not labels or old_labels == item.labels)

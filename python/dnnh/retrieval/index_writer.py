@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import h5py
@@ -46,8 +46,8 @@ class State:
     digest : str
         Of the names, labels and stamps of these images.
     encoded, skipped : int
-    codes_bytes, entries_bytes, skipped_bytes : int
-        How much of each of FILES is complete.
+    complete : dict
+        How many bytes of each of FILES are complete.
     """
 
     about: dict[str, Any]
@@ -55,13 +55,7 @@ class State:
     digest: str = ""
     encoded: int = 0
     skipped: int = 0
-    codes_bytes: int = 0
-    entries_bytes: int = 0
-    skipped_bytes: int = 0
-
-    def complete_bytes(self, name: str) -> int:
-        """How much of one of FILES is complete."""
-        return getattr(self, f"{name}_bytes")
+    complete: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FILES, 0))
 
 
 def _next_digest(digest: str, item: sources.Item) -> str:
@@ -164,7 +158,7 @@ class IndexWriter:
                 # Unbuffered: a buffer that a full disk does not take is written again at exit.
                 file = (self.folder / name).open("ab", buffering=0)
                 # Behind what is complete there may be a part of a group.
-                file.truncate(self.state.complete_bytes(name))
+                file.truncate(self.state.complete[name])
                 file.seek(0, os.SEEK_END)  # tell() would give the old end
             self._files[name] = file
 
@@ -186,8 +180,9 @@ class IndexWriter:
             if {name: type(value) for name, value in content.items()} != types:
                 raise ValueError("it has other entries")
             state = State(**content)
-            for name in FILES:
-                complete = state.complete_bytes(name)
+            if state.complete.keys() != start.complete.keys():
+                raise ValueError("it has other files")
+            for name, complete in state.complete.items():
                 size = (self.folder / name).stat().st_size
                 if not 0 <= complete <= size:
                     raise ValueError(f"'{name}' has {size} bytes, not {complete}")
@@ -200,7 +195,8 @@ class IndexWriter:
         if update_of is not None and state.about.get("update_of") != update_of:
             of_index = {**start.about, "update_of": state.about.get("update_of")}
             if {"update_of": None, **state.about} == of_index:
-                return start  # finished, but not deleted; or the index has changed since
+                path.unlink()  # finished, but not deleted; or the index has changed since
+                return start
         if state.about != start.about:
             raise UserError(
                 f"{self.folder} is of another net or other images ({state.about}); delete it to "
@@ -213,8 +209,8 @@ class IndexWriter:
         encoded, skipped = state.encoded, state.skipped
         if min(encoded, skipped) < 0 or state.seen != encoded + skipped:
             raise ValueError(f"of {state.seen} images {encoded} are encoded, {skipped} skipped")
-        if state.codes_bytes != encoded * self.kept.row_bytes:
-            raise ValueError(f"{encoded} codes have {state.codes_bytes} bytes")
+        if state.complete["codes"] != encoded * self.kept.row_bytes:
+            raise ValueError(f"{encoded} codes have {state.complete['codes']} bytes")
 
     @property
     def _old_rows(self) -> int:
@@ -277,7 +273,7 @@ class IndexWriter:
         with index_claim.naming(self.folder):
             while data:
                 data = data[file.write(data) :]
-        setattr(self.state, f"{name}_bytes", file.tell())
+        self.state.complete[name] = file.tell()
 
     def reset(self) -> None:
         """Delete what was begun."""
@@ -327,7 +323,7 @@ class IndexWriter:
                     "index"
                 )
         row_bytes = packed_codes.code_bytes(self.net.bits) + STRING_BYTES
-        size = self.state.entries_bytes + row_bytes * count
+        size = self.state.complete["entries"] + row_bytes * count
         if not isinstance(self.kept, PackedCodes):
             size += limits.HASH_BYTES
         if self.update is not None:
@@ -338,7 +334,6 @@ class IndexWriter:
             for name, value in self.state.about.items():
                 if name != "update_of":
                     file.attrs[name] = value
-            file.attrs["skipped"] = self.state.skipped
             self._write_reasons()
         self.reset()
         return self.state.skipped

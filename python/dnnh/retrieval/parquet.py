@@ -53,8 +53,6 @@ class About:
         The name of the file with what has changed; "" where nothing has.
     changed : int
         How many rows it has.
-    skipped_since : int
-        How many images the last update could not read.
     """
 
     bits: int
@@ -69,7 +67,6 @@ class About:
     updates: int = 0
     changes: str = ""
     changed: int = 0
-    skipped_since: int = 0
 
     @property
     def net(self) -> NetInfo:
@@ -79,11 +76,6 @@ class About:
     def texts(self) -> list[str]:
         """The columns that are texts, or lists of them."""
         return ["name", "labels", "stamp"] if self.stamp_kind else ["name", "labels"]
-
-    @property
-    def skipped_now(self) -> int:
-        """How many images of the source have no code."""
-        return self.skipped_since if self.updates else self.skipped
 
 
 def word_names(bits: int) -> list[str]:
@@ -202,7 +194,6 @@ def index_of(images: Images) -> ImageIndex:
     return ImageIndex(
         net=about.net,
         source=about.source,
-        skipped=about.skipped_now,
         codes=images.codes,
         names=names,
         labels=labels,

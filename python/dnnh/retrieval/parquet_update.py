@@ -55,7 +55,7 @@ def update(
     spec: NetSpec,
     weights: pathlib.Path,
     gpu: int | None = None,
-) -> str:
+) -> tuple[str, int]:
     """Encode what is new or has changed in the source of an index.
 
     Parameters
@@ -69,6 +69,8 @@ def update(
     -------
     str
         A summary of the update.
+    int
+        How many images could not be read.
 
     Raises
     ------
@@ -91,20 +93,17 @@ def update(
                 encoded = _encode(session, job, items, _work_folder(folder), len(images.rows))
         count = max(len(images.rows), encoded.positions.max(initial=-1) + 1)
         states = changes.merged(encoded.positions, count)
-        skipped = len(encoded.reasons)
         if not len(encoded.positions) and np.array_equal(states, images.states):
-            if skipped != about.skipped_now:
-                _write_about(folder, about, skipped_since=skipped)
             index_writer.write_reasons(folder, encoded.reasons)
-            return "nothing is new, changed or gone"
+            return "nothing is new, changed or gone", len(encoded.reasons)
         if not (states == PRESENT).any():
             raise UserError(
                 f"no image of {folder} is left in {about.source}; if that is so, delete the index"
             )
         summary = changes.summary(encoded.positions, count)
-        _write_changes(folder, images, encoded, states, skipped)
+        _write_changes(folder, images, encoded, states)
         index_writer.write_reasons(folder, encoded.reasons)
-        return summary
+        return summary, len(encoded.reasons)
 
 
 def remove(folder: pathlib.Path, names: Sequence[str]) -> int:
@@ -115,8 +114,7 @@ def remove(folder: pathlib.Path, names: Sequence[str]) -> int:
         left = changes.remove(names)
         if np.array_equal(changes.states, images.states):
             return left
-        skipped = images.about.skipped_now
-        _write_changes(folder, images, _nothing_encoded(images), changes.states, skipped)
+        _write_changes(folder, images, _nothing_encoded(images), changes.states)
         return left
 
 
@@ -181,7 +179,6 @@ def _write_changes(
     images: Images,
     encoded: Encoded,
     states: NDArray[np.uint8],
-    skipped: int,
 ) -> None:
     """Write the rows that differ from those of the first encoding, and about.json."""
     import pyarrow
@@ -217,7 +214,7 @@ def _write_changes(
     name = f"changes-{about.updates + 1}.parquet"
     with atomic_files.write_atomically(folder / name) as partial:
         parquet_files.write_table(table, partial)
-    _write_about(folder, about, changes=name, changed=len(table), skipped_since=skipped)
+    _write_about(folder, about, changes=name, changed=len(table))
     for path in folder.glob("changes-*.parquet"):
         if path.name not in (name, about.changes):
             path.unlink()

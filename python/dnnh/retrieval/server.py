@@ -408,11 +408,10 @@ def random_images(
 ) -> list[IndexedImage]:
     size = len(retriever.engine)
     ids = np.random.default_rng(abs(seed)).choice(size, min(size, count), replace=False)
-    rows = retriever.rows(ids)
-    index = retriever.index
+    rows, index = np.sort(retriever.rows(ids)), retriever.index
     return [
-        IndexedImage(row=row, name=index.names(row)[0], labels=list(index.labels(row)[0]))
-        for row in sorted(rows.tolist())
+        IndexedImage(row=row, name=name, labels=list(labels))
+        for row, name, labels in zip(rows.tolist(), index.names(rows), index.labels(rows))
     ]
 
 

@@ -227,7 +227,7 @@ def _encode_listed(
     columns.append("skipped string")
     columns += [f"{name} long" for name in parquet.word_names(job.bits)]
     (
-        spark.read.parquet(spark_session.url(listing))
+        spark.read.parquet(spark_session.pattern(listing))
         .repartition(max(1, min(groups, parts)))
         .mapInPandas(functools.partial(_encode_groups, job), ", ".join(columns))
         .write.parquet(spark_session.url(images))
@@ -236,7 +236,7 @@ def _encode_listed(
 
 def _count(spark: Any, images: pathlib.Path) -> Counts:
     rows = (
-        spark.read.parquet(spark_session.url(images))
+        spark.read.parquet(spark_session.pattern(images))
         .selectExpr("skipped IS NULL AS is_encoded")
         .groupBy("is_encoded")
         .count()

@@ -6,13 +6,14 @@ paths (a shared file system); Spark brings the rest.
 
 import contextlib
 import os
-import pathlib
+import re
 import socket
 import sys
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
+from dnnh import files
 from dnnh.errors import UserError
 from dnnh.files import StrPath
 
@@ -80,8 +81,13 @@ def session(master: str = MASTER) -> Iterator[Any]:
 
 
 def url(path: StrPath) -> str:
-    """A path as Spark takes it."""
-    return pathlib.Path(path).resolve().as_uri()
+    """A path as Spark writes to it: not percent-encoded, since Spark would not decode it."""
+    return f"file://{files.resolved(path)}"
+
+
+def pattern(path: StrPath) -> str:
+    """A path as Spark reads it: as a pattern, whose special characters are escaped."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", url(path))
 
 
 def _check_reachable(master: str) -> None:

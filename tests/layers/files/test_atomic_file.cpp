@@ -319,6 +319,24 @@ TEST_P(SnapshotTest, BadWeightsOfAnotherNet) {
   Net<float> other(param);
   EXPECT_DEATH(other.CopyTrainedLayersFrom(Name(".caffemodel")),
                "nothing can be copied; they are of another net");
+  // A count of iterations, which is set to 0, is no weight.
+  LayerParameter* threshold = param.add_layer();
+  threshold->set_name("threshold");
+  threshold->set_type("PiecewiseThreshold");
+  threshold->add_bottom(param.layer(1).top(0));
+  threshold->add_top("codes");
+  Net<float> with_count(param);
+  if (std::string(GetParam()) == "HDF5") {
+    with_count.ToHDF5(Name(".caffemodel"));
+  } else {
+    NetParameter model;
+    with_count.ToProto(&model);
+    WriteProtoToBinaryFile(model, Name(".caffemodel"));
+  }
+  param.mutable_layer(1)->set_name("another");
+  Net<float> sharing_the_count(param);
+  EXPECT_DEATH(sharing_the_count.CopyTrainedLayersFrom(Name(".caffemodel")),
+               "nothing can be copied; they are of another net");
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, SnapshotTest,

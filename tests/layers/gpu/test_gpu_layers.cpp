@@ -33,6 +33,7 @@ class GpuLayersTest : public LayerTest<D> {
   }
   // Many values of the bottoms are exactly 0 or 1.
   void SetClipped() { is_clipped_ = true; }
+  void SetLearning(const std::vector<bool>& learns) { learns_ = learns; }
   // Bottom 1 has rows of bottom 0.
   void SetIndexed() { is_indexed_ = true; }
   // How far results may be apart. Sums are added up in another order.
@@ -84,6 +85,9 @@ class GpuLayersTest : public LayerTest<D> {
     const shared_ptr<Layer<Dtype>> layer =
         LayerRegistry<Dtype>::CreateLayer(this->Parse(fields));
     layer->SetUp(bottom, top);
+    for (size_t i = 0; i < learns_.size(); ++i) {
+      layer->set_param_propagate_down(i, learns_[i]);
+    }
     for (const shared_ptr<Blob<Dtype>>& weights : layer->blobs()) {
       this->FillUniform(0.5, 1.5, weights.get());
     }
@@ -146,6 +150,7 @@ class GpuLayersTest : public LayerTest<D> {
 
   double low_ = -1, high_ = 1, of_float_ = 1e-5;
   bool is_clipped_ = false, is_indexed_ = false;
+  std::vector<bool> learns_;  // which blobs get gradients; empty: all
 };
 
 // Large shapes take the serial launcher too long.
@@ -229,6 +234,18 @@ TYPED_TEST(GpuLayersTest, Scale) {
       if (kIsOnGpu) {
         this->Compare(fields + " }", {{64, 40, 16, 16}}, 1, in_place);
       }
+    }
+  }
+}
+
+TYPED_TEST(GpuLayersTest, ScaleWithFrozenParameters) {
+  this->SetTolerance(1e-4);
+  for (const std::vector<bool>& learns : std::vector<std::vector<bool>>{
+           {false, true}, {true, false}, {false, false}}) {
+    this->SetLearning(learns);
+    for (const bool in_place : {false, true}) {
+      this->Compare("type: 'Scale' scale_param { bias_term: true }",
+                    {{5, 3, 4, 7}}, 1, in_place);
     }
   }
 }

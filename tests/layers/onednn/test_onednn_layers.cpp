@@ -718,6 +718,31 @@ TEST_F(OnednnLayersTest, NoGradientUnlessRequested) {
   }
 }
 
+TEST_F(OnednnLayersTest, ScaleWithFrozenParameters) {
+  const std::string layers =
+      Convolution("num_output: 32 kernel_size: 3")
+      + "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y'"
+        " scale_param { bias_term: true filler { value: 2 } } }";
+  for (int learned : {0, 1, 2, 3}) {
+    const auto onednn_net = Make(layers, true, {2, 16, 8, 8}, TRAIN);
+    const auto stock = Make(layers, false, {2, 16, 8, 8}, TRAIN);
+    for (Net<float>* net : {onednn_net.get(), stock.get()}) {
+      for (int i : {0, 1}) {
+        net->layer_by_name("s")->set_param_propagate_down(i, learned >> i & 1);
+      }
+      Pass(net, true, 1);
+    }
+    for (int i : {0, 1}) {
+      const Blob<float>& blob = *onednn_net->layer_by_name("s")->blobs()[i];
+      ExpectNear(blob, *stock->layer_by_name("s")->blobs()[i], true,
+                 "gradient of blob " + std::to_string(i));
+      EXPECT_EQ(blob.asum_diff() != 0, (learned >> i & 1) != 0);
+    }
+    ExpectNear(*onednn_net->blob_by_name("x"), *stock->blob_by_name("x"), true,
+               "gradient of x");
+  }
+}
+
 // A gradient that goes no further does not wait: the next Forward would change
 // it.
 TEST_F(OnednnLayersTest, GradientsThatEnd) {

@@ -320,6 +320,21 @@ def test_bre_takes_the_best_weight():
     )
 
 
+def test_bre_keeps_a_weight_that_changes_nothing():
+    part = RNG.standard_normal((30, 4))
+    part[:, 1] = 0
+    weights = RNG.standard_normal(4)
+    assert bre.best_weight(part, weights, 1, np.eye(30)) == weights[1]
+
+
+def test_features_that_cannot_be_computed_with():
+    features = np.repeat(RNG.standard_normal((60, 1)) * 1e6, 8, axis=1)
+    with pytest.raises(
+        UserError, match=r"itq_cca cannot be fitted .*values go to [\d.]+e\+06: scale"
+    ):
+        METHODS["itq_cca"](4).fit(features, np.arange(60) % 3)
+
+
 def test_bre_comes_closer_with_each_sweep():
     method = METHODS["bre"](12).fit(CLUSTERS[:200], LABELS[:200])
     assert (np.diff(method.objectives) <= 0).all()

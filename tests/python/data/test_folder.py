@@ -220,6 +220,13 @@ def test_colours_of_every_kind(tmp_path):
     Image.fromarray(grey).save(tmp_path / "g.png")
     image = image_files.decode_image((tmp_path / "g.png").read_bytes(), "g")
     assert np.abs(image[..., 0].astype(int) - grey // 257).max() <= 1
+    for brightest, expected in ((255, 0), (256, 0), (4095, 15), (65535, 255)):  # the same scale
+        Image.fromarray(np.full((4, 4), brightest, np.uint16)).save(tmp_path / "d.png")
+        image = image_files.decode_image((tmp_path / "d.png").read_bytes(), "d")
+        assert image.max() == expected
+    Image.fromarray(np.full((4, 4), 200, np.int32)).save(tmp_path / "i.tiff")  # 8 bits in 32
+    image = image_files.decode_image((tmp_path / "i.tiff").read_bytes(), "i")
+    assert image.max() == 200
     hidden = np.zeros((4, 4, 4), np.uint8)
     hidden[..., 0], hidden[:, :2, 3] = 200, 255
     Image.fromarray(hidden).save(tmp_path / "h.png")
@@ -293,6 +300,10 @@ def test_splits_and_nets_of_ones_own(tmp_path, home):
     assert spec.name == "pets_dnnh_two_towers_16bit"
     assert spec.config is specs.net_spec("cifar10", "dnnh_two_towers").config
     train_test = prototxt.texts(spec)[spec.files["train_test"]]
+    # Fewer images than a batch has may be held out.
+    held_out = specs.net_spec("pets", "dnnh", 16, split="validation")
+    assert not held_out.has_held_out_loss
+    assert "TEST" not in prototxt.texts(held_out)[held_out.files["train_test"]]
     assert 'source: "data/pets_train_images_lmdb"' in train_test
     message = (
         "'pets' has no net of the method 'dnnh_plus'; its methods: dnnh, dnnh_fc, dnnh_pretrained"
@@ -391,3 +402,6 @@ def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refused)
     after = [item.name for item in sources.items(tmp_path)]
     assert after == ["cats/deeper", *(name for name in before if "deeper" not in name)]
+    (tmp_path / "deeper").mkdir()
+    with pytest.raises(UserError, match="/deeper cannot be read; give yourself its permission"):
+        folder.prepare_folder(tmp_path, "pets", 32)

@@ -194,19 +194,20 @@ def test_weighted_ranking_by_hand():
     assert weighted.pr_curve == plain.pr_curve
 
 
+@pytest.mark.parametrize("weight", [2, 0.1, 0.3])
 @pytest.mark.parametrize("top", [None, 17])
-def test_equal_weights_rank_as_none(top):
+def test_equal_weights_rank_as_none(top, weight):
     rng = np.random.default_rng(5)
     arguments = dict(
-        query_codes=packed_codes.pack(rng.random((9, 13)) < 0.5),
-        database_codes=packed_codes.pack(rng.random((60, 13)) < 0.5),
+        query_codes=packed_codes.pack(rng.random((9, 48)) < 0.5),
+        database_codes=packed_codes.pack(rng.random((60, 48)) < 0.5),
         query_labels=rng.integers(0, 3, 9),
         database_labels=rng.integers(0, 3, 60),
-        bits=13,
+        bits=48,
         top=top,
     )
     plain = metrics.evaluate(**arguments)
-    weighted = metrics.evaluate(**arguments, bit_weights=np.full(13, 2, np.float32))
+    weighted = metrics.evaluate(**arguments, bit_weights=np.full(48, weight, np.float32))
     assert weighted.map == plain.map
     assert weighted.map_tie_aware == pytest.approx(plain.map_tie_aware)
     assert weighted == dataclasses.replace(plain, map_tie_aware=weighted.map_tie_aware)

@@ -1,5 +1,6 @@
 """Averaged weights, and the statistics that belong to them."""
 
+import dataclasses
 import os
 
 import caffe
@@ -9,7 +10,7 @@ from caffe.proto import caffe_pb2
 
 from dnnh.data import datasets
 from dnnh.errors import UserError
-from dnnh.nets import averaging, caffe_encoder, model_files, prototxt, weights
+from dnnh.nets import averaging, caffe_encoder, initial_weights, model_files, prototxt, weights
 from dnnh.nets.specs import net_spec
 
 SPEC = net_spec("digits", "dnnh", 12)
@@ -107,8 +108,30 @@ def test_all_lengths_of_a_training(tmp_path):
     spec = net_spec("cifar10", "dnnh_plus", 24)
     names = {layer.name for layer in prototxt.statistics_net(spec).layer}
     assert {f"{bits}bit_normalize" for bits in (12, 24, 32, 48)} <= names
-    two = prototxt.statistics_net(net_spec("cifar10", "dnnh_two_towers"))
-    assert {"query_normalize", "database_normalize"} <= {layer.name for layer in two.layer}
+
+
+def test_both_sub_networks_are_averaged(tmp_path):
+    """Each of them with statistics of its own; with the same weights they encode alike."""
+    spec = net_spec("cifar10", "dnnh_two_towers", 12, "short")
+    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    models = [tmp_path / f"{seed}.caffemodel" for seed in (1, 2)]
+    for seed, model in zip((1, 2), models):
+        model.write_bytes(initial_weights.shared(dataclasses.replace(spec, train_seed=seed)))
+    averaged = tmp_path / "averaged.caffemodel"
+    averaged.write_bytes(averaging.averaged(spec, models, images))
+    outputs = []
+    for tower in spec.config.towers:
+        net = caffe_encoder.CaffeEncoder(prototxt.deploy_text(spec, tower), averaged)
+        outputs.append(net.unrounded_outputs(images))
+    assert np.array_equal(*outputs)
+    assert 0.3 < outputs[0].mean() < 0.7 and outputs[0].std(axis=0).min() > 0.05
+    blobs = blobs_of(averaged.read_bytes())
+    of_models = [blobs_of(model.read_bytes()) for model in models]
+    for tower in spec.config.towers:
+        name = f"{tower}conv1"
+        mean = (of_models[0][name][0] + of_models[1][name][0]) / 2
+        np.testing.assert_allclose(blobs[name][0], mean, rtol=1e-5)
+        assert np.any(of_models[0][name][0] != of_models[1][name][0])
 
 
 def test_snapshots_that_are_none(snapshots, tmp_path):

@@ -152,6 +152,20 @@ def test_data_layers_read_training_images_only(method, split):
     assert sources == expected[split]
 
 
+@pytest.mark.parametrize("method", sorted(configs.CONFIGS["cifar10"]))
+def test_the_validation_split_of_all_methods(method):
+    """Images that are held out have no target codes, and an LMDB for all other methods."""
+    spec = net_spec("cifar10", method, split="validation")
+    held_out = {
+        layer.triplet_data_param.source
+        for layer in prototxt.train_net(spec).layer
+        if layer.include and layer.include[0].phase == caffe.TEST
+    }
+    has_target_codes = method in ("cnnh", "cnnh_star")
+    assert held_out == (set() if has_target_codes else {"data/cifar10_validation_test_images_lmdb"})
+    assert bool(prototxt.solver(spec).test_iter) == bool(held_out)
+
+
 def test_the_ablations_differ_in_what_they_ablate():
     """Figure 2b, and section 4.4: P for queries, Q for the two others."""
     short, fc, two = (

@@ -1,12 +1,13 @@
 """Which weights are taken for a net."""
 
 import os
+import pathlib
 
 import pytest
 
 from dnnh import paths
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, configs, prototxt, runtimes, weights
+from dnnh.nets import caffe_encoder, configs, prototxt, runtimes, specs, weights
 from dnnh.nets.specs import net_spec
 
 SPEC = net_spec("digits", bits=12)
@@ -40,7 +41,7 @@ def test_nothing_trained_yet(repository):
         "--bits 12' and 'caffe train -solver prototxt/generated/digits/dnnh_12bit_solver",
     ):
         weights.find_weights(SPEC)
-    with pytest.raises(UserError, match="nowhere.caffemodel does not exist"):
+    with pytest.raises(UserError, match="nowhere.caffemodel is not a file"):
         weights.find_weights(SPEC, repository / "nowhere.caffemodel")
 
 
@@ -105,7 +106,8 @@ def test_the_schedule_is_in_the_name():
     config = configs.net_config("cifar10", "dnnh")
 
     def schedule(name):
-        return weights.schedule_in_name(name, "cifar10", config, "dnnh")
+        run = weights.run_in_name(name, "cifar10", config, "dnnh")
+        return run and run.schedule
 
     assert schedule("cifar10_dnnh_48bit.caffemodel.h5") == "paper"
     assert schedule("cifar10_dnnh_short_12bit.caffemodel.h5") == "short"
@@ -114,6 +116,33 @@ def test_the_schedule_is_in_the_name():
     assert schedule("cifar10_dnnh_200iterations_listed_validation_48bit_iter_9.caffemodel") == "200"
     for other in ("cifar10_dnnh_fc_48bit.caffemodel", "mine.caffemodel", "cifar10_dnnh.txt", ""):
         assert schedule(other) is None
+
+
+@pytest.mark.parametrize("split", specs.SPLITS)
+@pytest.mark.parametrize(
+    "method, schedule, sampling, seed",
+    [
+        ("dnnh", "paper", "online", 1),
+        ("dnnh", "short", "online", 3),
+        ("dnnh", "200", "online", 20),
+        ("dnnh_minimal", "paper", "listed", 20),
+        ("dnnh_minimal", "paper", "materialized", 1),
+    ],
+)
+def test_the_training_run_is_in_the_name(split, method, schedule, sampling, seed):
+    spec = net_spec("cifar10", method, 24, schedule, split, sampling, seed)
+    for end, iteration in (("_iter_7", 7), ("_averaged", None), ("", None)):
+        path = pathlib.Path(f"{spec.training_name}{end}.caffemodel")
+        expected = weights.TrainingRun(schedule, sampling, split, seed, 24, iteration)
+        assert weights.run_of(spec, path) == expected
+    if split == "validation":
+        with pytest.raises(UserError, match="trained with --split validation, by its name"):
+            weights.check_split(net_spec("cifar10", method, 24), path)
+    weights.check_split(spec, path)
+    weights.check_split(spec, pathlib.Path("mine.caffemodel"))
+    command = weights.make_command(spec)
+    assert ("--train-seed 20" in command) == (seed == 20)
+    assert (f"--sampling {sampling}" in command) == (sampling != "online")
 
 
 def test_the_schedule_goes_with_the_weights(repository):
@@ -128,4 +157,4 @@ def test_the_schedule_goes_with_the_weights(repository):
     # No schedule of this method: it decays in steps of its own.
     config = configs.net_config("digits", "dnnh_minimal")
     name = "digits_dnnh_minimal_300iterations_12bit.caffemodel"
-    assert weights.schedule_in_name(name, "digits", config, "dnnh_minimal") is None
+    assert weights.run_in_name(name, "digits", config, "dnnh_minimal") is None

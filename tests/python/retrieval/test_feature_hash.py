@@ -1,5 +1,6 @@
 """Codes without training: features of a pretrained network, hashed."""
 
+import contextlib
 import importlib
 import json
 
@@ -98,6 +99,28 @@ def test_an_interrupted_run_is_resumed(pictures, tmp_path, encode, monkeypatch):
     assert "resuming after 20 images" in encode(pictures, tmp_path / "i.h5", "--bits", 8)
     whole, resumed = (index_files.load(tmp_path / name) for name in ("whole.h5", "i.h5"))
     assert np.array_equal(whole.codes, resumed.codes)
+
+
+def test_an_update_hashes_as_before(pictures, tmp_path, encode, monkeypatch, capsys):
+    """The method is not fitted again: old and new codes can be compared."""
+    encode(pictures, tmp_path / "i.h5", "--bits", 8)
+    with contextlib.closing(index_files.load(tmp_path / "i.h5")) as index:
+        codes, hasher = index.codes, index.hasher
+    Image.new("RGB", (40, 50), (200, 180, 20)).save(pictures / "red/yellow.png")
+    command = importlib.import_module("encode")
+    words = ["encode.py", "--update", "--output", tmp_path / "i.h5"]
+    monkeypatch.setattr("sys.argv", list(map(str, words)))
+    command.main()
+    assert "37 images; 1 new" in capsys.readouterr().out
+    index = index_files.load(tmp_path / "i.h5")
+    assert np.array_equal(index.codes[:36], codes)
+    assert feature_hash.are_the_same(index.hasher, hasher)
+    net = caffe_encoder.CaffeEncoder(
+        prototxt.as_text(pretrained.feature_net("efficientnet_lite0", SIZE)), pretrained.path_of("")
+    )
+    image = Image.open(pictures / "red/yellow.png").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    expected = hasher.encode(net.outputs(np.asarray(image)[np.newaxis]))
+    assert packed_codes.unpack(index.codes[36:] ^ expected, 8).sum() <= 1
 
 
 def search(monkeypatch, capsys, *words):

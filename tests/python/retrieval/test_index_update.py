@@ -1,6 +1,7 @@
 """Indexes that grow: what is new, changed, gone or removed in their source."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from PIL import Image
 from dnnh.data import datasets, image_database, sources
 from dnnh.errors import UserError
 from dnnh.nets import caffe_encoder, encoder, prototxt, specs
-from dnnh.retrieval import index_claim, index_files, index_writer, retriever
+from dnnh.retrieval import index_claim, index_files, index_update, index_writer, retriever
 from dnnh.retrieval.image_index import GONE, PRESENT, REMOVED
 
 SPEC = specs.net_spec("digits", bits=12)
@@ -70,7 +71,6 @@ def test_new_changed_and_gone_images(photos, tmp_path, run, update, weights):
     assert after["class1/04.png"] == (row, GONE, *before["class1/04.png"][2:])
     for name in set(before) - {"class0/03.png", "class1/04.png"}:
         assert after[name] == before[name]
-    assert index_files.load(path).skipped == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.h5", "c.h5.skipped.txt", "photos"]
 
 
@@ -211,6 +211,49 @@ def test_what_a_finished_update_left_does_not_disturb(photos, tmp_path, run, upd
     write(photos / "class5/2.png", 51)
     assert "39 images; 1 new, 0 changed, 0 gone" in update(path)[0]
     assert not (tmp_path / "c.h5.partial").exists()
+
+
+def test_what_an_earlier_update_left_is_forgotten(photos, tmp_path, run, update, monkeypatch):
+    """It was killed; the index changed; the next update is interrupted before its first group."""
+    path = tmp_path / "c.h5"
+    run.encode(photos, path)
+    for i in range(15):
+        write(photos / f"class5/{i:02}.png", 50 + i)
+    add, outputs = index_writer.IndexWriter.add, encoder.Encoder.outputs
+
+    def killed(writer, group, outputs):
+        add(writer, group, outputs)
+        raise KeyboardInterrupt
+
+    def stopped(net, images):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(index_writer.IndexWriter, "add", killed)
+        update(path)
+    run.plain("encode", "--output", path, "--remove", "class0/00.png")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(encoder.Encoder, "outputs", stopped)
+        update(path)
+    assert encoder.Encoder.outputs is outputs
+    assert "51 images; 15 new, 0 changed, 0 gone" in update(path)[0]
+
+
+def test_images_in_another_order_than_their_rows(photos, tmp_path, run, monkeypatch):
+    """Each part of the index is read once, whatever the order."""
+    path = tmp_path / "c.h5"
+    run.encode(photos, path)
+    monkeypatch.setattr(index_update, "ROWS", 10)
+    items, read = list(sources.items(photos)), []
+    index = index_files.load(path)
+    stamps = index.stamps
+    index.stamps = lambda rows: read.append(rows) or stamps(rows)
+    update = index_update.Update(index, path)
+    items[3] = dataclasses.replace(items[3], labels=("other",))
+    changed = list(update.to_encode(reversed(items), "time"))
+    names = ["broken.jpg", "class1/zero.png", items[3].name]
+    assert sorted(item.name for item in changed) == sorted(names)
+    assert len(read) == 4
 
 
 def test_a_file_that_vanishes_or_breaks_meanwhile(photos, tmp_path, run, update, monkeypatch):

@@ -32,7 +32,7 @@ def test_a_folder_becomes_an_index(photos, tmp_path, run, weights):
     net = caffe_encoder.CaffeEncoder(prototxt.deploy_text(SPEC), weights)
     assert np.array_equal(index.codes, net.encode(DIGITS[order()]))
     assert index.names(slice(0, 2)) == ["class0/00.png", "class0/03.png"]
-    assert index.labels(36) == [("class2",)] and index.skipped == 2
+    assert index.labels(36) == [("class2",)]
     assert index.net == NetInfo(12, "digits", "dnnh", SPEC.schedule, files.sha256(weights))
     assert index.source == str(photos)
     assert (tmp_path / "c.h5.skipped.txt").read_text().count("is not a readable image") == 2
@@ -131,8 +131,11 @@ def test_what_cannot_be_resumed(photos, tmp_path, run, weights):
         "source": str(photos.resolve()),
         "stamp_kind": "time",
     }
-    begun(about=about, codes_bytes=20)
+    begun(about=about, complete={"codes": 20, "entries": 0, "skipped": 0})
     with pytest.raises(UserError, match="'codes' has 0 bytes, not 20.; delete"):
+        run.encode(photos, tmp_path / "c.h5")
+    begun(about=about, complete={"codes": 0})
+    with pytest.raises(UserError, match="other files; delete|other files\\)"):
         run.encode(photos, tmp_path / "c.h5")
     begun(about=about, encoded="x")
     with pytest.raises(UserError, match="other entries"):

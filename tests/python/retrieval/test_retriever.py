@@ -1,8 +1,10 @@
 """From an image to its neighbors, by the tools search.py and serve.py too."""
 
 import concurrent.futures
+import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 from dnnh import packed_codes, paths
 from dnnh.data import image_files
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder
+from dnnh.nets import caffe_encoder, configs, encoder, net_config, runtimes
 from dnnh.nets import weights as net_weights
 from dnnh.retrieval import index_files, retriever
 
@@ -110,12 +112,47 @@ def test_hits_are_ordered_by_asymmetric_distance(photos, tmp_path, run, weights,
             run.plain(*queries, *options)
 
 
+def test_an_empty_address_is_none(run, tmp_path):
+    """Of a variable that is not set; it would serve every machine."""
+    with pytest.raises(UserError, match="--host is empty; leave it out"):
+        run.plain("serve", "--index", tmp_path / "c.h5", "--host", "")
+
+
 def test_codes_of_two_sub_networks_are_no_queries(photos, tmp_path, run):
     run.encode(photos, tmp_path / "c.h5")
     with h5py.File(tmp_path / "c.h5", "a") as file:
         file.attrs["dataset"], file.attrs["method"] = "mnist", "dnnh_two_towers"
     with pytest.raises(UserError, match="'dnnh_two_towers' has another one for queries"):
         run.plain("search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "c.h5")
+
+
+def test_the_database_has_its_own_sub_network(photos, tmp_path, run, monkeypatch):
+    """Section 4.4: P encodes queries, Q the database; its updates, too."""
+    config = dataclasses.replace(
+        configs.CONFIGS["digits"]["dnnh_minimal"], towers=net_config.TWO_TOWERS
+    )
+    monkeypatch.setitem(configs.CONFIGS["digits"], "dnnh_two_towers", config)
+
+    class Fake(encoder.Encoder):
+        bits, image_shape = 12, (1, 8, 8)
+
+        def __init__(self, deploy, weights, gpu):
+            self.ones = 12 if 'top: "query_codes"' in deploy else 4
+            assert self.ones == 12 or 'top: "database_codes"' in deploy
+
+        def _run(self, images, rounded):
+            return np.tile(np.arange(12) < self.ones, (len(images), 1)).astype(np.float32)
+
+        def _name(self):
+            return "a fake"
+
+    monkeypatch.setattr(runtimes, "CaffeEncoder", Fake)
+    run.encode(photos, tmp_path / "c.h5", "--method", "dnnh_two_towers")
+    shutil.copy(photos / "class0/00.png", photos / "class0/new.png")
+    run("encode", "--update", "--output", tmp_path / "c.h5")
+    query = ["--index", tmp_path / "c.h5", "--image", photos / "class0/00.png", "-k", 50]
+    hits = json.loads(run("search", *query, "--json", "-"))["hits"]
+    assert len(hits) == 38 and {hit["distance"] for hit in hits} == {8}
 
 
 def test_several_threads_get_the_codes_of_their_images(photos, tmp_path, run, weights, monkeypatch):

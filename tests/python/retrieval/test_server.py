@@ -37,11 +37,10 @@ def png(value=7, size=(30, 20)):
 class Fake(Retriever):
     """A retriever, and an encoder that takes the first pixel of an image for its row."""
 
-    def __init__(self):
+    def __init__(self, present=None):
         index = ImageIndex(
             net=NetInfo(BITS, "digits", "dnnh", "500", ""),
             source="",
-            skipped=0,
             codes=CODES,
             names=lambda rows: [f"<b>{row}.png" for row in np.atleast_1d(rows)],
             labels=lambda rows: [
@@ -49,8 +48,8 @@ class Fake(Retriever):
             ],
         )
         engine = NumpyEngine(BITS)
-        engine.add(CODES)
-        super().__init__(index, engine)
+        engine.add(CODES if present is None else CODES[present])
+        super().__init__(index, engine, present)
 
     def encode(self, image):
         return EncodedQuery(CODES[image[0, 0, :1]], COSTS)
@@ -94,6 +93,23 @@ def test_an_image_finds_similar_images(client):
     assert 0 < len(near) < COUNT
     assert max(hit["distance"] for hit in near) <= BITS // 3
     assert len(client.get("/search?row=7&top=500").json()["hits"]) == COUNT
+
+
+def test_no_request_reaches_an_image_that_was_removed():
+    removed = [5, 7, 39]
+    rows = [row for row in range(COUNT) if row not in removed]
+    with testing.TestClient(server.make_app(Fixed(Fake(np.array(rows))))) as client:
+        for row in removed:
+            assert client.get(f"/image/{row}").status_code == 404
+            assert "there are 37, up to 38" in client.get(f"/search?row={row}").text
+        assert (
+            client.get("/image/38").status_code == client.get("/search?row=38").status_code == 200
+        )
+        images = client.get("/random?count=500").json()
+        assert [image["row"] for image in images] == rows
+        assert [image["name"] for image in images] == [f"<b>{row}.png" for row in rows]
+        hits = client.post("/search?top=500", content=png(7)).json()["hits"]
+        assert sorted(hit["row"] for hit in hits) == rows
 
 
 @pytest.mark.parametrize("rank", ["hamming", "asymmetric"])

@@ -148,7 +148,7 @@ def load(spark: Any, folder: StrPath) -> tuple[ImageIndex, SparkEngine]:
     from pyspark.sql import functions
 
     about = parquet.read_about(folder)
-    images = spark.read.parquet(spark_session.url(pathlib.Path(folder, parquet.IMAGES)))
+    images = spark.read.parquet(spark_session.pattern(pathlib.Path(folder, parquet.IMAGES)))
     columns = ["row", "name", "labels", *parquet.word_names(about.bits)]
     table = images.where("skipped IS NULL").select(columns)
     encoded = size = table.count()
@@ -159,7 +159,9 @@ def load(spark: Any, folder: StrPath) -> tuple[ImageIndex, SparkEngine]:
         )
     if about.changes:
         # Kept: later updates delete the file.
-        changed = spark.read.parquet(spark_session.url(pathlib.Path(folder, about.changes))).cache()
+        changed = spark.read.parquet(
+            spark_session.pattern(pathlib.Path(folder, about.changes))
+        ).cache()
         if changed.count() != about.changed:
             raise UserError(
                 f"{folder} has {changed.count():,} changed rows and should have {about.changed:,}; "
@@ -197,7 +199,6 @@ def load(spark: Any, folder: StrPath) -> tuple[ImageIndex, SparkEngine]:
     index = ImageIndex(
         net=about.net,
         source=about.source,
-        skipped=about.skipped_now,
         codes=None,
         names=names,
         labels=labels,
