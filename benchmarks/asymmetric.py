@@ -37,10 +37,10 @@ def main():
     columns = [
         "net, bits",
         "MAP, Hamming",
-        "the same, equal distances ordered",
+        "MAP, Hamming, ties by asymmetric distance",
         "MAP, asymmetric",
-        f"precision of the top {TOP}, Hamming",
-        "asymmetric",
+        f"precision@{TOP}, Hamming",
+        f"precision@{TOP}, asymmetric",
     ]
     table = [[f"`{name}`", *(f"{value:.3f}" for value in of)] for name, of in results.items()]
     harness.publish("asymmetric", harness.table(columns, table), results)
@@ -57,15 +57,20 @@ def measure(method, bits, dataset, rows):
             )
         ]
     )
+    return figures(relaxed, dataset.labels[rows], QUERIES)
+
+
+def figures(relaxed, labels, count):
+    """MAP by Hamming distance, with ties by asymmetric distance, and by asymmetric distance;
+    precision@TOP of the first and the last. The first so many images are the queries."""
     codes = (relaxed > 0.5).astype(np.float32)
-    of_queries, of_database = codes[:QUERIES], codes[QUERIES:]
-    labels = dataset.labels[rows]
-    costs = np.abs(2 * relaxed[:QUERIES] - 1)
+    of_queries, of_database = codes[:count], codes[count:]
+    costs = np.abs(2 * relaxed[:count] - 1)
     precision, mean = np.zeros(2), np.zeros(3)
-    for query in range(QUERIES):
+    for query in range(count):
         differs = of_database != of_queries[query]
         hamming, asymmetric = differs.sum(axis=1), differs @ costs[query]
-        relevant = labels[QUERIES:] == labels[query]
+        relevant = labels[count:] == labels[query]
         # The images are in random order already.
         ordered = np.lexsort((asymmetric, hamming))
         rankings = [
@@ -75,7 +80,7 @@ def measure(method, bits, dataset, rows):
         ]
         mean += [metrics.average_precision(relevant[ranking]) for ranking in rankings]
         precision += [relevant[ranking[:TOP]].mean() for ranking in rankings[::2]]
-    return [*(mean / QUERIES), *(precision / QUERIES)]
+    return [*(mean / count), *(precision / count)]
 
 
 if __name__ == "__main__":

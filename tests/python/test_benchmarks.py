@@ -30,6 +30,7 @@ def benchmark(name):
 collages, encoding, harness, ranking, search, steps, torch_net = map(
     benchmark, ("collages", "encoding", "harness", "ranking", "search", "steps", "torch_net")
 )
+asymmetric, duplicates = map(benchmark, ("asymmetric", "duplicates"))
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
@@ -181,3 +182,20 @@ def test_a_table_is_written(program, words, tmp_path, monkeypatch):
         (row,) = figures["rankings"]
         assert (row["size"], row["bits"]) == (500, 12) and row["ours, all in order"] > 0
     assert "Machine: " in table.read_text()
+
+
+def test_what_orders_by_asymmetric_distance():
+    query = [0.9, 0.1, 0.8, 0.45, 0.55]
+    database = [[0, 0, 1, 0, 1], [1, 0, 0, 0, 1], [1, 0, 1, 1, 0]]
+    relaxed = np.array([query, *database], np.float32)
+    # Hamming distances 1, 1 and 2; asymmetric distances 0.8, 0.6 and 0.2.
+    figures = asymmetric.figures(relaxed, np.array([0, 1, 1, 0]), 1)
+    assert figures == pytest.approx([1 / 3, 1 / 3, 1, 1 / 3, 1 / 3])
+    figures = asymmetric.figures(relaxed, np.array([0, 0, 1, 1]), 1)
+    assert figures == pytest.approx([1, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
+
+
+def test_groups_of_copies_are_counted():
+    names = [f"{i:05}_{kind}" for i in (3, 7, 9) for kind in ("a.png", "b.jpg", "c.png")]
+    groups = [np.array(rows) for rows in ([0, 1, 2], [3, 4], [5, 6, 7])]
+    assert duplicates.counts(groups, names) == (2, 1, 1)
