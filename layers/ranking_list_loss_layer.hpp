@@ -1,7 +1,6 @@
 #ifndef DNNH_LAYERS_RANKING_LIST_LOSS_LAYER_HPP_
 #define DNNH_LAYERS_RANKING_LIST_LOSS_LAYER_HPP_
 
-#include <string>
 #include <vector>
 
 #include "caffe/blob.hpp"

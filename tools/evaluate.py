@@ -175,8 +175,7 @@ def encode(arguments: argparse.Namespace) -> Iterator[tuple[Codes, Dataset]]:
     model = weights.find_weights(spec, arguments.model)
     print(f"model: {model.description}")
     is_validation = arguments.split == "validation"
-    if not arguments.note:
-        weights.check_split(spec, model.path)
+    weights.check_split(spec, model.path)
     problem = results.seen_in_training(model.path, dataset, split, is_validation)
     if problem and not arguments.note:
         raise UserError(f"{problem}: train the net on these images, or say so with --note")

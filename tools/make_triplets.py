@@ -58,8 +58,8 @@ def main() -> None:
     parser.add_argument(
         "--encoding",
         choices=image_database.ENCODINGS,
-        help="encoding of the images (online, listed; default: as the data set stores them, raw if they are "
-        "small)",
+        help="encoding of the images (online, listed; default: as the data set stores them, raw if "
+        "they are small)",
     )
     parser.add_argument(
         "--triplets",

@@ -34,8 +34,8 @@ def main() -> None:
             )
         if (run.split, run.train_seed) != (spec.split, spec.train_seed):
             raise UserError(
-                f"{snapshot} is of the split {run.split} and training seed {run.train_seed}; those "
-                f"that are released are of {spec.split} and {spec.train_seed}"
+                f"{snapshot} has --split {run.split} and training seed {run.train_seed}; released "
+                f"weights have --split {spec.split} and training seed {spec.train_seed}"
             )
     print(f"snapshot: {snapshot}")
     path = arguments.output or weights.release_path(spec)

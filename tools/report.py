@@ -9,7 +9,7 @@ Ours are the results that models/README.md describes (models/results/*.json) and
 data, method, schedule and length, your own counts; of your own, the newest. Nets that were also
 trained with other seeds (models/results/seeds/*.json) have their mean and range below.
 Prints the tables and writes results/comparison_<dataset>.html, one page with all of it,
-and the same as .md, .csv and a folder of figures. The picture of docs/reproducing.md is one of them:
+and the same as .md, .csv and a folder of figures. docs/reproducing.md shows one of them:
 
   python tools/report.py --released
   cp results/comparison_cifar10/comparison.png docs/cifar10.png

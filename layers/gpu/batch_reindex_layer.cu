@@ -7,6 +7,7 @@
 #include "layers/replace_layer.hpp"
 
 #include "layers/gpu/batch_reindex_kernels.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -40,8 +41,7 @@ class GpuBatchReindexLayer : public BatchReindexLayer<Dtype> {
                     const vector<bool>& propagate_down,
                     const vector<Blob<Dtype>*>& bottom) override {
     CHECK(!propagate_down[1])
-        << "BatchReindex layer '" << this->layer_param_.name()
-        << "' has no gradient for indexes";
+        << OwnerOf(*this) << " has no gradient for indexes";
     if (!propagate_down[0] || bottom[0]->count() == 0) { return; }
     gpu::ForEachBlock(gpu::ScatterAddRows<Dtype>, bottom[0]->shape(0),
                       bottom[1]->count(), bottom[0]->count(1),

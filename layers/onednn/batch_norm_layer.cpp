@@ -7,6 +7,7 @@
 #include "caffe/util/math_functions.hpp"
 
 #include "layers/onednn/normalization.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -57,8 +58,8 @@ class OnednnBatchNormLayer : public onednn::OnednnLayer<BatchNormLayer<float>> {
   void BackwardOnednn(const vector<Blob<float>*>& top,
                       const vector<bool>& propagate_down,
                       const vector<Blob<float>*>& bottom) override {
-    CHECK(normalized_.source) << "BatchNorm layer '" << layer_param_.name()
-                              << "': call Forward before Backward";
+    CHECK(normalized_.source)
+        << OwnerOf(*this) << ": call Forward before Backward";
     if (!propagate_down[0]) { return onednn::Resolve(top[0]->diff().get()); }
     const auto gradient =
         onednn::GradientOf(*top[0], normalized_.source, &top_diff_);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "layers/onednn/onednn.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 namespace onednn {
@@ -104,8 +105,7 @@ class ConvolutionOfImages : public OnednnLayer<Stock> {
     const ConvolutionShape shape = ShapeOf(*bottom[0], *top[0]);
     std::string reason = UnsupportedReasonFor(arithmetic_, shape);
     if (!reason.empty() && arithmetic_ != memory::data_type::f32) {
-      LOG(INFO) << this->type() << " layer '" << this->layer_param_.name()
-                << "' computes in float: " << reason;
+      LOG(INFO) << OwnerOf(*this) << " computes in float: " << reason;
       reason = UnsupportedReasonFor(memory::data_type::f32, shape);
     }
     return reason;

@@ -64,7 +64,8 @@ memory BatchMemory(const memory::desc& layout) {
   return Reuse(layout, &kept);
 }
 
-/// Deferred values are computed for a few images at a time.
+/// Deferred values are computed for a few images at a time, or for all at once
+/// where oneDNN would have reference code alone for a few.
 class DirectConvolution : public Convolution {
  public:
   DirectConvolution(const ConvolutionShape& shape, memory::data_type type,
@@ -223,10 +224,12 @@ class DirectConvolution : public Convolution {
     made.forward = dnnl::convolution_forward(forward);
     made.is_reference = IsReference(forward);
     if (!has_backward_) { return made; }
-    made.weights = dnnl::convolution_backward_weights(WeightsDesc(
-        forward, batch(weights_desc_.src_desc()),
-        weights_desc_.diff_weights_desc(), weights_desc_.diff_bias_desc(),
-        batch(weights_desc_.diff_dst_desc())));
+    const auto weights = WeightsDesc(forward, batch(weights_desc_.src_desc()),
+                                     weights_desc_.diff_weights_desc(),
+                                     weights_desc_.diff_bias_desc(),
+                                     batch(weights_desc_.diff_dst_desc()));
+    made.weights = dnnl::convolution_backward_weights(weights);
+    made.is_reference |= IsReference(weights);
     return made;
   }
 

@@ -6,6 +6,7 @@
 #include "caffe/util/math_functions.hpp"
 
 #include "layers/onednn/onednn.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -55,8 +56,7 @@ class OnednnDropoutLayer : public onednn::OnednnLayer<DropoutLayer<float>> {
                       const vector<bool>& propagate_down,
                       const vector<Blob<float>*>& bottom) override {
     if (phase_ != TRAIN || !propagate_down[0]) { return; }
-    CHECK(mask_) << "Dropout layer '" << layer_param_.name()
-                 << "': call Forward before Backward";
+    CHECK(mask_) << OwnerOf(*this) << ": call Forward before Backward";
     const memory top_diff = onednn::Read(
         top[0]->diff().get(), onednn::Dims(*top[0]), layout_, &top_diff_);
     const memory diff = onednn::WriteAs(top_diff, bottom[0] == top[0],

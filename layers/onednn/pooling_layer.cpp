@@ -9,6 +9,7 @@
 #include "layers/onednn/normalization.hpp"
 #include "layers/onednn/planes.hpp"
 #include "layers/onednn/vectors.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -205,8 +206,8 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
         rows_.all_have_pixels() && columns_.all_have_pixels();
     // Caffe's own Backward would write before the gradient.
     CHECK(all_have_pixels || !is_max())
-        << "Pooling layer '" << layer_param_.name()
-        << "': some windows are outside of the image and have no maximum; set"
+        << OwnerOf(*this)
+        << ": some windows are outside of the image and have no maximum; set"
         << " round_mode: FLOOR, or a smaller stride";
     if (layer_param_.pooling_param().pool()
             == PoolingParameter_PoolMethod_STOCHASTIC
@@ -258,8 +259,7 @@ class OnednnPoolingLayer : public onednn::OnednnLayer<PoolingLayer<float>> {
                       const vector<bool>& propagate_down,
                       const vector<Blob<float>*>& bottom) override {
     if (!propagate_down[0]) { return; }
-    CHECK(output_) << "Pooling layer '" << layer_param_.name()
-                   << "': call Forward before Backward";
+    CHECK(output_) << OwnerOf(*this) << ": call Forward before Backward";
     const memory top_diff =
         onednn::Read(top[0]->diff().get(), onednn::Dims(*top[0]),
                      output_.get_desc(), &top_diff_);

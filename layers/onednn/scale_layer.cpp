@@ -6,6 +6,7 @@
 #include "caffe/util/math_functions.hpp"
 
 #include "layers/onednn/normalization.hpp"
+#include "layers/owner.hpp"
 
 namespace caffe {
 
@@ -50,8 +51,7 @@ class OnednnScaleLayer : public onednn::OnednnLayer<ScaleLayer<float>> {
   void BackwardOnednn(const vector<Blob<float>*>& top,
                       const vector<bool>& propagate_down,
                       const vector<Blob<float>*>& bottom) override {
-    CHECK(input_.source) << "Scale layer '" << layer_param_.name()
-                         << "': call Forward before Backward";
+    CHECK(input_.source) << OwnerOf(*this) << ": call Forward before Backward";
     const auto gradient =
         onednn::GradientOf(*top[0], input_.source, &top_diff_);
     const auto sums =

@@ -165,8 +165,6 @@ TYPED_TEST(PiecewiseThresholdLayerTest, BadInput) {
 
 // --- the schedule, in a solver ----------------------------------------------
 
-// One weight w per input, a sigmoid, the threshold and a Euclidean loss: enough
-// of a net to train. epsilon is halved after every 3 training iterations.
 std::vector<const char*> SnapshotFormats() {
 #ifdef USE_HDF5
   return {"BINARYPROTO", "HDF5"};
@@ -175,6 +173,8 @@ std::vector<const char*> SnapshotFormats() {
 #endif
 }
 
+// One weight w per input, a sigmoid, the threshold and a Euclidean loss: enough
+// of a net to train. epsilon is halved after every 3 training iterations.
 template <typename D>
 class PiecewiseThresholdScheduleTest : public LayerTest<D> {
  protected:

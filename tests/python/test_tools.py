@@ -343,7 +343,7 @@ def test_a_model_is_released(tmp_path):
         other = short.rename(tmp_path / f"digits_dnnh_{name}_12bit_iter_300.caffemodel")
         short = other
         said = run("release_model.py", *names, "--model", other, status=1)
-        assert "those that are released are of test and 1" in said
+        assert "released weights have --split test and training seed 1" in said
 
 
 VARIANTS = {  # of the digits' net

@@ -65,8 +65,8 @@ class Hasher(abc.ABC):
         Raises
         ------
         UserError
-            If there are too few features, features or labels are not as above, or the numbers are
-            such that they cannot be computed with.
+            If there are too few features, features or labels are not as above, or the method's linear
+            algebra fails on them.
         """
         x = self._checked(features)
         if len(x) <= self.bits:

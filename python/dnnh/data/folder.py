@@ -111,7 +111,7 @@ def _of_folders(source: pathlib.Path) -> tuple[list[files.StrPath], list[tuple[s
         labels = image_folders.labels_of(path.relative_to(source), depth)
         if not labels and path.is_dir():
             if not path.is_symlink():
-                raise UserError(f"{path} cannot be read; give yourself its permission, or move it")
+                raise UserError(f"{path} cannot be read; check its permissions, or move it")
             raise UserError(f"{path} is a link to {path.resolve()}, which it lies in; remove it")
         if labels:
             image_paths.append(path)

@@ -102,7 +102,7 @@ def decode_image(data: bytes, where: files.StrPath) -> NDArray[np.uint8]:
                     f"{where} claims {image.width}x{image.height} pixels; a side has at most "
                     f"{limits.IMAGE_SIDE:,}"
                 )
-            return np.asarray(_in_rgb(_upright(image)))
+            return np.asarray(_in_rgb(_upright(image), image.format))
     except UserError:
         raise
     except UnidentifiedImageError as error:
@@ -185,12 +185,12 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if way is None else image.transpose(way)
 
 
-def _in_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits, or 32 that hold 16 or 8
+def _in_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits; of TIFF also 32, which hold 16 or 8
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65_535:
             raise ValueError(f"its values go from {values.min()} to {values.max()}")
-        holds_8_bits = image.mode == "I" and values.max() <= 255
+        holds_8_bits = (file_format, image.mode) == ("TIFF", "I") and values.max() <= 255
         image = Image.fromarray((values if holds_8_bits else values // 257).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("its values are fractions")

@@ -443,7 +443,7 @@ class _Quantity:
 _QUANTITIES = {
     "class_loss": _Quantity("Classification loss", "of the layer on the codes; should fall"),
     "uniform_loss": _Quantity(
-        "Loss of uniform shares", "the part of the classification loss by label smoothing"
+        "Label-smoothing loss", "of the layer on the codes, with all classes alike"
     ),
     "loss": _Quantity("Loss", "average over a batch; should fall"),
     "active": _Quantity(

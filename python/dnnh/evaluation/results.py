@@ -80,7 +80,7 @@ class Result:
 
     @property
     def train_seed(self) -> int:
-        """Of the net, by the name of its model."""
+        """Training seed of the net, from its model's file name."""
         run = self._run
         return DEFAULT_TRAIN_SEED if run is None else run.train_seed
 

@@ -232,6 +232,17 @@ def net_config(dataset: str, method: str) -> NetConfig:
     return methods[method]
 
 
+def holds_out_a_batch(dataset: str, config: NetConfig) -> bool:
+    """Whether the validation split holds out as many images as a batch has."""
+    if dataset in CONFIGS:
+        return True
+    own = datasets.load(dataset)
+    of_class = splits.per_class(own)[1] // splits.VALIDATION_SHARE
+    if isinstance(config.batch, ImagesPerClass):
+        return of_class >= config.batch.images_per_class
+    return of_class * len(own.classes) >= config.batch.images
+
+
 def materialized_pad(dataset: str) -> int:
     """How far images of materialized triplets are padded, for the crops of nets that read them."""
     configs = CONFIGS.get(dataset, {}).values()

@@ -52,11 +52,13 @@ class NetSpec:
     def has_held_out_loss(self) -> bool:
         """Whether the loss of the images that the validation split holds out is logged.
 
-        Target codes are made for training images alone, and images of one's own that are held
-        out may be fewer than a batch.
+        Target codes are made for training images alone.
         """
-        is_known = self.dataset in configs.CONFIGS
-        return self.split == "validation" and is_known and not self.config.learns_target_codes
+        return (
+            self.split == "validation"
+            and not self.config.learns_target_codes
+            and configs.holds_out_a_batch(self.dataset, self.config)
+        )
 
     @property
     def lengths(self) -> dict[str, int]:

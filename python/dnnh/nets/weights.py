@@ -45,7 +45,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Weights:
-    """A .caffemodel file of a net, what it is in words, and its training run where that is known."""
+    """A .caffemodel file of a net, what it is in words, and its training run if that is known."""
 
     path: pathlib.Path
     description: str
@@ -107,10 +107,10 @@ def run_in_name(name: str, dataset: str, config: NetConfig, method: str) -> Trai
     schedules = "|".join(map(re.escape, config.schedules))
     samplings = "|".join(TRIPLET_SAMPLINGS)
     match = re.fullmatch(
-        rf"{re.escape(f'{dataset}_{method}')}(?:_(?P<schedule>{schedules}|\d{{1,7}}iterations))?"
-        rf"(?:_(?P<sampling>{samplings}))?(?P<validation>_validation)?(?:_seed(?P<seed>\d{{1,10}}))?"
-        r"(?:_(?P<bits>\d{1,3})bit)?(?:_iter_(?P<iteration>\d{1,10})|_averaged)?"
-        r"\.caffemodel(?:\.h5)?",
+        rf"{re.escape(f'{dataset}_{method}')}(?:_(?P<schedule>{schedules}|\d{{1,8}}iterations))?"
+        rf"(?:_(?P<sampling>{samplings}))?(?P<validation>_validation)?"
+        r"(?:_seed(?P<seed>\d{1,10}))?(?:_(?P<bits>\d{1,3})bit)?"
+        r"(?:_iter_(?P<iteration>\d{1,10})|_averaged)?\.caffemodel(?:\.h5)?",
         name,
         re.ASCII,
     )
@@ -141,13 +141,14 @@ def run_of(spec: NetSpec, path: pathlib.Path) -> TrainingRun | None:
 def check_split(spec: NetSpec, model: pathlib.Path) -> None:
     """Raise UserError if weights were trained on another split, by their name.
 
-    Their training images may be among the images that the split holds out.
+    Those of all training images were trained on what the validation split holds out; those of
+    the validation split are of another training run.
     """
     run = run_of(spec, model)
     if run is not None and run.split != spec.split:
         raise UserError(
-            f"{model} was trained with --split {run.split}, by its name, and is asked for with "
-            f"--split {spec.split}"
+            f"{model} was trained with --split {run.split}, by its name; pass that, or name other "
+            "weights with --model"
         )
 
 

@@ -76,9 +76,13 @@ class Update:
 
     def _hashes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Hashes of each row's labels and stamp: 16 bytes an image, in whatever order they come."""
+        index = self.index
+        assert index.stamps is not None
         labels, stamps = np.empty((2, len(self.states)), np.int64)
-        for row, entry in enumerate(self.entries()):
-            labels[row], stamps[row] = hash(entry.labels), hash(entry.stamp)
+        for start in range(0, len(self.states), ROWS):
+            part = slice(start, start + ROWS)
+            labels[part] = list(map(hash, index.labels(part)))
+            stamps[part] = list(map(hash, index.stamps(part)))
         return labels, stamps
 
     def to_encode(self, items: Iterable[Item], stamp: str) -> Iterator[Item]:

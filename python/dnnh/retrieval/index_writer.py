@@ -184,7 +184,7 @@ class IndexWriter:
                 raise ValueError("it has other files")
             for name, complete in state.complete.items():
                 size = (self.folder / name).stat().st_size
-                if not 0 <= complete <= size:
+                if type(complete) is not int or not 0 <= complete <= size:
                     raise ValueError(f"'{name}' has {size} bytes, not {complete}")
             self._check_counts(state)
         except (UserError, OSError, ValueError, AttributeError, TypeError) as error:

@@ -363,8 +363,8 @@ TEST_F(OnednnLayersTest, Bfloat16IsNearCaffesOwn) {
 }
 
 // Convolutions that compute the normalization that they read, of whole batches
-// and, of large images, in parts; and of which oneDNN has reference code alone
-// for a part on processors with AMX: 22 of 64 images.
+// and, of large images, in parts; the last one of all at once with AMX, where
+// oneDNN has reference code alone for a part of them.
 TEST_F(OnednnLayersTest, Bfloat16ReadsNormalizations) {
   if (!onednn::Has(dnnl::cpu_isa::avx512_core_bf16)) {
     GTEST_SKIP() << "this processor has no instructions for bfloat16";

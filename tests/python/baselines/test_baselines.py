@@ -327,8 +327,12 @@ def test_bre_keeps_a_weight_that_changes_nothing():
     assert bre.best_weight(part, weights, 1, np.eye(30)) == weights[1]
 
 
-def test_features_that_cannot_be_computed_with():
-    features = np.repeat(RNG.standard_normal((60, 1)) * 1e6, 8, axis=1)
+def test_features_that_cannot_be_computed_with(monkeypatch):
+    def singular(*matrices):
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr("scipy.linalg.eigh", singular)
+    features = RNG.standard_normal((60, 8)) * 1e6
     with pytest.raises(
         UserError, match=r"itq_cca cannot be fitted .*values go to [\d.]+e\+06: scale"
     ):

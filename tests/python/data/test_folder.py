@@ -224,6 +224,8 @@ def test_colours_of_every_kind(tmp_path):
         Image.fromarray(np.full((4, 4), brightest, np.uint16)).save(tmp_path / "d.png")
         image = image_files.decode_image((tmp_path / "d.png").read_bytes(), "d")
         assert image.max() == expected
+        pgm = b"P5 1 1 65535\n" + brightest.to_bytes(2, "big")
+        assert image_files.decode_image(pgm, "p").max() == expected
     Image.fromarray(np.full((4, 4), 200, np.int32)).save(tmp_path / "i.tiff")  # 8 bits in 32
     image = image_files.decode_image((tmp_path / "i.tiff").read_bytes(), "i")
     assert image.max() == 200
@@ -403,5 +405,5 @@ def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
     after = [item.name for item in sources.items(tmp_path)]
     assert after == ["cats/deeper", *(name for name in before if "deeper" not in name)]
     (tmp_path / "deeper").mkdir()
-    with pytest.raises(UserError, match="/deeper cannot be read; give yourself its permission"):
+    with pytest.raises(UserError, match="/deeper cannot be read; check its permissions"):
         folder.prepare_folder(tmp_path, "pets", 32)

@@ -124,7 +124,7 @@ def test_the_schedule_is_in_the_name():
     [
         ("dnnh", "paper", "online", 1),
         ("dnnh", "short", "online", 3),
-        ("dnnh", "200", "online", 20),
+        ("dnnh", str(specs.MAX_ITERATIONS), "online", 20),
         ("dnnh_minimal", "paper", "listed", 20),
         ("dnnh_minimal", "paper", "materialized", 1),
     ],
