@@ -33,6 +33,8 @@ DATASET ?= digits
 
 .PHONY: all demo lint test mutants fuzz bundle gpu-bundle docs report bench clean
 .DELETE_ON_ERROR:
+# apt-get and pip take one at a time; ninja, ctest and pytest are parallel themselves.
+.NOTPARALLEL:
 comma := ,
 
 all: .venv/bin/caffe
@@ -68,7 +70,7 @@ $(BUILD)/settings: always
 	if [ "$$old" != "$(CURDIR)" ]; then \
 	  echo "This tree was at $$old; building again here"; \
 	  $(SYSTEM_PYTHON) cmake/relocate.py "$$old" "$(CURDIR)" .venv/bin || exit 1; \
-	  rm -f build/CMakeCache.txt build/build.ninja build-cuda/CMakeCache.txt build-cuda/build.ninja; \
+	  rm -f build*/CMakeCache.txt build*/build.ninja; \
 	fi
 	@mkdir -p $(@D)
 	@echo "$(CURDIR)" | cmp -s - $@ || echo "$(CURDIR)" > $@
@@ -82,7 +84,7 @@ FROM_SITE_PACKAGES := ../../../..
 define install
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --editable '$(1)' || \
 	  { echo "error: the Python packages of pyproject.toml could not be installed; check the network, then run make again" >&2; exit 1; }
-	@for file in $(SITE_PACKAGES)/__editable__.dnnh-*.pth; do echo $(FROM_SITE_PACKAGES)/python > $$file; done
+	@cd "$(SITE_PACKAGES)" && for file in __editable__.dnnh-*.pth; do echo $(FROM_SITE_PACKAGES)/python > "$$file"; done
 endef
 
 .venv/installed: pyproject.toml $(packages) | .venv/made-in
@@ -135,7 +137,7 @@ build-all: $(BUILD)/build.ninja
 	@case "$$(readlink $@)" in */$(BUILD)/*|"") ;; *) \
 	  echo "The environment uses $(BUILD)/ now; make CUDA=$(if $(filter 1,$(CUDA)),0,1) uses the other build" ;; esac
 	@for program in $(BUILD)/bin/*; do ln -sfn "../../$$program" .venv/bin/; done
-	@echo $(FROM_SITE_PACKAGES)/$(BUILD)/python > $(SITE_PACKAGES)/caffe.pth
+	@echo $(FROM_SITE_PACKAGES)/$(BUILD)/python > "$(SITE_PACKAGES)/caffe.pth"
 
 demo: all
 	@$(PYTHON) tools/demo.py --dataset $(DATASET)
@@ -149,7 +151,7 @@ lint: all .venv/installed-tests
 	@$(PYTHON) tests/check_terms.py
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@.venv/bin/clang-format --dry-run -Werror $(CPP_FILES)
-	@printf '%s\n' $(filter layers/%.cpp,$(CPP_FILES)) | xargs -P 2 -n 2 .venv/bin/clang-tidy -p $(BUILD) --quiet
+	@printf '%s\n' $(filter-out $(if $(filter 0,$(ONEDNN)),layers/onednn/%),$(filter layers/%.cpp,$(CPP_FILES))) | xargs -P 2 -n 2 .venv/bin/clang-tidy -p $(BUILD) --quiet
 
 # Processes of one thread each. Tests of servers and of Spark wait half of their time.
 PARALLEL := $(shell nproc)
@@ -177,7 +179,7 @@ endif
 
 # FUZZ="codes index" takes these readers alone.
 FUZZ_SECONDS ?= 110
-fuzz: all .venv/installed-fuzz
+fuzz: all .venv/installed-tests .venv/installed-fuzz
 	@$(PYTHON) tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -187,11 +189,12 @@ bundle: all .venv/installed-bundle
 # Small, so that it can be carried to a machine for a few minutes; for H100 and H200 alone.
 gpu-bundle: all .venv/installed-bundle
 	@test -f "$(IMAGES)" || { echo "error: IMAGES is '$(IMAGES)'; name CIFAR-10's JPEG files: make gpu-bundle IMAGES=cifar10-jpeg.tar.xz" >&2; exit 1; }
+	@test -d data/cifar10_train_images_lmdb || { echo "error: data/cifar10_train_images_lmdb is missing; run python tools/make_triplets.py" >&2; exit 1; }
 	@cmake -S . -B build-gpu-check -G Ninja --log-level=NOTICE -DPython3_EXECUTABLE="$(CURDIR)/$(PYTHON)" \
 	  -DDNNH_CUDA=ON -DDNNH_ONEDNN=OFF -DDNNH_MINIMAL=ON -DCMAKE_CUDA_ARCHITECTURES=90 \
 	  "-DCAFFE_SOURCE_DIR=$(or $(CAFFE_SOURCE_DIR),$(CURDIR)/$(BUILD)/caffe)"
 	@cmake --build build-gpu-check --target caffe_tool test_layers gpu_check
-	@$(PYTHON) tests/gpu/make_bundle.py build-gpu-check dnnh-gpu-check --images $(IMAGES)
+	@$(PYTHON) tests/gpu/make_bundle.py build-gpu-check dnnh-gpu-check --images "$(IMAGES)"
 
 # The site needs the environment, but not Caffe.
 docs: .venv/installed-docs

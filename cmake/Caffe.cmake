@@ -38,13 +38,27 @@ add_custom_command(
   VERBATIM)
 
 # --- patches -----------------------------------------------------------------
-set(patched_dir ${PROJECT_BINARY_DIR}/generated/patched)
+set(patches gpu lmdb pycaffe syncedmem training)
 set(patched_files)   # names in Caffe's source, src/caffe/net.cpp
-foreach(name gpu lmdb pycaffe syncedmem training)
+foreach(name ${patches})
   set(patch ${PROJECT_SOURCE_DIR}/cmake/patches/${name}.patch)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${patch})
   file(STRINGS ${patch} headers REGEX "^--- a/")
-  list(TRANSFORM headers REPLACE "^--- a/" "" OUTPUT_VARIABLE files)
+  list(TRANSFORM headers REPLACE "^--- a/" "" OUTPUT_VARIABLE files_of_${name})
+  list(APPEND patched_files ${files_of_${name}})
+endforeach()
+# Where other files are patched, the folder is another one, so that all is compiled again:
+# what includes a header of Caffe's own does not depend on a patched one that is new.
+string(MD5 patched_names "${patched_files}")
+set(patched_dir ${PROJECT_BINARY_DIR}/generated/patched/${patched_names})
+file(GLOB old_copies ${PROJECT_BINARY_DIR}/generated/patched/*)
+list(REMOVE_ITEM old_copies ${patched_dir})
+if(old_copies)
+  file(REMOVE_RECURSE ${old_copies})
+endif()
+foreach(name ${patches})
+  set(patch ${PROJECT_SOURCE_DIR}/cmake/patches/${name}.patch)
+  set(files ${files_of_${name}})
   list(TRANSFORM files PREPEND ${CAFFE_SOURCE_DIR}/ OUTPUT_VARIABLE originals)
   list(TRANSFORM files PREPEND ${patched_dir}/ OUTPUT_VARIABLE copies)
   add_custom_command(
@@ -56,7 +70,6 @@ foreach(name gpu lmdb pycaffe syncedmem training)
     DEPENDS ${originals} ${patch} ${PROJECT_SOURCE_DIR}/cmake/ApplyPatch.cmake
     COMMENT "Applying ${name}.patch"
     VERBATIM)
-  list(APPEND patched_files ${files})
 endforeach()
 
 # Sets `variable` to the path of a file of Caffe's source, or of its patched copy.

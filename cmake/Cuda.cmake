@@ -8,6 +8,7 @@ set(CMAKE_CUDA_STANDARD 17)
 include(CheckLanguage)
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
+  unset(CMAKE_CUDA_COMPILER CACHE)  # so that it is looked for again
   message(FATAL_ERROR "There is no CUDA compiler: add nvcc of CUDA 13 to PATH, "
     "or set the environment variable CUDACXX to it, or build without CUDA=1")
 endif()

@@ -30,5 +30,5 @@ echo "Installing Debian packages:$missing"
 $as_root apt-get update -qq || fail \
   "the package lists could not be fetched; check the network, then run make again"
 # shellcheck disable=SC2086  # the list is meant to split into words
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null || fail \
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing >/dev/null || fail \
   "apt-get could not install$missing; see its message above"

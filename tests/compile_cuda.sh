@@ -2,7 +2,7 @@
 # Compiles our CUDA code, all in one, where there is a CUDA compiler. It needs neither the
 # libraries of a CUDA build nor a GPU. ctest runs it in a build without CUDA, with the folders
 # of that build's headers:
-#   tests/compile_cuda.sh build/generated/patched/include build/generated ...
+#   tests/compile_cuda.sh build/generated/patched/*/include build/generated ...
 set -euo pipefail
 
 nvcc=${CUDACXX:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}

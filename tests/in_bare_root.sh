@@ -21,7 +21,7 @@ fi
 
 chroot=$(command -v chroot)
 root=$(mktemp -d)
-trap 'umount "$root/proc"; umount -R "$root/dev"; rm -rf --one-file-system "$root"' EXIT
+trap 'umount "$root/proc" || :; umount -R "$root/dev" || :; rm -rf --one-file-system "$root"' EXIT
 mkdir -p "$root/bin" "$root/lib64" "$root/lib/x86_64-linux-gnu" "$root/tmp" "$root/dev" "$root/proc"
 cp -L /bin/dash "$root/bin/sh"
 cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/"

@@ -109,7 +109,7 @@ def build_kernels(folder: pathlib.Path) -> None:
     (compiling,) = (line for line in commands if " -c " in line and "serial_kernels.cpp" in line)
     linking = commands[-1]
     compiled = re.search(r"\S*serial_kernels\.cpp\.o(?= )", compiling.partition(" -o ")[2])
-    assert compiled
+    assert compiled and f"-I{ROOT} " in compiling
     for command, output in ((compiling, compiled[0]), (linking, KERNELS_PROGRAM)):
         new = folder / pathlib.Path(output).name
         words = command.replace(f"-I{ROOT} ", f"-I{folder} -I{ROOT} ").replace(

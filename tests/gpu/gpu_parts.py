@@ -258,14 +258,16 @@ class Check:
         words += ["--device", "cpu"] if self.rehearse else []
         words += ["--tf32"] if tf32 else []
         settings = {"OMP_NUM_THREADS": "2"} if self.rehearse else {}
+        failure = None
         try:
             printed = run(words, min(self.left(), TORCH), settings)
         except Failure as error:
-            printed = error.printed
-            if not printed:
-                raise
+            failure, printed = error, error.printed
         lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-        return {line["name"]: line["milliseconds"] for line in lines}
+        if failure and not lines:
+            raise failure
+        times = {line["name"]: line["milliseconds"] for line in lines}
+        return times | ({"incomplete": str(failure)} if failure else {})
 
     def _our_step(self, source, **settings):
         """From the log of `caffe train`, which has the time of each 50 iterations."""
@@ -306,7 +308,9 @@ class Check:
         file = self.work / "codes"
         words = ["encode", deploy, weights, database, device, seconds, file]
         printed = self.program("gpu_check", *words)
-        return json.loads(printed)["images_per_second"], file.read_bytes()
+        # Libraries may have printed something before.
+        figures = json.loads(printed.strip().splitlines()[-1])
+        return figures["images_per_second"], file.read_bytes()
 
     def paper_schedule(self, result):
         """`caffe train` of the paper's schedule, 70,000 iterations at 48 bits."""
@@ -371,8 +375,8 @@ class Check:
         settings = self._libraries({"DNNH_REQUIRE_GPU": "1"})
         printed = run(words, self.left(), settings, self.work)
         summary = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: .*", printed)
-        if not summary:
-            raise Failure(f"{tool} has no summary: {last_lines(printed)}")
+        if not summary or not re.search(r"\[  PASSED  \] [1-9]", printed):
+            raise Failure(f"{tool} has no summary, or no test ran: {last_lines(printed)}")
         result["summary"] = summary[-1]
 
 

@@ -1,5 +1,6 @@
 """Every command that writes, killed at some moments and on a full disk: see tests/faults/run.py."""
 
+import importlib.util
 import subprocess
 import sys
 
@@ -7,13 +8,12 @@ import pytest
 
 from dnnh.paths import ROOT
 
-COMMANDS = (
-    *("get_data", "make_triplets", "encode", "update", "remove", "remove_parquet"),
-    *("evaluate", "search", "caffe", "caffe_hdf5"),
-)
+_spec = importlib.util.spec_from_file_location("faults_run", ROOT / "tests/faults/run.py")
+faults = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(faults)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", faults.CASES)
 def test_nothing_is_lost_or_half_written(command):
     completed = subprocess.run(
         [sys.executable, ROOT / "tests/faults/run.py", "--only", command, "--moments", "5"],

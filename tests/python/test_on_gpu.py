@@ -129,3 +129,22 @@ def test_a_training_that_is_interrupted_resumes_elsewhere(bundle, tmp_path, monk
     second = train(tmp_path / "second", moved, seconds=60)
     assert second["iterations"] == first["iterations"] + 2
     assert f"Resuming from {state.name}" in (tmp_path / "second/paper.log").read_text()
+
+
+@pytest.mark.parametrize("lines", [[], ['{"name": "PyTorch", "milliseconds": 7}']])
+def test_pytorch_that_fails_is_reported(bundle, tmp_path, monkeypatch, lines):
+    """With the figures that it had printed; without any the part has failed."""
+
+    def run(*words):
+        raise gpu_parts.Failure("it ended with 1", "\n".join([*lines, "Traceback"]))
+
+    shutil.rmtree(bundle / "work", ignore_errors=True)
+    monkeypatch.setattr(gpu_parts, "run", run)
+    arguments = argparse.Namespace(rehearse=True, resume=None, seconds=9)
+    check = gpu_parts.Check(bundle, tmp_path, arguments)
+    if lines:
+        expected = {"PyTorch": 7, "incomplete": "it ended with 1"}
+        assert check._torch_step("dnnh", tf32=False) == expected
+    else:
+        with pytest.raises(gpu_parts.Failure, match="ended with 1"):
+            check._torch_step("dnnh", tf32=False)

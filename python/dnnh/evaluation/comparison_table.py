@@ -141,7 +141,8 @@ class ComparisonTable:
             "|" + "---|" * len(self.header),
         ]
         for line in self.lines():
-            lines.append("| " + " | ".join([line.method, line.whose, *line.values]) + " |")
+            method = line.method.replace("|", "\\|")
+            lines.append("| " + " | ".join([method, line.whose, *line.values]) + " |")
         if order := self.order():
             lines += ["", order]
         return "\n".join(lines) + "\n"
@@ -168,10 +169,12 @@ def csv_text(tables: Iterable[ComparisonTable]) -> str:
     """Tables as CSV, one line per value."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("table", "dataset", "source", "measure", "method", "whose", "bits", "value"))
+    header = ("table", "note", "dataset", "source", "measure", "method", "whose", "bits", "value")
+    writer.writerow(header)
     for table in tables:
         printed = table.printed
-        about = (printed.name, printed.dataset, table.source or "", printed.measure)
+        note, source = printed.note or "", table.source or ""
+        about = (printed.name, note, printed.dataset, source, printed.measure)
         for line in table.lines():
             for bits, value in zip(table.lengths, line.values):
                 if value:

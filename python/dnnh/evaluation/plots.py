@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import scipy.optimize
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -79,7 +80,7 @@ class Series:
     @property
     def label(self) -> str:
         name = textwrap.shorten(self.name, MAX_LABEL, placeholder="…")
-        name = name if len(name) > 1 else self.name[: MAX_LABEL - 1] + "…"
+        name = name if name != "…" else self.name[: MAX_LABEL - 1] + "…"
         return f"{name} (paper)" if self.whose == "paper" else name
 
 
@@ -136,8 +137,14 @@ def precision_recall(series: Sequence[Series], source: str) -> Plot:
     if len(series) > 1:
         # These curves end in one point, and cross: a list in their order halfway.
         axes.axvline(RECALL_ORDER, color="0.4", linewidth=0.8, linestyle=":")
+        # Those that begin behind it come last.
         ordered = sorted(
-            series, key=lambda line: float(np.interp(RECALL_ORDER, line.xs, line.ys)), reverse=True
+            series,
+            key=lambda line: (
+                line.xs[0] <= RECALL_ORDER,
+                float(np.interp(RECALL_ORDER, line.xs, line.ys)),
+            ),
+            reverse=True,
         )
         axes.annotate(
             f"by precision at\nrecall {RECALL_ORDER}:",
@@ -251,7 +258,7 @@ def _new_plot(title: str, source: str, xlabel: str, ylabel: str) -> tuple[Figure
 def _set_title(axes: Axes, title: str, subtitle: str) -> None:
     """A title, and smaller lines below it."""
     lines = textwrap.wrap(subtitle, 56)
-    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=6 + 11 * len(lines))
+    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=6 + 13 * len(lines))
     axes.annotate(
         "\n".join(lines),
         (0, 1),
@@ -303,7 +310,8 @@ def _draw(axes: Axes, series: Sequence[Series]) -> None:
             )
             for part in bar.get_children():  # at the edge, too
                 part.set_clip_on(False)
-    highest = max((y for line in series for y in line.ys), default=1)
+    tops = [y for line in series for y in (*line.ys, *(high for _, high in line.ranges.values()))]
+    highest = max(tops, default=1)
     axes.set_ylim(0, min(1, 0.1 * np.ceil(10 * highest + 0.3)))
 
 
@@ -367,29 +375,14 @@ def _is_beside_ours(line: Series, series: Sequence[Series]) -> bool:
 def spread(places: Sequence[float], space: float) -> list[float]:
     """Places in [0, 1] near the given ones, at least ``space`` apart, in the same order.
 
-    Neighbors that are too near form a block, whose center is the mean of their places.
+    The sum of the squared distances is the least (isotonic regression).
     """
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    blocks: list[list[float]] = []  # [sum of places, number]
-
-    def first(block: list[float]) -> float:
-        """The lowest place of a block, inside [0, 1] if it fits."""
-        center, half = block[0] / block[1], (block[1] - 1) / 2 * space
-        return max(0, min(center + half, 1) - 2 * half)
-
-    for i in order:
-        blocks.append([places[i], 1])
-        while len(blocks) > 1:
-            above, below = blocks[-1], blocks[-2]
-            if first(above) - first(below) >= space * below[1]:
-                break
-            blocks[-2:] = [[below[0] + above[0], below[1] + above[1]]]
-    result = [0.0] * len(places)
-    moved = iter(order)
-    for block in blocks:
-        for step in range(int(block[1])):
-            result[next(moved)] = first(block) + step * space
-    return result
+    order = np.argsort(places, kind="stable")
+    steps = space * np.arange(len(places))
+    fitted = scipy.optimize.isotonic_regression(np.array(places)[order] - steps).x
+    moved = np.empty(len(places))
+    moved[order] = np.clip(fitted, 0, max(0, 1 - space * (len(places) - 1))) + steps
+    return moved.tolist()
 
 
 def _alt(title: str, series: Sequence[Series], form: str, at: float | None = None) -> str:
@@ -410,13 +403,15 @@ def _alt(title: str, series: Sequence[Series], form: str, at: float | None = Non
         if not line.xs:
             continue
         points = {line.xs[0]: line.ys[0], line.xs[-1]: line.ys[-1]}
-        if at is not None:
+        if at is not None and line.xs[0] <= at:
             points[at] = float(np.interp(at, line.xs, line.ys))
         if _color(line, len(series)) or len(series) < 4:
             values = ", ".join(f"{y:.3f} at {form.format(x)}" for x, y in sorted(points.items()))
             sentences.append(f"{line.label}: {values}.")
         else:
-            others[line.whose].append(points[line.xs[-1] if at is None else at])
+            place = line.xs[-1] if at is None else at
+            if place in points:
+                others[line.whose].append(points[place])
     place = "the end" if at is None else form.format(at)
     for whose, values in others.items():
         if values:
@@ -527,9 +522,16 @@ def _draw_panel(
         axes.set_axis_off()
         axes.text(0, 0.9, text, transform=axes.transAxes, va="top")
         return
+    bad = [
+        f"{label}: not finite from iteration {x:,} on"
+        for label, (xs, ys) in lines.items()
+        for x in [x for x, y in zip(xs, ys) if not np.isfinite(y)][:1]
+    ]
+    if bad:
+        axes.text(0.02, 0.95, "\n".join(bad), transform=axes.transAxes, va="top", fontsize=8)
     for label, (xs, ys) in lines.items():
         color = _COLORS.get(label, BLUE)
-        marker = "o" if len(xs) == 1 else ""
+        marker = "o" if np.isfinite(ys).sum() < 2 else ""
         if name == "epsilon":
             axes.step(xs, ys, where="post", color=color, linewidth=1.3, label=label)
         else:

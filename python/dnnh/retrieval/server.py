@@ -54,6 +54,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",  # other sites may not embed images
 }
 STATIC = {
     "index.html": "text/html; charset=utf-8",
@@ -61,6 +62,7 @@ STATIC = {
     "app.js": "text/javascript",
 }
 
+ADDRESS = "127.0.0.1:8000"  # serve.py's own
 CLOSE = {"Connection": "close"}  # what else comes on the connection is not awaited
 T = TypeVar("T")
 
@@ -229,28 +231,31 @@ async def _image_bytes(request: Request) -> AsyncIterator[bytes]:
             "this is a form; send the image's bytes as the request's body: "
             "curl --data-binary @query.jpg",
         )
-    data, state = bytearray(), request.app.state
+    chunks, count, state = [], 0, request.app.state
     try:
         with anyio.fail_after(limits.UPLOAD_SECONDS):
             async for chunk in request.stream():
-                data += chunk
+                chunks.append(chunk)
+                count += len(chunk)
                 state.uploads_bytes += len(chunk)
-                if len(data) > limits.UPLOAD_BYTES:
+                if count > limits.UPLOAD_BYTES:
                     size = limits.UPLOAD_BYTES // 1_000_000
                     raise HTTPException(
                         413, f"the image has more than {size} MB; send a smaller one"
                     )
                 if state.uploads_bytes > limits.UPLOADS_BYTES:
                     raise _busy("images are being sent")
-        if not data:
+        if not count:
             raise HTTPException(400, "the request's body is empty; send an image file in it")
-        yield bytes(data)
+        data = b"".join(chunks)
+        chunks.clear()  # kept once, as it is counted
+        yield data
     except TimeoutError as error:
         raise HTTPException(
             408, f"the image was not there within {limits.UPLOAD_SECONDS} s", CLOSE
         ) from error
     finally:
-        state.uploads_bytes -= len(data)
+        state.uploads_bytes -= count
 
 
 async def _in_turn(request: Request, decode: Callable[[], T]) -> T:
@@ -286,7 +291,7 @@ BODY = {
 @router.post(
     "/search",
     summary="The images nearest to the image in the request's body: "
-    "curl --data-binary @query.jpg 127.0.0.1:8000/search",
+    f"curl --data-binary @query.jpg {ADDRESS}/search",
     openapi_extra=BODY,
     responses=responses.problems(400, 408, 413, 415),
 )
@@ -415,6 +420,7 @@ def random_images(
     ]
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Whether the server works")
 async def health(retriever: TheRetriever) -> Health:
     return Health(status="ok", images=len(retriever.engine), bits=retriever.index.net.bits)
@@ -452,13 +458,14 @@ def docs(request: Request) -> str:
             requests.append(
                 {
                     "line": f"{method.upper()} {path}",
-                    "summary": about["summary"],
+                    "summary": about["summary"].replace(ADDRESS, request.url.netloc),
                     "parameters": parameters,
                 }
             )
     return pages.render("requests.html", requests=requests)
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", include_in_schema=False)
 def page() -> Response:
     return static("index.html")

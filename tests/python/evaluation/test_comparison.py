@@ -87,7 +87,7 @@ def test_differences_are_ours_less_the_papers(tmp_path):
     assert comparison.summary([table]) == [
         "MAP at 48 bits: dnnh 0.600 (paper 0.581, difference +0.019) (a copy)."
     ]
-    assert "Table 2,cifar10,a copy,map,dnnh,difference,48,+0.019\n" in csv_text(tables.values())
+    assert "Table 2,,cifar10,a copy,map,dnnh,difference,48,+0.019\n" in csv_text(tables.values())
     assert other.source == "originals" and other.ours == {"dnnh": {12: 0.2}}
     svhn = comparison.tables("svhn", results)[0]
     assert Line("dnnh", "difference", ["+0.001", "", "", ""]) in svhn.lines()
@@ -250,6 +250,12 @@ def test_labels_of_equal_curves_do_not_overlap(count):
 def test_a_method_without_relevant_images_has_no_curve():
     series = [plots.Series("a", [0, 1], [0.5, 0.1]), plots.Series("b", [], [])]
     assert "0.300 at recall 0.50" in plots.precision_recall(series, "a copy").alt
+    # A curve that begins behind it has no value there, and comes last.
+    late = plots.Series("c", [0.9, 1], [0.9, 0.1])
+    plot = plots.precision_recall([*series[:1], late], "a copy")
+    assert "c: 0.900 at recall 0.90, 0.100 at recall 1.00." in plot.alt
+    names = [text.get_text() for text in plot.figure.axes[0].texts]
+    assert names.index("a") < names.index("c")
 
 
 def test_ranges_over_seeds_are_bars(tmp_path):
@@ -265,6 +271,8 @@ def test_ranges_over_seeds_are_bars(tmp_path):
     assert "Bars: range over training seeds." in plot.caption
     bars = [line.get_segments()[0] for line in plot.figure.axes[0].collections]
     assert [bar.tolist() for bar in bars] == [[[48, 0.4], [48, 0.6]]]
+    bar = plots.Series("dnnh", [48.0], [0.5], ranges={48: (0.4, 0.92)})
+    assert plots.precision_radius2([bar], "a copy").figure.axes[0].get_ylim()[1] == 1
     without = plots.comparison(comparison.tables("cifar10", results)[:1])
     assert "Bars" not in without.caption and not without.figure.axes[0].collections
 

@@ -98,8 +98,14 @@ def test_a_single_value_is_written_out_and_not_plotted():
     "losses", ([1, float("nan"), float("inf")], [float("nan")] * 3, [0] * 3, [1.7e308] * 3)
 )
 def test_a_training_that_diverged_is_plotted(losses, tmp_path):
-    plots.training({"loss": ([0, 1, 2], losses)}).savefig(tmp_path / "x.png")
-    assert (tmp_path / "x.png").stat().st_size > 1000
+    figure = plots.training({"loss": ([0, 1, 2], losses)})
+    figure.savefig(tmp_path / "x.png")
+    (axes,) = [axes for axes in figure.axes if axes.get_visible()]
+    bad = [i for i, loss in enumerate(losses) if not abs(loss) < 1e300]
+    said = [f"training: not finite from iteration {bad[0]} on"] if bad else []
+    assert [text.get_text() for text in axes.texts][1:] == said
+    (line,) = axes.lines
+    assert line.get_marker() == ("o" if len(bad) > 1 else "")
 
 
 def test_no_log(tmp_path):

@@ -84,6 +84,7 @@ def test_through_the_page(browser, address, tmp_path):
         )
     )
     assert 0 in browsers.until(lambda: browsers.distances(browser))
+    assert browser.switch_to.active_element.get_attribute("id") == "title"
     browser.find_element("id", "others").click()
     browsers.until(lambda: browsers.texts(browser, "#title") == ["Random images of the index"])
     assert not browser.find_element("id", "code").is_displayed()

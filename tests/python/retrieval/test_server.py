@@ -323,11 +323,20 @@ def test_no_page_makes_outbound_requests(client):
         assert "http://" not in response.text and "https://" not in response.text
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert response.headers["cross-origin-resource-policy"] == "same-origin"
     page = client.get("/docs").text
+    assert "--data-binary @query.jpg testserver/search" in page
     assert "GET /search" in page and "top: how many images at most (default: 20)" in page
     assert "<style" not in page  # which the policy forbids
     assert f'max="{limits.HITS}"' in client.get("/").text  # as far as "More" goes
     assert client.get("/health").json() == {"status": "ok", "images": COUNT, "bits": BITS}
+
+
+def test_what_is_asked_for_its_headers_alone(client):
+    for path in ("/", "/health"):
+        response = client.head(path)
+        assert response.status_code == 200 and not response.content
+    assert "head" not in client.get("/openapi.json").json()["paths"]["/health"]
 
 
 def test_several_requests_at_once_get_their_own_results(client):

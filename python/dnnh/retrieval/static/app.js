@@ -148,6 +148,7 @@ function searchLike(image) {
   repeatQuery = (more) => query(`Most similar to ${image.name}`, () =>
     fetch(`/search?${likeThis}&${settings(more)}`), more);
   repeatQuery();
+  at("title").focus({ preventScroll: true });  // the button that had it is replaced
   window.scrollTo({ top: 0 });
 }
 
@@ -167,10 +168,12 @@ async function showRandomImages() {
     showStatus("");
     showImages(images);
   } catch (error) {
-    showStatus(error.message, true);
+    if (number === queries) showStatus(error.message, true);
   }
 }
 
+// The same file can be chosen again.
+at("file").addEventListener("click", () => { at("file").value = ""; });
 at("file").addEventListener("change", () => searchFile(at("file").files[0]));
 for (const id of ["top", "radius"]) {
   at(id).addEventListener("change", () => repeatQuery && repeatQuery());
@@ -178,6 +181,10 @@ for (const id of ["top", "radius"]) {
 at("others").addEventListener("click", showRandomImages);
 at("more").addEventListener("click", showMore);
 at("query").addEventListener("error", () => { at("query").hidden = true; });
+// A file that is dropped beside the box does not replace the page.
+for (const kind of ["dragover", "drop"]) {
+  window.addEventListener(kind, (event) => event.preventDefault());
+}
 for (const kind of ["dragenter", "dragover"]) {
   at("drop").addEventListener(kind, (event) => {
     event.preventDefault();
