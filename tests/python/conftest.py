@@ -3,6 +3,7 @@
 The exception: tests that run tools write scikit-learn's digits and their splits to data/.
 """
 
+import importlib
 import os
 
 import numpy as np
@@ -14,6 +15,8 @@ from dnnh import paths
 os.environ.pop("DNNH_BFLOAT16", None)
 os.environ.pop("DNNH_ONEDNN", None)
 os.environ.pop("DNNH_FUSE", None)
+# Servers of the tests are on this machine, whatever proxy there is.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 
 # With several processes of pytest, these files begin first, so that none of them ends long
 # after the others.
@@ -38,3 +41,15 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
     (tmp_path / "data").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Runs a tool in this process; returns what it prints."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr("sys.argv", [f"{name}.py", *map(str, arguments)])
+        importlib.import_module(name).main()
+        return capsys.readouterr().out
+
+    return run

@@ -58,6 +58,10 @@ TESTS = {
         '"make_triplets.py"',
     ),
     r"make_triplets.py": ("test_end_to_end.py::test_from_files_to_a_report", '"make_triplets"'),
+    r"make_prototxt.py .*--(split|train-seed)": (
+        "test_tools.py::test_prototxt_of_another_training_run",
+        '"make_prototxt"',
+    ),
     r"make_prototxt.py": ("test_end_to_end.py::test_from_files_to_a_report", '"make_prototxt"'),
     r"evaluate.py .*--codes": (
         "test_tools.py::test_evaluate_reads_any_codes_file",
@@ -215,6 +219,12 @@ CHECKS = {"python": check_tool, "dnnh": check_command, "caffe": check_caffe, "ma
 def test_commands_are_run_by_a_test(command):
     patterns = [pattern for pattern in TESTS if re.search(pattern, command.line)]
     assert patterns, f"map this command to a test in TESTS, or put {LONG} before the block"
+    path = ROOT / "tests/python" / TESTS[patterns[0]][0].partition("::")[0]
+    text = text_of(path)
+    if path.parent != ROOT / "tests/python":
+        text += "".join(map(text_of, path.parent.glob("conftest.py")))
+    for option in (word for words in words_of(command.line) for word in words):
+        assert not option.startswith("--") or option in text, f"{path} never passes {option}"
 
 
 @pytest.mark.parametrize(("test", "name"), TESTS.values())

@@ -117,11 +117,19 @@ def test_a_training_that_is_interrupted_resumes_elsewhere(bundle, tmp_path, monk
         iterations = gpu_parts.iteration_of(resume) + 2 if resume else 1000
         settings = {"max_iter": iterations, "display": 1, "snapshot": 2}
         monkeypatch.setattr(check, "solver", lambda name, **_: solver(name, **settings))
+        if resume is None:  # until there is a snapshot, however slow the machine is
+            left = check.left
+            states = check.work
+            monkeypatch.setattr(
+                check,
+                "left",
+                lambda: 0.0 if list(states.glob("paper_iter_*.solverstate")) else left(),
+            )
         result = {}
         check.paper_schedule(result)
         return result
 
-    first = train(tmp_path / "first", None, seconds=8)
+    first = train(tmp_path / "first", None, seconds=120)
     assert first["interrupted"] and first["iterations"] > 0
     (state,) = (tmp_path / "first").glob("*.solverstate")  # the newest alone
     assert first["iterations"] == gpu_parts.iteration_of(state)

@@ -457,6 +457,17 @@ def test_initial_weights_are_written(tmp_path, monkeypatch, capsys):
     assert f"  {make}\n  caffe train -solver {solver} -weights {written}\n" in said
 
 
+def test_prototxt_of_another_training_run(tmp_path, monkeypatch, tool):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "PROTOTXT", tmp_path / "prototxt")
+    words = ("--dataset", "cifar10", "--bits", 16, "--split", "validation", "--train-seed", 2)
+    name = "prototxt/generated/cifar10/dnnh_validation_seed2_16bit_solver.prototxt"
+    assert f"caffe train -solver {name}\n" in tool("make_prototxt", *words)
+    solver = prototxt.read_solver(tmp_path / name)
+    assert solver.random_seed == 2 and list(solver.test_iter) == [50]
+    assert solver.snapshot_prefix == "snapshots/cifar10_dnnh_validation_seed2_16bit"
+
+
 def test_lengths_that_are_encoded_together_are_those_encoded_alone(monkeypatch, tmp_path):
     evaluate = importlib.import_module("evaluate")
     set_config(monkeypatch, "dnnh", joint_lengths=(12, 9, 48))
@@ -503,8 +514,8 @@ def test_queries_are_encoded_by_the_first_tower(monkeypatch):
             return np.full((len(rows), 2), self.code, np.uint8)
 
     monkeypatch.setattr(evaluate, "CaffeEncoder", FakeEncoder)
-    command = "evaluate.py --dataset digits --method dnnh_two_towers --bits 12 --model README.md"
-    monkeypatch.setattr("sys.argv", command.split())
+    command = "evaluate.py --dataset digits --method dnnh_two_towers --bits 12 --model"
+    monkeypatch.setattr("sys.argv", [*command.split(), str(ROOT / "README.md")])
     ((codes, _),) = evaluate.encode(evaluate.parse_arguments())
     assert (codes.query_codes == 1).all() and (codes.database_codes == 2).all()
     assert len(codes.query_codes) == 200
@@ -594,7 +605,7 @@ def test_pseudo_labels_are_of_no_query(tmp_path, monkeypatch, capsys, split_name
     words = f"make_pseudo_labels.py --dataset digits --method dnnh --split {split_name}"
     output = tmp_path / "images"
     monkeypatch.setattr(
-        "sys.argv", [*words.split(), "--model", "README.md", "--output", str(output)]
+        "sys.argv", [*words.split(), "--model", str(ROOT / "README.md"), "--output", str(output)]
     )
     command.main()
     assert "Of these, 1.000 have the right class" in capsys.readouterr().out
@@ -607,7 +618,7 @@ def test_pseudo_labels_are_of_no_query(tmp_path, monkeypatch, capsys, split_name
     assert layout["labelled"] == len(trained)
     assert 0.45 < layout["pseudo_labelled"] / len(unlabelled) <= 0.5
     assert layout["model_sha256"] == files.sha256(ROOT / "README.md")
-    command_line = [*words.split(), "--model", "README.md", "--output", str(output)]
+    command_line = [*words.split(), "--model", str(ROOT / "README.md"), "--output", str(output)]
     monkeypatch.setattr("sys.argv", [*command_line, "--share", "0.0001"])
     with pytest.raises(
         UserError, match="--share 0.0001 of .* images is less than one of each of 10"

@@ -70,14 +70,7 @@ class MLH(Hasher):
     ) -> tuple[Floats, list[float]]:
         """Hyperplanes of shape (d, q), and the mean loss of each mini-batch."""
         similarities = Similarities(labels)
-        distances = np.arange(self.bits + 1)
-        # The loss of a pair at each distance, at most 1: dissimilar, and similar.
-        loss_of = np.stack(
-            [
-                np.maximum(radius - distances + 1, 0) / (radius + 1),
-                np.maximum(distances - radius + 1, 0) / (self.bits - radius + 1),
-            ]
-        )
+        loss_of = pair_losses(radius, self.bits)
         w = 0.1 * rng.standard_normal((x.shape[1], self.bits))
         velocity = np.zeros_like(w)
         losses = []
@@ -93,6 +86,20 @@ class MLH(Hasher):
 
     def _project(self, x: Floats) -> Floats:
         return unit(x) @ self.w
+
+
+def pair_losses(radius: int, bits: int) -> Floats:
+    """The loss of a pair at each distance, at most 1: float64 array of shape (2, bits + 1).
+
+    Row 0 is of dissimilar pairs, row 1 of similar ones.
+    """
+    distances = np.arange(bits + 1)
+    return np.stack(
+        [
+            np.maximum(radius - distances + 1, 0) / (radius + 1),
+            np.maximum(distances - radius + 1, 0) / (bits - radius + 1),
+        ]
+    )
 
 
 def _pairs(

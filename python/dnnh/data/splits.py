@@ -306,6 +306,8 @@ def _check(split: Split, count: int) -> None:
     for name, other_name in (
         ("queries", "training"),
         ("queries", "database"),
+        ("queries", "validation_training"),
+        ("queries", "validation_queries"),
         ("validation_queries", "validation_training"),
     ):
         if np.intersect1d(getattr(split, name), getattr(split, other_name)).size:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnnh import packed_codes
-from dnnh.baselines import METHODS, bdnn, bre, itq, mlh
+from dnnh.baselines import METHODS, bdnn, bre, itq, ksh, mlh
 from dnnh.baselines.base import (
     Similarities,
     improve_signs,
@@ -128,6 +128,31 @@ def test_sh_takes_the_smoothest_functions():
     assert axis == 0
     left, right = (method.project([middle + step * np.eye(3)[0]])[0, bit] for step in (-3, 3))
     assert left * right < 0 and abs(left) == pytest.approx(np.cos(np.pi / 8), abs=0.02)
+
+
+def test_itq_cca_weighs_directions_by_their_correlation():
+    x = CLUSTERS + 8 * RNG.standard_normal(CLUSTERS.shape)
+    method = METHODS["itq_cca"](12).fit(x, LABELS)
+    a, b = (
+        np.linalg.svd(values - values.mean(axis=0), full_matrices=False)[0]
+        for values in (x, one_hot(LABELS))
+    )
+    wanted = np.linalg.svd(a.T @ b[:, : CLASSES - 1], compute_uv=False)
+    spreads = np.linalg.svd(method.project(x), compute_uv=False) / np.sqrt(len(x))
+    assert wanted.max() < 0.95 and spreads[: CLASSES - 1] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_ksh_gains_by_smoothing(monkeypatch):
+    x = CLUSTERS + 8 * RNG.standard_normal(CLUSTERS.shape)
+    objective = METHODS["ksh"](8).fit(x, LABELS).objectives[-1]
+    monkeypatch.setattr(ksh, "_smoothed", lambda k, residual, a: a)
+    assert objective < 0.97 * METHODS["ksh"](8).fit(x, LABELS).objectives[-1]
+
+
+def test_mlhs_loss_of_a_pair():
+    """By hand: of dissimilar and of similar pairs at distances 0 to 4, rho 2."""
+    expected = [[1, 2 / 3, 1 / 3, 0, 0], [0, 0, 1 / 3, 2 / 3, 1]]
+    assert mlh.pair_losses(2, 4) == pytest.approx(np.array(expected))
 
 
 def test_ksh_comes_closer_with_each_bit():

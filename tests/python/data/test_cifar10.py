@@ -93,6 +93,18 @@ def check(dataset, source):
         }
 
 
+def test_images_are_in_one_order(tmp_path):
+    """A split is drawn by position, whatever the order of an archive's members."""
+    members = list(folder_files())
+    one, other = (
+        cifar10.prepare_cifar10(make_tar(tmp_path / name, order))
+        for name, order in (("a.tgz", members), ("b.tgz", members[::-1]))
+    )
+    assert np.array_equal(one.images, other.images) and one.images_sha256 == other.images_sha256
+    official = cifar10.prepare_cifar10(make_folder(tmp_path / "c", binary_files()))
+    assert np.array_equal(official.images, IMAGES)
+
+
 @pytest.mark.parametrize(
     "files, source",
     [

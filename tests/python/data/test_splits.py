@@ -1,5 +1,7 @@
 """Splits: the protocol's sizes, no query among the training images, one seed."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -129,6 +131,9 @@ def test_a_split_of_other_data_is_refused(home):
     splits.load_split(make(), "paper", 0)
     with pytest.raises(UserError, match="drawn from other data.*delete it"):
         splits.load_split(make(source="another copy"), "paper", 0)
+    relabelled = dataclasses.replace(make(), labels=make().labels[::-1].copy())
+    with pytest.raises(UserError, match="drawn from other data"):
+        splits.load_split(relabelled, "paper", 0)
 
 
 def test_a_broken_split_file_is_refused(home):
@@ -138,12 +143,22 @@ def test_a_broken_split_file_is_refused(home):
         splits.load_split(make(), "paper", 0)
 
 
-def test_a_split_file_with_queries_among_the_training_images_is_refused(home):
+@pytest.mark.parametrize(
+    "name, other",
+    [
+        ("training", "queries"),
+        ("database", "queries"),
+        ("validation_training", "validation_queries"),
+        ("validation_training", "queries"),
+        ("validation_queries", "queries"),
+    ],
+)
+def test_a_split_file_with_images_in_two_parts_is_refused(home, name, other):
     split = splits.load_split(make(), "paper", 0)
     with h5py.File(paths.DATA / "splits/cifar10_paper_seed0.h5", "a") as file:
-        del file["training"]
-        file["training"] = split.queries
-    with pytest.raises(UserError, match="queries and training have images in common"):
+        del file[name]
+        file[name] = getattr(split, other)
+    with pytest.raises(UserError, match="have images in common"):
         splits.load_split(make(), "paper", 0)
 
 

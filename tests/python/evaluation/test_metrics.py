@@ -136,27 +136,40 @@ def test_random_codes_against_plain_loops(bits, is_weighted):
     weights = np.ones(bits)
     if is_weighted:
         weights = rng.integers(1, 64, bits).astype(np.float32)  # sums are exact
-    result = metrics.evaluate(
+    arguments = (
         packed_codes.pack(query),
         packed_codes.pack(database),
         query_labels,
         database_labels,
         bits,
-        bit_weights=weights if is_weighted else None,
     )
+    result = metrics.evaluate(*arguments, bit_weights=weights if is_weighted else None)
     shuffle = np.random.default_rng(metrics.SHUFFLE_SEED).permutation(150)
-    average, within, first = [], [], []
+    average, within, first, recall, precision = [], [], [], [], []
     for bit_row, label in zip(query, query_labels):
         differs = bit_row != database
         near, distance = differs.sum(axis=1) <= 2, differs @ weights
         right = database_labels == label
         within.append(right[near].mean() if near.any() else 0)
+        inside = differs.sum(axis=1)[:, np.newaxis] <= np.arange(bits + 1)
+        found = (inside & right[:, np.newaxis]).sum(axis=0)
+        recall.append(found / right.sum())
+        precision.append(found / np.maximum(inside.sum(axis=0), 1))
         order = sorted(shuffle, key=lambda item: distance[item])  # stable
         average.append(metrics.average_precision(right[order]))
         first.append(right[order[:100]].mean())
     assert result.map == pytest.approx(np.mean(average))
     assert result.precision_radius2 == pytest.approx(np.mean(within))
     assert result.precision_at == {100: pytest.approx(np.mean(first))}
+    assert result.pr_curve.recall == pytest.approx(np.mean(recall, axis=0))
+    assert result.pr_curve.precision == pytest.approx(np.mean(precision, axis=0))
+    if not is_weighted:
+        assert metrics.evaluate(*arguments, top=10).precision_at == result.precision_at
+
+
+def test_more_classes_than_a_byte_has():
+    labels = np.arange(300)
+    assert np.array_equal(metrics.relevance(labels, labels)(0, 300), np.eye(300, dtype=bool))
 
 
 def test_equal_codes_everywhere_give_the_share_of_relevant_ones():

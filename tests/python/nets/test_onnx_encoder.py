@@ -304,9 +304,19 @@ def test_without_the_packages_it_says_so(exported, monkeypatch):
         onnx_encoder.read(exported)
 
 
-def test_an_exported_net_is_found_by_its_name(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "SNAPSHOTS", tmp_path)
+def test_an_exported_net_is_found_by_its_name(weights, exported, tmp_path, monkeypatch):
+    snapshots = tmp_path / "snapshots"
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(paths, "SNAPSHOTS", snapshots)
+    snapshots.mkdir()
     with pytest.raises(UserError, match=r"digits_dnnh_12bit.onnx does not exist; .*export.py"):
         runtimes.read_exported(SPEC, "database")
-    (tmp_path / "digits_dnnh_12bit.onnx").write_bytes(exported.read_bytes())
+    (snapshots / "digits_dnnh_12bit.onnx").write_bytes(exported.read_bytes())
     assert runtimes.read_exported(SPEC, "query").info.bits == 12
+    snapshot = snapshots / "digits_dnnh_12bit_iter_5.caffemodel"
+    snapshot.write_bytes(weights.read_bytes())
+    assert runtimes.read_exported(SPEC, "query").info.bits == 12
+    snapshot.write_bytes(weights.read_bytes() + b"\0")
+    with pytest.raises(UserError, match="exported from other weights than snapshots/digits"):
+        runtimes.read_exported(SPEC, "query")

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -28,19 +29,43 @@ def model(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def pictures(tmp_path, monkeypatch, model):
+def draw(folder):
     """36 pictures of three colors, with noise, and a file that is none."""
-    monkeypatch.setattr(pretrained, "path_of", lambda name: model)
-    monkeypatch.setattr(image_groups, "GROUP", 10)
     rng = np.random.default_rng(0)
     for i in range(36):
         name = list(COLORS)[i % 3]
         pixels = np.clip(COLORS[name] + rng.normal(0, 40, (40, 50, 3)), 0, 255)
-        (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"pictures/{name}/{i:02}.png")
-    (tmp_path / "pictures/broken.jpg").write_bytes(b"no image")
-    return tmp_path / "pictures"
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}/{i:02}.png")
+    (folder / "broken.jpg").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(pretrained, "path_of", lambda name: model)
+    monkeypatch.setattr(image_groups, "GROUP", 10)
+    return draw(tmp_path / "pictures")
+
+
+@pytest.fixture(scope="module")
+def encoded(model, tmp_path_factory):
+    """An index of the pictures."""
+    folder = tmp_path_factory.mktemp("encoded")
+    words = ["--images", draw(folder / "pictures"), "--output", folder / "i.h5", "--bits", 8]
+    words += ["--net", "efficientnet_lite0", "--size", SIZE]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "path_of", lambda name: model)
+        patch.setattr("sys.argv", ["encode.py", *map(str, words)])
+        importlib.import_module("encode").main()
+    return folder / "i.h5"
+
+
+@pytest.fixture
+def index_file(encoded, model, tmp_path, monkeypatch):
+    """A copy of it."""
+    monkeypatch.setattr(pretrained, "path_of", lambda name: model)
+    return shutil.copy(encoded, tmp_path / "i.h5")
 
 
 @pytest.fixture
@@ -81,6 +106,22 @@ def test_images_are_hashed_and_found(pictures, tmp_path, encode, monkeypatch, na
         assert packed_codes.unpack(code ^ index.codes[row], 8).sum() <= 1
         values = expected.project(features[row : row + 1])
         assert np.abs(costs - np.abs(values)).max() < 1e-3 * np.abs(values).max()
+
+
+def test_features_by_onnxruntime(pictures, tmp_path, tool):
+    """Each runtime searches the other's index."""
+    net, here, there = (tmp_path / name for name in ("net.onnx", "c.h5", "o.h5"))
+    features = ("--net", "efficientnet_lite0", "--size", SIZE)
+    tool("export", *features, "--output", net)
+    common = ("--images", pictures, "--bits", 8, "--output")
+    tool("encode", *common, here, *features)
+    tool("encode", *common, there, "--model", net, "--hash", "itq")
+    ours, theirs = map(index_files.load, (here, there))
+    assert ours.net == theirs.net
+    assert packed_codes.unpack(ours.codes ^ theirs.codes, 8).mean() < 0.02
+    query = ("--image", pictures / "red/00.png", "--json", "-", "--index")
+    for index, model in ((here, ("--model", net)), (there, ())):
+        assert json.loads(tool("search", *query, index, *model))["hits"][0]["distance"] <= 1
 
 
 def test_an_interrupted_run_is_resumed(pictures, tmp_path, encode, monkeypatch):
@@ -188,9 +229,8 @@ def test_too_many_classes(monkeypatch):
         feature_hash._labelled([(str(i),) for i in range(5)], "sdh")
 
 
-def test_an_index_of_hashed_features_takes_no_model(pictures, tmp_path, encode):
-    encode(pictures, tmp_path / "i.h5", "--bits", 8)
-    index = index_files.load(tmp_path / "i.h5")
+def test_an_index_of_hashed_features_takes_no_model(index_file, tmp_path):
+    index = index_files.load(index_file)
     with pytest.raises(UserError, match="leave out --model"):
         QueryEncoder(index, tmp_path / "x.caffemodel")
 
@@ -268,12 +308,11 @@ def replace(group, name, array):
         ),
     ],
 )
-def test_a_damaged_method(pictures, tmp_path, encode, change, message):
-    encode(pictures, tmp_path / "i.h5", "--bits", 8)
-    with h5py.File(tmp_path / "i.h5", "a") as file:
+def test_a_damaged_method(index_file, change, message):
+    with h5py.File(index_file, "a") as file:
         change(file["hash"])
     with pytest.raises(UserError, match=message):
-        index_files.load(tmp_path / "i.h5")
+        index_files.load(index_file)
 
 
 @pytest.mark.parametrize(
@@ -287,9 +326,8 @@ def test_a_damaged_method(pictures, tmp_path, encode, change, message):
         (NetInfo(8, "imagenet", "efficientnet_lite0", "short", "0" * 64), "'short' is not a size"),
     ],
 )
-def test_an_index_of_another_network(pictures, tmp_path, encode, net, message):
-    encode(pictures, tmp_path / "i.h5", "--bits", 8)
-    index = index_files.load(tmp_path / "i.h5")
+def test_an_index_of_another_network(index_file, net, message):
+    index = index_files.load(index_file)
     index.net = net
     with pytest.raises(UserError, match=message):
         QueryEncoder(index)

@@ -18,9 +18,19 @@ import pytest
 from dnnh import packed_codes, paths
 from dnnh.data import image_files
 from dnnh.errors import UserError
-from dnnh.nets import caffe_encoder, configs, encoder, net_config, runtimes
+from dnnh.nets import (
+    caffe_encoder,
+    configs,
+    encoder,
+    net_config,
+    onnx_export,
+    prototxt,
+    runtimes,
+)
 from dnnh.nets import weights as net_weights
+from dnnh.nets.specs import net_spec
 from dnnh.retrieval import index_files, retriever
+from exported import METADATA
 
 
 def digit(path):
@@ -124,6 +134,34 @@ def test_codes_of_two_sub_networks_are_no_queries(photos, tmp_path, run):
         file.attrs["dataset"], file.attrs["method"] = "mnist", "dnnh_two_towers"
     with pytest.raises(UserError, match="'dnnh_two_towers' has another one for queries"):
         run.plain("search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "c.h5")
+
+
+def test_queries_of_another_net(photos, tmp_path, run):
+    run.encode(photos, tmp_path / "c.h5")
+    shutil.copy(tmp_path / "c.h5", tmp_path / "q.h5")
+    with h5py.File(tmp_path / "q.h5", "a") as file:
+        file.attrs["weights"] = "0" * 64
+    with pytest.raises(
+        UserError, match="q.h5 has 12 bits of the weights 000.*encode both with the"
+    ):
+        run.plain("search", "--index", tmp_path / "c.h5", "--queries", tmp_path / "q.h5")
+
+
+@pytest.mark.parametrize(
+    "tower, options, message",
+    [
+        ("query", (), "the sub-network that encodes queries"),
+        ("", ("--hash", "itq"), "gives codes; leave it out"),
+    ],
+)
+def test_onnx_models_that_make_no_index(photos, tmp_path, run, weights, tower, options, message):
+    spec = net_spec("digits", bits=12)
+    model = onnx_export.export(prototxt.deploy_text(spec), weights, {**METADATA, "tower": tower})
+    (tmp_path / "net.onnx").write_bytes(model)
+    words = ("--images", photos, "--output", tmp_path / "c.h5", "--model", tmp_path / "net.onnx")
+    with pytest.raises(UserError, match=message):
+        run.plain("encode", *words, *options)
+    assert not (tmp_path / "c.h5").exists()
 
 
 def test_the_database_has_its_own_sub_network(photos, tmp_path, run, monkeypatch):
