@@ -155,16 +155,16 @@ def deploy_text(spec: NetSpec, tower: str = "") -> str:
     path = spec.files[f"{tower}deploy"]
     if not path.is_file():
         return as_text(deploy_net(spec, tower))
-    wanted = spec.config.input
+    net, wanted = read_net(path), spec.config.input
     size = [wanted.channels, wanted.size, wanted.size]
-    for image_input in (each for each in read_net(path).layer if each.type == "Input"):
+    for image_input in (each for each in net.layer if each.type == "Input"):
         dims = [list(shape.dim)[1:] for shape in image_input.input_param.shape]
         if dims != [size]:
             raise UserError(
                 f"{path} takes images of the shape {dims}, and {spec.dataset} has {size} (channels, "
                 f"height, width); write it again with '{make_command(spec)}'"
             )
-    return _read(path)
+    return as_text(net)
 
 
 def read_net(path: pathlib.Path) -> Message:
@@ -182,18 +182,13 @@ def write(path: pathlib.Path, message: Message) -> None:
     atomic_files.write_text(path, as_text(message))
 
 
-def _read(path: pathlib.Path) -> str:
-    try:
-        return files.read_regular_file(path).decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a prototxt file, which is text ({error})") from error
-
-
 def _parse(path: pathlib.Path, message: Message) -> Message:
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(_read(path), message)
+        return text_format.Parse(files.read_regular_file(path).decode(), message)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a prototxt file, which is text ({error})") from error
     except (text_format.ParseError, RecursionError) as error:
         raise UserError(f"{path} is not a prototxt file that can be read ({error})") from error
 

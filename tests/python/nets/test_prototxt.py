@@ -551,8 +551,9 @@ def test_an_edited_deploy_prototxt_is_used(monkeypatch, tmp_path):
     generated = prototxt.deploy_text(spec)
     path = spec.files["deploy"]
     path.parent.mkdir()
-    path.write_text("# edited\n" + generated)
-    assert prototxt.deploy_text(spec) == "# edited\n" + generated
+    edited = generated.replace("pool: MAX", "pool: AVE")
+    path.write_text("# edited\n" + edited)
+    assert prototxt.deploy_text(spec) == edited != generated
     path.write_text(generated.replace("dim: 8", "dim: 9", 1))
     with pytest.raises(
         UserError, match=r"takes images of the shape \[\[1, 9, 8\]\], and digits has"
