@@ -30,7 +30,7 @@ def benchmark(name):
 collages, encoding, harness, ranking, search, steps, torch_net = map(
     benchmark, ("collages", "encoding", "harness", "ranking", "search", "steps", "torch_net")
 )
-asymmetric, duplicates = map(benchmark, ("asymmetric", "duplicates"))
+asymmetric, duplicates, sub_networks = map(benchmark, ("asymmetric", "duplicates", "sub_networks"))
 
 
 @pytest.mark.parametrize("name", sorted(steps.NETS))
@@ -199,3 +199,18 @@ def test_groups_of_copies_are_counted():
     names = [f"{i:05}_{kind}" for i in (3, 7, 9) for kind in ("a.png", "b.jpg", "c.png")]
     groups = [np.array(rows) for rows in ([0, 1, 2], [3, 4], [5, 6, 7])]
     assert duplicates.counts(groups, names) == (2, 1, 1)
+
+
+def test_sub_networks_agree_about_bits():
+    """Of four bits, two mean the same to both, one is opposed and one is constant for one."""
+    labels = np.repeat([0, 1, 2], 2)
+    query = np.array(
+        [[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 1, 0], [0, 0, 1, 0], [0, 1, 0, 1], [0, 1, 0, 0]]
+    )
+    database = query ^ [0, 0, 1, 0]
+    database[:, 3] = 1
+    means = [sub_networks.class_means(bits, labels) for bits in (query, database)]
+    assert means[0][0].tolist() == [1, 0.5, 0, 1]
+    same, opposed, apart = sub_networks.agreement(*means)
+    # Of the classes, bit 2 differs in all three, bit 3 in the last two.
+    assert (same, opposed) == (2, 1) and apart == pytest.approx(5 / 3)
