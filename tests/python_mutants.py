@@ -362,7 +362,7 @@ _EDITS = {
             "retrieval/test_server.py::test_pages_of_hits",
         ),
         "server: waiting bytes forgotten": (
-            "state.uploads_bytes -= len(data)",
+            "state.uploads_bytes -= count",
             "pass",
             "retrieval/test_server_load.py::test_uploads_that_are_given_up_are_forgotten",
         ),

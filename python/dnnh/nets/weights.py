@@ -223,8 +223,9 @@ def find_weights(spec: NetSpec, model: pathlib.Path | None = None) -> Weights:
     """
     if model is not None:
         if not model.is_file():
+            problem = "is not a file" if model.exists() else "does not exist"
             raise UserError(
-                f"{model} is not a file; give a .caffemodel file, or leave --model out for "
+                f"{model} {problem}; give a .caffemodel file, or leave --model out for "
                 + DEFAULT_CHOICE
             )
         return Weights(model, f"{model}, as given", run_of(spec, model))

@@ -41,8 +41,10 @@ def test_nothing_trained_yet(repository):
         "--bits 12' and 'caffe train -solver prototxt/generated/digits/dnnh_12bit_solver",
     ):
         weights.find_weights(SPEC)
-    with pytest.raises(UserError, match="nowhere.caffemodel is not a file"):
+    with pytest.raises(UserError, match="nowhere.caffemodel does not exist"):
         weights.find_weights(SPEC, repository / "nowhere.caffemodel")
+    with pytest.raises(UserError, match="snapshots is not a file"):
+        weights.find_weights(SPEC, repository / "snapshots")
 
 
 def test_snapshots_come_before_the_released_model(repository):

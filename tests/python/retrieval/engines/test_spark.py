@@ -88,7 +88,8 @@ def test_a_table_and_a_database(photos, tmp_path, weights, session, run):
     name = tmp_path / "d e=[1]*%41ß"  # letters that mean something in a URL or a pattern
     spark_encoding.encode(session, tmp_path / "images_lmdb", SPEC, weights, name)
     assert same(index_files.load(tmp_path / "d.h5"), index_files.load(name))
-    assert spark.load(session, name).names([0, 36]) == ["00000000", "00000036"]
+    index, _ = spark.load(session, name)
+    assert index.names(np.array([0, 36])) == ["00000000", "00000036"]
 
 
 def executors(session):
