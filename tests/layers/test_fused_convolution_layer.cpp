@@ -92,7 +92,7 @@ TYPED_TEST(FusedConvolutionLayerTest, TakesNewWeights) {
   }
 }
 
-TYPED_TEST(FusedConvolutionLayerTest, BadParameters) {
+TYPED_TEST(FusedConvolutionLayerTest, WhatCannotBe) {
   typedef typename TypeParam::Dtype Dtype;
   const auto set_up = [this](const LayerParameter& param) {
     FusedConvolutionLayer<Dtype>(param).SetUp(this->bottom_, this->top_);
