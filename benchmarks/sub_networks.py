@@ -15,7 +15,7 @@ from dnnh.errors import UserError
 from dnnh.evaluation import codes as codes_files
 from dnnh.evaluation import ranking
 
-SAME = 0.5  # correlation, at least
+SAME = 0.5  # correlation, above which
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
     codes = codes_files.load(path)
     if codes.query_labels.ndim > 1:
         raise UserError(f"{path} has images of several labels; this is for one of each")
+    if not np.array_equal(np.unique(codes.query_labels), np.unique(codes.database_labels)):
+        raise UserError(f"queries and database of {path} have different classes")
     query, database = (
         class_means(packed_codes.unpack(packed, codes.bits), labels)
         for packed, labels in (

@@ -48,7 +48,7 @@ class NetSpec:
     def schedule_config(self) -> Schedule:
         return configs.schedule_of(self.config, self.schedule, self.method)
 
-    @property
+    @cached_property
     def has_held_out_loss(self) -> bool:
         """Whether the loss of the images that the validation split holds out is logged.
 

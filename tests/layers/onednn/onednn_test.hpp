@@ -150,6 +150,23 @@ class OnednnLayersTest : public ::testing::Test {
     }
   }
 
+  // Of several kinds, with and without a clip.
+  static void CompareFusedConvolutions(const Tolerances& near) {
+    for (const char* clip : {"", "clip_param { min: 0 max: inf }",
+                             "clip_param { min: -10 max: 25 }"}) {
+      for (const char* options :
+           {"num_output: 32 kernel_size: 3 pad: 1",
+            "num_output: 5 kernel_size: 1",
+            "num_output: 16 kernel_size: 3 group: 16 stride: 2 pad: 1",
+            "num_output: 16 kernel_size: 5 pad: 2 bias_term: false"}) {
+        const std::string layer = FusedConvolution(options, clip);
+        for (int channels : {16, 32}) {  // 32: by Winograd's algorithm
+          Compare(layer, {2, channels, 9, 8}, TEST, false, near);
+        }
+      }
+    }
+  }
+
   // A layer from "c" to "y" uses oneDNN if it leaves its values in oneDNN's
   // layout after a convolution that does. Otherwise Compare would compare
   // Caffe's code with itself. (On older processors oneDNN's convolutions are

@@ -254,19 +254,7 @@ TEST_F(OnednnLayersTest, WhichConvolutionsAreWinograds) {
 }
 
 TEST_F(OnednnLayersTest, FusedConvolutions) {
-  for (const char* clip : {"", "clip_param { min: 0 max: inf }",
-                           "clip_param { min: -10 max: 25 }"}) {
-    for (const char* options :
-         {"num_output: 32 kernel_size: 3 pad: 1",
-          "num_output: 5 kernel_size: 1",
-          "num_output: 16 kernel_size: 3 group: 16 stride: 2 pad: 1",
-          "num_output: 16 kernel_size: 5 pad: 2 bias_term: false"}) {
-      const std::string layer = FusedConvolution(options, clip);
-      for (int channels : {16, 32}) {  // 32: by Winograd's algorithm
-        Compare(layer, {2, channels, 9, 8}, TEST, false);
-      }
-    }
-  }
+  CompareFusedConvolutions(kFloat);
   ExpectOnednn(
       "layer { name: 'f' type: 'FusedConvolution' bottom: 'c' top: 'y'"
       " convolution_param { num_output: 32 kernel_size: 3 } }",

@@ -405,19 +405,7 @@ TEST_F(OnednnLayersTest, Bfloat16FusedConvolutions) {
   if (!onednn::Has(dnnl::cpu_isa::avx512_core_bf16)) {
     GTEST_SKIP() << "this processor has no instructions for bfloat16";
   }
-  for (const char* clip : {"", "clip_param { min: 0 max: inf }",
-                           "clip_param { min: -10 max: 25 }"}) {
-    for (const char* options :
-         {"num_output: 32 kernel_size: 3 pad: 1",
-          "num_output: 5 kernel_size: 1",
-          "num_output: 16 kernel_size: 3 group: 16 stride: 2 pad: 1",
-          "num_output: 16 kernel_size: 5 pad: 2 bias_term: false"}) {
-      for (int channels : {16, 32}) {
-        Compare(FusedConvolution(options, clip), {2, channels, 9, 8}, TEST,
-                false, kBfloat16);
-      }
-    }
-  }
+  CompareFusedConvolutions(kBfloat16);
 }
 
 // Products are float; values are rounded where they are written.
